@@ -1,0 +1,1 @@
+"""How a component reads, watches and writes the API. Start at ``types``."""

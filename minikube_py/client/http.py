@@ -1,0 +1,409 @@
+"""The client over HTTP: agents, tools and tests.
+
+One ``HttpClient`` is one connection pool with one identity (client certificate or bearer token).
+Every failed request raises ``ApiError``: what the server said, or ``ServiceUnavailable`` when it
+could not be reached or broke off. Nothing is sent twice by itself, except that a request answered
+with 429 and ``Retry-After`` is repeated a few times, as client-go does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import orjson
+
+from minikube_py.client.clock import SystemClock
+from minikube_py.client.informer import InformerPool
+from minikube_py.client.kubeconfig import Connection, load_kubeconfig
+from minikube_py.client.types import (
+    NO_DELETE_OPTIONS,
+    NO_WRITE_OPTIONS,
+    DeleteOptions,
+    EventType,
+    Informer,
+    ObjectList,
+    PatchType,
+    WatchEvent,
+    WriteOptions,
+)
+from minikube_py.machinery.clock import Clock
+from minikube_py.machinery.errors import ApiError, from_status, service_unavailable
+from minikube_py.machinery.objects import Object, metadata, name_of, namespace_of
+from minikube_py.machinery.resources import Resource
+
+if TYPE_CHECKING:
+    import aiohttp
+
+log = logging.getLogger(__name__)
+
+request_timeout_seconds = 60.0
+connect_timeout_seconds = 10.0
+watch_silence_seconds = 120.0
+"""A watch that is silent for so long (no event, no bookmark) is taken for broken and resumed."""
+throttled_attempts = 5
+longest_retry_after_seconds = 30.0
+longest_event_bytes = 64 * 1024 * 1024
+
+
+class HttpClient:
+    """Implements ``client.types.Client``; use it as an async context manager."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        ca_file: str | Path = "",
+        cert_file: str | Path = "",
+        key_file: str | Path = "",
+        token: str | Callable[[], str] = "",
+        insecure: bool = False,
+        user_agent: str = "pyk3s",
+        clock: Clock | None = None,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._files = (str(ca_file), str(cert_file), str(key_file))
+        self._token = token
+        self._insecure = insecure
+        self._user_agent = user_agent
+        self._clock = clock or SystemClock()
+        self._session: aiohttp.ClientSession | None = None
+        self._pool = InformerPool(self, self._clock)
+
+    async def __aenter__(self) -> HttpClient:
+        import aiohttp
+
+        context: ssl.SSLContext | bool = True
+        if self.base_url.startswith("https:"):
+            context = await asyncio.to_thread(_tls_context, *self._files, self._insecure)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=context, limit=0, keepalive_timeout=60),
+            timeout=aiohttp.ClientTimeout(total=request_timeout_seconds, connect=connect_timeout_seconds),
+            headers={"User-Agent": self._user_agent, "Accept": "application/json"},
+            read_bufsize=2**18,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._pool.close()
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def get(
+        self, resource: Resource, name: str, namespace: str | None = None, *, subresource: str | None = None
+    ) -> Object:
+        return await self._request("GET", resource.path(namespace, name, subresource))
+
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        resource_version: str = "",
+        limit: int = 0,
+        continue_token: str = "",
+    ) -> ObjectList:
+        query = _query(
+            labelSelector=label_selector,
+            fieldSelector=field_selector,
+            resourceVersion=resource_version,
+            limit=str(limit) if limit else "",
+            **{"continue": continue_token},
+        )
+        body = await self._request("GET", resource.path(namespace), query)
+        meta = metadata(body)
+        items = body.get("items") or []
+        for item in items:
+            item.setdefault("apiVersion", resource.api_version)
+            item.setdefault("kind", resource.kind)
+        remaining = meta.get("remainingItemCount")
+        return ObjectList(items, str(meta.get("resourceVersion", "")), str(meta.get("continue") or ""), remaining)
+
+    async def create(
+        self,
+        resource: Resource,
+        obj: Object,
+        namespace: str | None = None,
+        *,
+        name: str | None = None,
+        subresource: str | None = None,
+        options: WriteOptions = NO_WRITE_OPTIONS,
+    ) -> Object:
+        path = resource.path(namespace or namespace_of(obj) or None, name, subresource)
+        return await self._request("POST", path, _write_query(options), obj)
+
+    async def update(
+        self,
+        resource: Resource,
+        obj: Object,
+        namespace: str | None = None,
+        *,
+        subresource: str | None = None,
+        options: WriteOptions = NO_WRITE_OPTIONS,
+    ) -> Object:
+        path = resource.path(namespace or namespace_of(obj) or None, name_of(obj), subresource)
+        return await self._request("PUT", path, _write_query(options), obj)
+
+    async def patch(
+        self,
+        resource: Resource,
+        name: str,
+        patch: Object | Sequence[Object],
+        namespace: str | None = None,
+        *,
+        patch_type: PatchType = PatchType.MERGE,
+        subresource: str | None = None,
+        options: WriteOptions = NO_WRITE_OPTIONS,
+    ) -> Object:
+        query = _write_query(options)
+        if options.force:
+            query["force"] = "true"
+        path = resource.path(namespace, name, subresource)
+        return await self._request("PATCH", path, query, patch, content_type=patch_type.value)
+
+    async def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        options: DeleteOptions = NO_DELETE_OPTIONS,
+    ) -> Object:
+        return await self._request("DELETE", resource.path(namespace, name), None, _delete_body(options))
+
+    async def delete_collection(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        options: DeleteOptions = NO_DELETE_OPTIONS,
+    ) -> None:
+        query = _query(labelSelector=label_selector, fieldSelector=field_selector)
+        await self._request("DELETE", resource.path(namespace), query, _delete_body(options))
+
+    @asynccontextmanager
+    async def watch(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        resource_version: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+        import aiohttp
+
+        query = _query(
+            watch="true",
+            allowWatchBookmarks="true",
+            resourceVersion=resource_version,
+            labelSelector=label_selector,
+            fieldSelector=field_selector,
+        )
+        timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout_seconds, sock_read=watch_silence_seconds)
+        try:
+            async with self._open().request(
+                "GET",
+                self.base_url + resource.path(namespace),
+                params=query,
+                headers=await self._headers(),
+                timeout=timeout,
+            ) as response:
+                if response.status != 200:
+                    raise _error(response.status, response.headers, await response.read())
+                yield _events(response.content)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unreachable(self.base_url, error) from error
+
+    def informer(
+        self, resource: Resource, namespace: str | None = None, *, field_selector: str = "", label_selector: str = ""
+    ) -> Informer:
+        return self._pool.informer(resource, namespace, field_selector=field_selector, label_selector=label_selector)
+
+    async def raw(self, method: str, path: str, *, query: Mapping[str, str] | None = None) -> bytes:
+        """The body of any path (``/version``, ``/readyz``, a pod's log). Raises ApiError."""
+        _, _, body = await self._exchange(method, path, query, None, "application/json")
+        return body
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Object | Sequence[Object] | None = None,
+        *,
+        content_type: str = "application/json",
+    ) -> Object:
+        data = None if body is None else orjson.dumps(body)
+        _, _, answer = await self._exchange(method, path, query, data, content_type)
+        parsed: Object = orjson.loads(answer)
+        return parsed
+
+    async def _exchange(
+        self, method: str, path: str, query: Mapping[str, str] | None, data: bytes | None, content_type: str
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        for attempt in range(throttled_attempts):
+            code, headers, answer = await self._once(method, path, query, data, content_type)
+            if code < 300:
+                return code, headers, answer
+            error = _error(code, headers, answer)
+            wait = headers.get("Retry-After", "")
+            if code != 429 or not wait.isdigit() or attempt + 1 == throttled_attempts:
+                raise error
+            await self._clock.sleep(min(float(wait), longest_retry_after_seconds))
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _once(
+        self, method: str, path: str, query: Mapping[str, str] | None, data: bytes | None, content_type: str
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        import aiohttp
+
+        headers = await self._headers()
+        if data is not None:
+            headers["Content-Type"] = content_type
+        try:
+            async with self._open().request(
+                method, self.base_url + path, params=query, data=data, headers=headers
+            ) as response:
+                return response.status, response.headers, await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unreachable(self.base_url, error) from error
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise service_unavailable("the client is closed")
+        return self._session
+
+    async def _headers(self) -> dict[str, str]:
+        token = await asyncio.to_thread(self._token) if callable(self._token) else self._token
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+async def kubeconfig_client(path: Path, context: str = "", *, clock: Clock | None = None) -> HttpClient:
+    """A client for a kubeconfig file; raises KubeconfigError. Key material touches the disk only while loading."""
+    connection = await asyncio.to_thread(load_kubeconfig, path, context)
+    return _ConnectionClient(connection, clock=clock)
+
+
+class _ConnectionClient(HttpClient):
+    """An HttpClient whose certificates come as PEM texts."""
+
+    def __init__(self, connection: Connection, *, clock: Clock | None) -> None:
+        super().__init__(connection.server, token=connection.token, insecure=connection.insecure, clock=clock)
+        self._connection = connection
+
+    async def __aenter__(self) -> HttpClient:
+        folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="pyk3s-client-")
+        try:
+            self._files = await asyncio.to_thread(_write_pems, self._connection, Path(folder.name))
+            return await super().__aenter__()
+        finally:
+            await asyncio.to_thread(folder.cleanup)
+
+
+def _write_pems(connection: Connection, folder: Path) -> tuple[str, str, str]:
+    """ssl loads client certificates from files only; the folder is private and lives for a moment."""
+    paths: list[str] = []
+    for name, pem in (("ca", connection.ca_pem), ("cert", connection.cert_pem), ("key", connection.key_pem)):
+        if pem:
+            (folder / name).write_bytes(pem)
+        paths.append(str(folder / name) if pem else "")
+    return paths[0], paths[1], paths[2]
+
+
+def _tls_context(ca_file: str, cert_file: str, key_file: str, insecure: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file or None)
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if cert_file:
+        context.load_cert_chain(cert_file, key_file or None)
+    return context
+
+
+async def _events(stream: aiohttp.StreamReader) -> AsyncIterator[WatchEvent]:
+    """Watch events of a response body: one JSON document a line, of any length."""
+    pending = bytearray()
+    async for chunk in stream.iter_any():
+        pending += chunk
+        if len(pending) > longest_event_bytes:
+            raise service_unavailable("watch event is too long")
+        if b"\n" not in chunk:
+            continue
+        lines = bytes(pending).split(b"\n")
+        pending = bytearray(lines.pop())
+        for line in lines:
+            if line.strip():
+                event = orjson.loads(line)
+                yield WatchEvent(EventType(event["type"]), event["object"])
+
+
+def _query(**values: str) -> dict[str, str]:
+    return {key: value for key, value in values.items() if value}
+
+
+def _write_query(options: WriteOptions) -> dict[str, str]:
+    return _query(fieldManager=options.field_manager, dryRun="All" if options.dry_run else "")
+
+
+def _delete_body(options: DeleteOptions) -> Object:
+    body: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
+    if options.grace_period_seconds is not None:
+        body["gracePeriodSeconds"] = options.grace_period_seconds
+    if options.propagation_policy:
+        body["propagationPolicy"] = options.propagation_policy
+    guards = {"uid": options.precondition_uid, "resourceVersion": options.precondition_resource_version}
+    if any(guards.values()):
+        body["preconditions"] = {key: value for key, value in guards.items() if value}
+    if options.dry_run:
+        body["dryRun"] = ["All"]
+    return body
+
+
+def _error(code: int, headers: Mapping[str, str], body: bytes) -> ApiError:
+    """The server's Status, or one made of what came instead."""
+    try:
+        status = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        status = None
+    if isinstance(status, dict) and status.get("kind") == "Status":
+        error = from_status({**status, "code": status.get("code") or code})
+    else:
+        text = body[:500].decode(errors="replace").strip()
+        error = ApiError(code, _REASONS.get(code, ""), text or f"the server answered with {code}")
+    if "Retry-After" in headers:
+        error.headers["Retry-After"] = headers["Retry-After"]
+    return error
+
+
+_REASONS = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    409: "Conflict",
+    410: "Gone",
+    429: "TooManyRequests",
+    500: "InternalError",
+    503: "ServiceUnavailable",
+    504: "Timeout",
+}
+
+
+def _unreachable(base_url: str, error: BaseException) -> ApiError:
+    return service_unavailable(f"cannot reach {base_url}: {type(error).__name__}: {error}".rstrip(": "))

@@ -1,0 +1,1 @@
+"""The API server: HTTP face, registry and watch cache over the datastore."""

@@ -1,0 +1,82 @@
+"""Levels and versions of the Pod Security Standards, and the labels that choose them for a namespace.
+
+Same rules and texts as ``k8s.io/pod-security-admission/api``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from minikube_py.machinery.errors import FieldError, invalid_value
+
+PREFIX = "pod-security.kubernetes.io/"
+LEVELS = ("privileged", "baseline", "restricted")
+LATEST = 10**6
+"""The minor version that ``latest`` stands for in comparisons."""
+_VERSION = re.compile(r"v1\.([0-9]|[1-9][0-9]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class LevelVersion:
+    """A level at a minor version of Kubernetes."""
+
+    level: str = "privileged"
+    minor: int = LATEST
+
+    def __str__(self) -> str:
+        return f"{self.level}:{'latest' if self.minor == LATEST else f'v1.{self.minor}'}"
+
+    @property
+    def privileged(self) -> bool:
+        return self.level == "privileged"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a namespace demands."""
+
+    enforce: LevelVersion = LevelVersion()
+    audit: LevelVersion = LevelVersion()
+    warn: LevelVersion = LevelVersion()
+
+    @property
+    def privileged(self) -> bool:
+        return self.enforce.privileged and self.audit.privileged and self.warn.privileged
+
+
+def policy_of(labels: Mapping[str, str], defaults: Policy) -> tuple[Policy, list[FieldError]]:
+    """The policy that labels choose, and what is wrong with them.
+
+    A level that cannot be read counts as restricted when enforced, as privileged otherwise; a version
+    that cannot be read counts as latest.
+    """
+    errors: list[FieldError] = []
+    chosen = {}
+    for mode in ("enforce", "audit", "warn"):
+        default: LevelVersion = getattr(defaults, mode)
+        level, minor = default.level, default.minor
+        label = PREFIX + mode
+        if label in labels:
+            level = labels[label]
+            if level not in LEVELS:
+                why = f"must be one of {', '.join(LEVELS)}"
+                errors.append(invalid_value(f"metadata.labels[{label}]", level, why))
+                level = "restricted" if mode == "enforce" else "privileged"
+        version = labels.get(f"{label}-version")
+        if version is not None:
+            found = _VERSION.fullmatch(version)
+            minor = int(found[1]) if found else LATEST
+            if not found and version != "latest":
+                why = 'must be "latest" or "v1.x"'
+                errors.append(invalid_value(f"metadata.labels[{label}-version]", version, why))
+        chosen[mode] = LevelVersion(level, minor)
+    # As documented: without a warn label, warnings follow what is enforced.
+    if PREFIX + "enforce" in labels and PREFIX + "warn" not in labels and _stricter(chosen["enforce"], chosen["warn"]):
+        chosen["warn"] = chosen["enforce"]
+    return Policy(**chosen), errors
+
+
+def _stricter(one: LevelVersion, other: LevelVersion) -> bool:
+    return LEVELS.index(one.level) > LEVELS.index(other.level)

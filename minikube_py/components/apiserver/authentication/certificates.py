@@ -1,0 +1,95 @@
+"""Client certificates: the common name is the user, each organization a group.
+
+TLS has already checked the chain against every CA that a client may use; here it is decided which CA
+that was, because certificates of the front proxies' CA say nothing about users. A certificate is
+judged once and remembered by its bytes, so a request on a kept connection costs one dictionary look-up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from minikube_py.components.apiserver.authentication.identity import Now, as_authenticated
+from minikube_py.components.apiserver.types import Credentials, UserInfo
+from minikube_py.machinery.errors import unauthorized
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+remembered_certificates = 4096
+CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    user: UserInfo | None
+    begins: float
+    ends: float
+
+
+class CertificateJudge:
+    """Recognises certificates that one of the given CA certificates signed for client use."""
+
+    def __init__(self, authorities: Sequence[x509.Certificate], now: Now) -> None:
+        self._authorities = tuple(authorities)
+        self._now = now
+        self._judged: dict[bytes, _Judged] = {}
+
+    def user_of(self, der: bytes) -> UserInfo | None:
+        """The certificate's user, None when another CA signed it.
+
+        Raises ApiError(401) when ours signed it and it is not valid now.
+        """
+        judged = self._judged.get(der)
+        if judged is None:
+            judged = self._judge(der)
+            if len(self._judged) >= remembered_certificates:
+                self._judged.clear()
+            self._judged[der] = judged
+        if judged.user is None:
+            return None
+        if not judged.begins <= self._now() <= judged.ends:
+            raise unauthorized()
+        return judged.user
+
+    def _judge(self, der: bytes) -> _Judged:
+        from cryptography import x509
+
+        from minikube_py.pki.certificates import CLIENT_AUTH, certificate_subject, is_issued_by
+
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+        except ValueError:
+            return _Judged(None, 0.0, 0.0)
+        if not any(is_issued_by(certificate, authority) for authority in self._authorities):
+            return _Judged(None, 0.0, 0.0)
+        try:
+            usages = list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+        except x509.ExtensionNotFound:
+            usages = []
+        name, _ = certificate_subject(certificate)
+        if CLIENT_AUTH not in usages or not name:
+            return _Judged(None, 0.0, 0.0)
+        organizations = certificate.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
+        groups = tuple(str(item.value) for item in organizations)
+        extra = {CREDENTIAL_ID: (f"X509SHA256={hashlib.sha256(der).hexdigest()}",)}
+        return _Judged(
+            as_authenticated(UserInfo(name, groups, extra=extra)),
+            certificate.not_valid_before_utc.timestamp(),
+            certificate.not_valid_after_utc.timestamp(),
+        )
+
+
+class CertificateAuthenticator:
+    """Users by certificates of the client CA."""
+
+    def __init__(self, judge: CertificateJudge) -> None:
+        self._judge = judge
+
+    async def authenticate(self, credentials: Credentials) -> UserInfo | None:
+        if not credentials.peer_certificate_der:
+            return None
+        return self._judge.user_of(credentials.peer_certificate_der)

@@ -1,0 +1,208 @@
+"""TokenReview, SelfSubjectReview and TokenRequest: answered from what the server knows, never stored.
+
+Handlers follow the protocol of virtual resources: they take the decoded and defaulted body and give
+the object that is sent back. ``metadata`` of the body (with managed fields, where the caller tracks
+them) is kept, as kube-apiserver keeps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minikube_py.components.apiserver.authentication.identity import Now, TokenAuthenticator, user_object
+from minikube_py.components.apiserver.authentication.service_accounts import BoundTo, claims_for
+from minikube_py.components.apiserver.lookup import Lookup
+from minikube_py.components.apiserver.types import RequestContext
+from minikube_py.machinery.errors import (
+    ApiError,
+    FieldError,
+    bad_request,
+    conflict,
+    invalid,
+    invalid_value,
+    not_found,
+)
+from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.objects import Object, metadata, uid_of
+from minikube_py.machinery.times import rfc3339
+from minikube_py.pki.service_accounts import ServiceAccountTokens
+
+GROUP = "authentication.k8s.io"
+default_lifetime_seconds = 3600
+shortest_lifetime_seconds = 600
+longest_lifetime_seconds = 1 << 32
+# The kubelet asks for this odd lifetime for the tokens of pods: such a token really lives a year, for
+# clients that do not read the file again, and only marks its use after this time.
+warn_only_lifetime_seconds = 3607
+extended_lifetime_seconds = 365 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReviewHandler:
+    """``create tokenreviews``: whom does this token stand for?"""
+
+    tokens: TokenAuthenticator
+    api_audiences: Sequence[str]
+
+    async def create(self, ctx: RequestContext, kind: Kind, namespace: str, name: str, body: Object) -> Object:
+        spec = body.get("spec") or {}
+        token = spec.get("token") or ""
+        if not token:
+            raise bad_request("token is required for TokenReview in authentication")
+        audiences = tuple(spec.get("audiences") or self.api_audiences)
+        try:
+            identity = await self.tokens.authenticate_token(token, audiences)
+        except ApiError as error:
+            if error.code != 401:
+                raise
+            identity = None
+        if identity is None:
+            status: Object = {"user": {}, "error": "invalid bearer token"}
+        else:
+            user = user_object(identity.user)
+            status = {"authenticated": True, "user": user, "audiences": list(identity.audiences)}
+        return {**body, "status": status}
+
+
+@dataclass(frozen=True, slots=True)
+class SelfSubjectReviewHandler:
+    """``create selfsubjectreviews``: who am I?"""
+
+    now: Now
+
+    async def create(self, ctx: RequestContext, kind: Kind, namespace: str, name: str, body: Object) -> Object:
+        return {
+            "kind": "SelfSubjectReview",
+            "apiVersion": kind.resource.api_version,
+            "metadata": {"creationTimestamp": rfc3339(self.now())},
+            "status": {"userInfo": user_object(ctx.user)},
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequestHandler:
+    """``create serviceaccounts/token``: a new token, bound to the object that the request names."""
+
+    tokens: ServiceAccountTokens
+    service_accounts: Lookup
+    pods: Lookup
+    secrets: Lookup
+    nodes: Lookup
+    api_audiences: Sequence[str]
+    now: Now
+
+    def default(self, body: Object) -> None:
+        spec = body.setdefault("spec", {})
+        if isinstance(spec, dict) and spec.get("expirationSeconds") is None:
+            spec["expirationSeconds"] = default_lifetime_seconds
+
+    async def create(self, ctx: RequestContext, kind: Kind, namespace: str, name: str, body: Object) -> Object:
+        account = await self.service_accounts.get(name, namespace)
+        if account is None:
+            raise not_found("", "serviceaccounts", name)
+        _check_metadata(body, name, namespace)
+        spec = body.get("spec") or {}
+        lifetime = spec.get("expirationSeconds")
+        lifetime = default_lifetime_seconds if lifetime is None else int(lifetime)
+        _check_lifetime(lifetime)
+        audiences = list(spec.get("audiences") or self.api_audiences)
+        reference = spec.get("boundObjectRef")
+        bound = await self._bind(account, reference) if reference else BoundTo(service_account=account)
+        extended = (
+            lifetime == warn_only_lifetime_seconds
+            and bound.pod is not None
+            and set(audiences) <= set(self.api_audiences)
+        )
+        now = self.now()
+        claims = claims_for(
+            bound,
+            audiences=audiences,
+            now=now,
+            lifetime_seconds=extended_lifetime_seconds if extended else lifetime,
+            warn_after_seconds=lifetime if extended else 0,
+        )
+        kept = {key: value for key, value in metadata(body).items() if key == "managedFields"}
+        return {
+            "kind": "TokenRequest",
+            "apiVersion": f"{GROUP}/v1",
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "uid": uid_of(account),
+                "creationTimestamp": rfc3339(now),
+                **kept,
+            },
+            "spec": {"audiences": audiences, "expirationSeconds": lifetime, "boundObjectRef": reference},
+            "status": {"token": self.tokens.sign(claims), "expirationTimestamp": rfc3339(int(now) + lifetime)},
+        }
+
+    async def _bind(self, account: Object, reference: Object) -> BoundTo:
+        """The live objects of a bond. Raises ApiError when it names another object or none."""
+        api_version, kind, name = reference.get("apiVersion"), reference.get("kind"), str(reference.get("name", ""))
+        namespace = str(metadata(account).get("namespace", ""))
+        if api_version != "v1" or kind not in ("Pod", "Secret", "Node"):
+            group, _, version = str(api_version or "").rpartition("/")
+            raise bad_request(f"cannot bind token to object of type {group}/{version}, Kind={kind or ''}")
+        if kind == "Node":
+            node = await _needed(self.nodes, name, None)
+            _check_uid(reference, node)
+            return BoundTo(service_account=account, node=node)
+        if kind == "Secret":
+            secret = await _needed(self.secrets, name, namespace)
+            _check_uid(reference, secret)
+            return BoundTo(service_account=account, secret=secret)
+        pod = await _needed(self.pods, name, namespace)
+        spec = pod.get("spec") or {}
+        account_name = metadata(account).get("name")
+        if spec.get("serviceAccountName", "") != account_name:
+            raise bad_request(
+                f'cannot bind token for serviceaccount "{account_name}" to pod running with different '
+                "serviceaccount name."
+            )
+        _check_uid(reference, pod)
+        node_name = spec.get("nodeName")
+        found = await self.nodes.get(node_name) if node_name else None
+        if node_name and found is None:
+            # A node may be gone for a moment while it registers anew; the name alone is still true.
+            found = {"metadata": {"name": node_name, "uid": ""}}
+        return BoundTo(service_account=account, pod=pod, node=found)
+
+
+async def _needed(lookup: Lookup, name: str, namespace: str | None) -> Object:
+    found = await lookup.get(name, namespace)
+    if found is None:
+        raise not_found(lookup.resource.group, lookup.resource.plural, name)
+    return found
+
+
+def _check_uid(reference: Object, found: Object) -> None:
+    wanted = reference.get("uid")
+    if wanted and wanted != uid_of(found):
+        why = (
+            f"the UID in the bound object reference ({wanted}) does not match the UID in record. "
+            "The object might have been deleted and then recreated"
+        )
+        raise conflict("", str(reference.get("kind", "")), str(reference.get("name", "")), why)
+
+
+def _check_metadata(body: Object, name: str, namespace: str) -> None:
+    given = metadata(body)
+    errors: list[FieldError] = []
+    if given.get("name") and given["name"] != name:
+        errors.append(invalid_value("metadata.name", given["name"], "must match the service account name if specified"))
+    elif given.get("namespace") and given["namespace"] != namespace:
+        why = "must match the service account namespace if specified"
+        errors.append(invalid_value("metadata.namespace", given["namespace"], why))
+    if errors:
+        raise invalid(GROUP, "TokenRequest", name, errors)
+
+
+def _check_lifetime(lifetime: int) -> None:
+    why = ""
+    if lifetime < shortest_lifetime_seconds:
+        why = "may not specify a duration less than 10 minutes"
+    elif lifetime > longest_lifetime_seconds:
+        why = "may not specify a duration larger than 2^32 seconds"
+    if why:
+        raise invalid(GROUP, "TokenRequest", "", [invalid_value("spec.expirationSeconds", lifetime, why)])

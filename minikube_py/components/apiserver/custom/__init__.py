@@ -1,0 +1,1 @@
+"""Custom resources: kinds that CustomResourceDefinitions make at run time."""

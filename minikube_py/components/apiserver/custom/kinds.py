@@ -1,0 +1,234 @@
+"""From a CustomResourceDefinition to the kinds it declares. Pure functions; definitions are read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from minikube_py.components.apiserver.registry.kinds import kube_version_key
+from minikube_py.machinery.kind import Cell, Column, Kind, Scale, Subresource
+from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, since
+from minikube_py.machinery.kinds.common.printing import name as name_of
+from minikube_py.machinery.objects import Object, thaw
+from minikube_py.machinery.resources import Resource
+from minikube_py.machinery.schema import OBJECT_META, Schema, custom_schema, definitions
+
+
+def kinds_of(crd: Object) -> list[Kind]:
+    """A kind for each served version of an established definition."""
+    versions = (crd.get("spec") or {}).get("versions") or ()
+    return [_kind(crd, version) for version in versions if version.get("served")]
+
+
+def _kind(crd: Object, version: Object) -> Kind:
+    spec, names = crd["spec"], accepted_names(crd)
+    resource = resource_of(crd, str(version["name"]))
+    storage = next((str(item["name"]) for item in spec["versions"] if item.get("storage")), str(version["name"]))
+    raw = (version.get("schema") or {}).get("openAPIV3Schema") or {"x-kubernetes-preserve-unknown-fields": True}
+    parts = version.get("subresources") or {}
+    scale = parts.get("scale")
+    columns, row = _columns(version.get("additionalPrinterColumns") or ())
+    stored = resource_of(crd, storage)
+    api_version = resource.api_version
+    return Kind(
+        resource=resource,
+        singular=str(names.get("singular") or resource.kind.lower()),
+        definition=definition_name(resource),
+        short_names=tuple(names.get("shortNames") or ()),
+        categories=tuple(names.get("categories") or ()),
+        subresources=_subresources(parts),
+        scale=_scale(scale) if scale else None,
+        storage=None if stored == resource else stored,
+        from_storage=None if stored == resource else lambda obj: {**obj, "apiVersion": api_version},
+        default=_defaulter(raw),
+        generation=True,
+        has_status="status" in parts,
+        unconditional_update=False,
+        columns=columns,
+        row=row,
+        selectable=_selectable(version.get("selectableFields") or ()),
+        extra={
+            "custom": crd["metadata"]["name"],
+            "schema": _schema(raw),
+            "listKind": names.get("listKind"),
+            "openapi": published_schema(resource, raw),
+        },
+    )
+
+
+def definition_name(resource: Resource) -> str:
+    """The name of the published schema: the group's domain from its end, such as ``com.example.stable.v1.CronTab``."""
+    reversed_group = ".".join(reversed(resource.group.split(".")))
+    return f"{reversed_group}.{resource.version}.{resource.kind}"
+
+
+def published_schema(resource: Resource, raw: Mapping[str, Any]) -> Object:
+    """The schema as OpenAPI documents show it: with the fields that every object has, and its type's name."""
+    common = definitions().raw(_ANY_OBJECT)["properties"]
+    properties = {name: common[name] for name in ("apiVersion", "kind", "metadata")}
+    named = {"group": resource.group, "version": resource.version, "kind": resource.kind}
+    return {
+        **raw,
+        "type": "object",
+        "properties": {**(raw.get("properties") or {}), **properties},
+        "x-kubernetes-group-version-kind": [named],
+    }
+
+
+_ANY_OBJECT = "io.k8s.api.core.v1.ConfigMap"
+
+
+def resource_of(crd: Object, version: str) -> Resource:
+    spec = crd["spec"]
+    names = spec["names"]
+    return Resource(spec["group"], version, names["plural"], names["kind"], spec.get("scope") != "Cluster")
+
+
+def accepted_names(crd: Object) -> Object:
+    """The names that are in use: the accepted ones, or those asked for before anything was accepted."""
+    names: Object = (crd.get("status") or {}).get("acceptedNames") or {}
+    return names if names.get("plural") and names.get("kind") else crd["spec"]["names"]
+
+
+def wanted_names(crd: Object) -> Object:
+    """The names of the specification with their defaults."""
+    names: Object = thaw(crd["spec"]["names"])
+    names.setdefault("singular", str(names["kind"]).lower())
+    names.setdefault("listKind", f"{names['kind']}List")
+    return names
+
+
+def stored_version(crd: Object) -> str:
+    versions = crd["spec"]["versions"]
+    return next((str(item["name"]) for item in versions if item.get("storage")), "")
+
+
+def served_versions(crd: Object) -> list[str]:
+    """Names of the served versions, the preferred one first."""
+    found = [str(item["name"]) for item in crd["spec"]["versions"] if item.get("served")]
+    return sorted(found, key=kube_version_key)
+
+
+def _schema(raw: Mapping[str, Any]) -> Schema:
+    """The structural schema, with metadata as every object has it and the type's own two fields."""
+    properties = dict(raw.get("properties") or {})
+    schema = custom_schema({**raw, "x-kubernetes-embedded-resource": True, "properties": properties})
+    compiled = dict(schema.properties)
+    compiled["metadata"] = definitions().schema(OBJECT_META)
+    for field in ("kind", "apiVersion"):
+        compiled.setdefault(field, custom_schema({"type": "string"}))
+    schema._properties = compiled
+    return schema
+
+
+def _subresources(parts: Mapping[str, Any]) -> tuple[Subresource, ...]:
+    found = []
+    if "scale" in parts:
+        found.append(Subresource("scale", kind="Scale", group="autoscaling", version="v1"))
+    if "status" in parts:
+        found.append(Subresource("status"))
+    return tuple(found)
+
+
+def _scale(declared: Mapping[str, Any]) -> Scale:
+    return Scale(
+        spec_replicas=str(declared.get("specReplicasPath", ".spec.replicas")).lstrip("."),
+        status_replicas=str(declared.get("statusReplicasPath", ".status.replicas")).lstrip("."),
+        selector=str(declared.get("labelSelectorPath") or "").lstrip("."),
+    )
+
+
+def _defaulter(raw: Mapping[str, Any]) -> Callable[[Object], None]:
+    """Fill in the schema's defaults, from the outside in."""
+
+    def default(draft: Object) -> None:
+        _fill(raw, draft)
+
+    return default
+
+
+def _fill(raw: Mapping[str, Any], value: Any) -> None:
+    if isinstance(value, dict):
+        properties = raw.get("properties") or {}
+        for name, inner in properties.items():
+            missing = name not in value or (value[name] is None and not inner.get("nullable"))
+            if missing and "default" in inner:
+                value[name] = thaw(inner["default"])
+            if name in value:
+                _fill(inner, value[name])
+        additional = raw.get("additionalProperties")
+        if isinstance(additional, dict):
+            for name, item in value.items():
+                if name not in properties:
+                    _fill(additional, item)
+    elif isinstance(value, list):
+        items = raw.get("items")
+        if isinstance(items, dict):
+            for item in value:
+                _fill(items, item)
+
+
+def _selectable(fields: Sequence[Mapping[str, Any]]) -> dict[str, Callable[[Object], str]]:
+    def reader(path: str) -> Callable[[Object], str]:
+        return lambda obj: _shown(_at(obj, path))
+
+    return {str(field["jsonPath"]).lstrip("."): reader(str(field["jsonPath"])) for field in fields}
+
+
+def _columns(
+    declared: Sequence[Mapping[str, Any]],
+) -> tuple[tuple[Column, ...], Callable[[Object, float], Sequence[Cell]]]:
+    """Printer columns; without any there is the age."""
+    if not declared:
+        return (NAME, AGE), lambda obj, now: (name_of(obj), age(obj, now))
+    columns = (NAME, *(_column(item) for item in declared))
+
+    def row(obj: Object, now: float) -> Sequence[Cell]:
+        return [name_of(obj), *(_cell(_at(obj, str(item["jsonPath"])), str(item["type"]), now) for item in declared)]
+
+    return columns, row
+
+
+def _column(item: Mapping[str, Any]) -> Column:
+    described = f"Custom resource definition column (in JSONPath format): {item['jsonPath']}"
+    return Column(
+        str(item["name"]),
+        str(item["type"]),
+        str(item.get("format") or ""),
+        str(item.get("description") or described),
+        int(item.get("priority") or 0),
+    )
+
+
+def _cell(value: Any, type: str, now: float) -> Cell:
+    """A value as its column's type asks (``tableconvertor``): a value of another type is not shown."""
+    if value is None:
+        return None
+    if type == "date":
+        return since(value, now) if isinstance(value, str) else "<unknown>"
+    if type == "integer":
+        return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if type == "number":
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if type == "boolean":
+        return value if isinstance(value, bool) else None
+    return _shown(value)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict | list):
+        import orjson
+
+        return orjson.dumps(value).decode()
+    return str(value)
+
+
+def _at(obj: Any, path: str) -> Any:
+    """The first value at a JSONPath made of fields, quoted fields, indexes and simple filters."""
+    from minikube_py.components.apiserver.custom.paths import first_value
+
+    return first_value(obj, path)

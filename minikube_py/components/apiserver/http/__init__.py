@@ -1,0 +1,1 @@
+"""The HTTP face: from a request's bytes to a registry call and back."""

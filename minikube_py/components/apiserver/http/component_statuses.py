@@ -1,0 +1,41 @@
+"""The deprecated ComponentStatus list: the parts of this process, always answered, never stored."""
+
+from __future__ import annotations
+
+from minikube_py.components.apiserver.http.call import Call, Response, answer_object
+from minikube_py.components.apiserver.http.resources import answer, form_of, list_object
+from minikube_py.components.apiserver.http.views import partial_list, table
+from minikube_py.components.apiserver.registry.core import Core
+from minikube_py.components.apiserver.registry.outcome import Outcome
+from minikube_py.machinery.errors import not_found
+from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.objects import Object
+
+_NAMES = ("controller-manager", "etcd-0", "scheduler")
+
+
+def _status(name: str) -> Object:
+    condition = {"type": "Healthy", "status": "True", "message": "ok"}
+    return {
+        "kind": "ComponentStatus",
+        "apiVersion": "v1",
+        "metadata": {"name": name, "creationTimestamp": None},
+        "conditions": [condition],
+    }
+
+
+def component_statuses(core: Core, kind: Kind, call: Call) -> Response:
+    """GET of one or all. Raises NotFound."""
+    call.warnings.extend(kind.warnings({}, None))
+    if call.info.name and call.info.verb == "get":
+        if call.info.name not in _NAMES:
+            raise not_found("", "componentstatuses", call.info.name)
+        return answer(core, kind, call, Outcome(_status(call.info.name)))
+    form = form_of(call)
+    objects = [_status(name) for name in _NAMES]
+    meta: Object = {}
+    if form.view == "Table":
+        return answer_object(table(kind, objects, meta, core.clock.now(), version=form.view_version), form)
+    if form.view:
+        return answer_object(partial_list(kind, objects, meta, form.view_version), form)
+    return answer_object(list_object(kind, objects, meta), form)

@@ -1,0 +1,189 @@
+"""Paths that are no resources: version, health, metrics, OpenAPI, the list of paths, token keys."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+
+import orjson
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from minikube_py import __version__
+from minikube_py.components.apiserver.http.call import (
+    Call,
+    Response,
+    answer_bytes,
+    answer_text,
+    not_found_page,
+    not_modified,
+)
+from minikube_py.components.apiserver.http.negotiation import negotiate
+from minikube_py.components.apiserver.http.views import content_type, encode
+from minikube_py.components.apiserver.registry.kinds import Kinds
+from minikube_py.machinery.objects import Object
+
+KUBERNETES_VERSION = "v1.36.2"
+Check = Callable[[], Awaitable[str]]
+"""A health check: an empty text when all is well, else why not."""
+
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+"""What clients accept for the protobuf form of /openapi/v2; also the key under which it is kept."""
+_DOCUMENT_TYPES = {
+    "/openapi/v3": "text/plain; charset=utf-8",
+    _PROTOBUF: "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+}
+_HEALTH_ROOTS = ("healthz", "livez", "readyz")
+_FIXED_PATHS = (
+    "/.well-known/openid-configuration", "/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2",
+    "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version",
+)  # fmt: skip
+
+
+def version_info() -> Object:
+    """The body of /version."""
+    import platform
+    import sys
+
+    major, minor = KUBERNETES_VERSION.lstrip("v").split(".")[:2]
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    return {
+        "major": major,
+        "minor": minor,
+        "emulationMajor": major,
+        "emulationMinor": minor,
+        "minCompatibilityMajor": major,
+        "minCompatibilityMinor": str(int(minor) - 1),
+        "gitVersion": f"{KUBERNETES_VERSION}+pyk3s{__version__}",
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": f"python{sys.version_info.major}.{sys.version_info.minor}",
+        "compiler": platform.python_implementation().lower(),
+        "platform": f"linux/{machine}",
+    }
+
+
+class Endpoints:
+    """See the module. ``documents`` answers extra GET paths (OpenID discovery) with their JSON."""
+
+    def __init__(
+        self,
+        kinds: Kinds,
+        metrics: CollectorRegistry,
+        checks: Mapping[str, Check],
+        documents: Mapping[str, tuple[str, Callable[[], Object]]],
+    ) -> None:
+        self._kinds = kinds
+        self._metrics = metrics
+        self._checks = dict(checks)
+        self._documents = dict(documents)
+        self._openapi: dict[str, tuple[bytes, str]] = {}
+        self._building = asyncio.Lock()
+        kinds.on_change(self._openapi.clear)
+
+    async def answer(self, call: Call) -> Response | None:
+        """The answer; None when the path is not one of these."""
+        path = call.info.path
+        if call.info.method not in ("GET", "HEAD"):
+            return None
+        root = path.strip("/").partition("/")[0]
+        if root in _HEALTH_ROOTS:
+            return await self._health(call, root, path.strip("/").partition("/")[2])
+        if path.rstrip("/") == "/version":
+            return self._json(call, version_info())
+        if path == "/metrics":
+            return await self._metrics_page()
+        if path == "/":
+            return self._json(call, {"paths": self._paths()})
+        if path in self._documents:
+            media_type, make = self._documents[path]
+            return answer_bytes(orjson.dumps(make()), media_type=media_type)
+        if root == "openapi":
+            return await self._openapi_page(call, path)
+        return None
+
+    def _json(self, call: Call, obj: Object) -> Response:
+        form = negotiate(call.accept, call.query.get("pretty", ""), call.user_agent, views=False)
+        return answer_bytes(encode(obj, form), media_type=content_type(form))
+
+    def _paths(self) -> list[str]:
+        found = set(_FIXED_PATHS) | set(self._documents)
+        for root in _HEALTH_ROOTS:
+            found |= {f"/{root}/{name}" for name in ("ping", *self._checks)}
+        for group in self._kinds.group_names():
+            base = f"/apis/{group}" if group else "/api"
+            found |= {base, *(f"{base}/{version}" for version in self._kinds.versions(group))}
+        return sorted(found)
+
+    async def _health(self, call: Call, root: str, name: str) -> Response:
+        checks = self._checks if root == "readyz" else {k: v for k, v in self._checks.items() if k != "shutdown"}
+        if name:
+            if name == "ping":
+                return answer_text("ok")
+            if name not in checks:
+                return not_found_page()
+            why = await checks[name]()
+            return answer_text("ok") if not why else answer_text(f"internal server error: {why}", 500)
+        excluded = {call.query[key] for key in ("exclude",) if key in call.query}
+        lines, failed = ["[+]ping ok"], False
+        for check_name, check in checks.items():
+            if check_name in excluded:
+                lines.append(f"[+]{check_name} excluded: ok")
+                continue
+            why = await check()
+            failed = failed or bool(why)
+            lines.append(f"[-]{check_name} failed: {why}" if why else f"[+]{check_name} ok")
+        if failed:
+            return answer_text("\n".join([*lines, f"{root} check failed"]) + "\n", 500)
+        if "verbose" in call.query:
+            return answer_text("\n".join([*lines, f"{root} check passed"]) + "\n")
+        return answer_text("ok")
+
+    async def _metrics_page(self) -> Response:
+        from prometheus_client import generate_latest  # only scraped servers need it
+
+        body = await asyncio.to_thread(generate_latest, self._metrics)
+        return answer_bytes(body, media_type=_METRICS_TYPE)
+
+    async def _openapi_page(self, call: Call, path: str) -> Response:
+        """An OpenAPI document, built in a thread on first use and kept until the kinds change."""
+        key = path.rstrip("/")
+        if key == "/openapi/v2" and _PROTOBUF in call.request.headers.get("Accept", ""):
+            key = _PROTOBUF
+        async with self._building:
+            if key not in self._openapi:
+                body = await asyncio.to_thread(self._build_openapi, key)
+                if body is None:
+                    return web.Response(status=404)
+                self._openapi[key] = (body, hashlib.sha512(body).hexdigest().upper())
+        body, tag = self._openapi[key]
+        if call.request.headers.get("If-None-Match", "").strip('"') == tag:
+            response = not_modified()
+        else:
+            media_type = _DOCUMENT_TYPES.get(key, "application/json")
+            response = answer_bytes(body, media_type=media_type)
+        response.headers.update({"ETag": f'"{tag}"', "Vary": "Accept", "Cache-Control": "no-cache, private"})
+        return response
+
+    def _build_openapi(self, path: str) -> bytes | None:
+        from minikube_py.machinery import openapi  # large, and seldom asked for
+
+        kinds = self._kinds.all()
+        if path == _PROTOBUF:
+            from minikube_py.machinery.openapi_protobuf import openapi_v2_protobuf
+
+            return openapi_v2_protobuf(openapi.openapi_v2(kinds))
+        if path == "/openapi/v2":
+            return orjson.dumps(openapi.openapi_v2(kinds))
+        if path == "/openapi/v3":
+            return orjson.dumps(openapi.openapi_v3_index(kinds))
+        parts = path.removeprefix("/openapi/v3/").split("/")
+        group, version = ("", parts[1]) if parts[0] == "api" and len(parts) == 2 else ("", "")
+        if parts[0] == "apis" and len(parts) == 3:
+            group, version = parts[1], parts[2]
+        if not version or not any(k.resource.group == group and k.resource.version == version for k in kinds):
+            return None
+        return orjson.dumps(openapi.openapi_v3(kinds, group, version))

@@ -1,0 +1,202 @@
+"""The catch-all handler and its filters.
+
+Outermost first: request id and panic barrier, timeout, authentication, impersonation, authorization,
+then the dispatcher. Every failure becomes a ``Status``. Writes run to their end even when the client
+goes away, so that what was stored and what was reserved for it stay in step; reads and watches are
+cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+
+from aiohttp import web
+
+from minikube_py.components.apiserver.http.call import Call, Response, answer_object
+from minikube_py.components.apiserver.http.compression import compress
+from minikube_py.components.apiserver.http.dispatch import Dispatcher, method_not_allowed
+from minikube_py.components.apiserver.http.metrics import RequestMetrics
+from minikube_py.components.apiserver.http.negotiation import error_form
+from minikube_py.components.apiserver.http.options import request_timeout
+from minikube_py.components.apiserver.http.request_info import WRITES, RequestInfo, parse_request
+from minikube_py.components.apiserver.http.warnings import add_warnings
+from minikube_py.components.apiserver.types import (
+    ANONYMOUS,
+    Attributes,
+    Authenticator,
+    Authorizer,
+    Credentials,
+    Decision,
+    Headers,
+    UserInfo,
+)
+from minikube_py.machinery.clock import Clock
+from minikube_py.machinery.errors import ApiError, forbidden, internal, timeout, unauthorized
+
+log = logging.getLogger(__name__)
+
+LONGEST_SECONDS = 60.0
+Impersonate = Callable[[UserInfo, Headers, Authorizer], Awaitable[UserInfo]]
+Denied = Callable[[UserInfo, Attributes, str], ApiError]
+
+
+def denied_plainly(user: UserInfo, attributes: Attributes, reason: str) -> ApiError:
+    """403 without Kubernetes' sentence, for servers that are composed without the security packages."""
+    return forbidden(attributes.group, attributes.resource, attributes.name, reason or f"user {user.name}")
+
+
+class Face:
+    """Answers requests of aiohttp's low-level server."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        authenticator: Authenticator,
+        authorizer: Authorizer,
+        clock: Clock,
+        metrics: RequestMetrics,
+        *,
+        impersonate: Impersonate | None = None,
+        denied: Denied = denied_plainly,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._authenticator = authenticator
+        self._authorizer = authorizer
+        self._clock = clock
+        self._metrics = metrics
+        self._impersonate = impersonate
+        self._denied = denied
+        self._writes: set[asyncio.Task[Response]] = set()
+
+    async def __call__(self, request: web.BaseRequest) -> Response:
+        """The answer to one request; never raises, except when the request is cancelled."""
+        begin = self._clock.monotonic()
+        info = parse_request(request.method, request.raw_path)
+        request_id = request.headers.get("Audit-Id") or secrets.token_hex(16)
+        call = Call(request, info, ANONYMOUS, request_id)
+        try:
+            response = await self._timed(call)
+        except ApiError as error:
+            response = _error_answer(call, error)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:
+            log.exception("request failed", extra={"method": info.method, "path": info.path, "id": request_id})
+            text = f'This request caused apiserver to panic. Look in the logs for details: "{request_id}"'
+            response = _error_answer(call, internal(text))
+        if not response.prepared:
+            await self._finish(call, response)
+        seconds = self._clock.monotonic() - begin
+        self._metrics.finished(_labels(info), response.status, seconds, long_running=info.long_running)
+        return response
+
+    async def drain(self) -> None:
+        """Wait for the writes that are on their way."""
+        if self._writes:
+            await asyncio.wait(self._writes)
+
+    async def _timed(self, call: Call) -> Response:
+        if call.info.long_running:
+            with self._metrics.running(_gauge_labels(call.info)).track_inprogress():
+                return await self._guarded(call)
+        seconds = request_timeout(call.query, LONGEST_SECONDS)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._guarded(call)
+        except TimeoutError as error:
+            raise timeout("Timeout: request did not complete within the allotted timeout", 0) from error
+
+    async def _guarded(self, call: Call) -> Response:
+        user = await self._identify(call)
+        if self._impersonate is not None and any(n[:12].lower() == "impersonate-" for n in call.request.headers):
+            headers = [(name, value) for name, value in call.request.headers.items()]
+            user = await self._impersonate(user, headers, self._authorizer)
+        call.user = user
+        attributes = call.info.attributes()
+        decision, reason = await self._authorizer.authorize(user, attributes)
+        if decision is not Decision.ALLOW:
+            raise self._denied(user, attributes, reason)
+        if call.info.resource_request and call.info.method not in _METHODS:
+            raise method_not_allowed()
+        if call.info.verb in WRITES and not call.info.long_running:
+            return await self._to_its_end(call)
+        return await self._dispatcher.answer(call)
+
+    async def _to_its_end(self, call: Call) -> Response:
+        task = asyncio.create_task(self._dispatcher.answer(call), name="api-write")
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        return await asyncio.shield(task)
+
+    async def _identify(self, call: Call) -> UserInfo:
+        request = call.request
+        header = request.headers.get("Authorization", "")
+        token = header[7:].strip() if header[:7].lower() == "bearer " else ""
+        credentials = Credentials(
+            bearer_token=token,
+            peer_certificate_der=_peer_certificate(request),
+            peer_address=request.remote or "",
+            headers=request.headers,
+        )
+        user = await self._authenticator.authenticate(credentials)
+        if user is None:
+            raise unauthorized()
+        return user
+
+    async def _finish(self, call: Call, response: Response) -> None:
+        headers = response.headers
+        headers["Audit-Id"] = call.request_id
+        headers.setdefault("Cache-Control", "no-cache, private")
+        if call.warnings:
+            add_warnings(headers, call.warnings)
+        if isinstance(response, web.Response):
+            await compress(call.request, response)
+
+
+def _peer_certificate(request: web.BaseRequest) -> bytes:
+    """The client certificate of the connection, as TLS has verified it; empty for none."""
+    tls = request.transport.get_extra_info("ssl_object") if request.transport else None
+    return (tls.getpeercert(True) if tls is not None else None) or b""
+
+
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+
+
+def _labels(info: RequestInfo) -> tuple[str, ...]:
+    if not info.resource_request:
+        return (info.method, "", "", "", "", "", "")
+    dry_run = "All" if "dryRun" in info.query else ""
+    return (_metric_verb(info), dry_run, info.group, info.version, info.resource, info.subresource, _scope(info))
+
+
+def _gauge_labels(info: RequestInfo) -> tuple[str, ...]:
+    return (_metric_verb(info), info.group, info.version, info.resource, info.subresource, _scope(info))
+
+
+_METRIC_VERBS: Mapping[str, str] = {
+    "create": "POST",
+    "update": "PUT",
+    "patch": "PATCH",
+    "delete": "DELETE",
+    "deletecollection": "DELETECOLLECTION",
+}
+
+
+def _metric_verb(info: RequestInfo) -> str:
+    return _METRIC_VERBS.get(info.verb) or info.verb.upper()
+
+
+def _scope(info: RequestInfo) -> str:
+    if info.name or info.verb == "create":
+        return "resource"
+    return "namespace" if info.namespace else "cluster"
+
+
+def _error_answer(call: Call, error: ApiError) -> Response:
+    response = answer_object(error.status(), error_form(call.accept), status=error.code)
+    for name, value in error.headers.items():
+        response.headers[name] = value
+    return response

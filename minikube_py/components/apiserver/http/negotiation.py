@@ -1,0 +1,111 @@
+"""Which representation an answer has: media type, Table or PartialObjectMetadata, pretty, compressed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from minikube_py.machinery.errors import ApiError, not_acceptable
+
+JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
+SERVED = (JSON, YAML, PROTOBUF)
+STREAMED = (f"{JSON};stream=watch", f"{PROTOBUF};stream=watch")
+_NONE = "406: Not Acceptable\n\nAvailable representations: " + ", ".join(SERVED)
+_VIEWS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A negotiated representation; ``view`` is empty for the object itself."""
+
+    media_type: str = JSON
+    view: str = ""
+    view_version: str = "v1"
+    pretty: bool = False
+
+    @property
+    def plain_json(self) -> bool:
+        return self.media_type == JSON and not self.view and not self.pretty
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One alternative of an Accept header."""
+
+    media_type: str
+    parameters: dict[str, str]
+    quality: float
+
+
+@lru_cache(maxsize=512)
+def parse_accept(header: str) -> tuple[Clause, ...]:
+    """The alternatives, best first (quality, then more specific types, then as written)."""
+    clauses: list[Clause] = []
+    for part in header.split(","):
+        media_type, *pieces = (piece.strip() for piece in part.split(";"))
+        if not media_type:
+            continue
+        parameters: dict[str, str] = {}
+        quality = 1.0
+        for piece in pieces:
+            name, _, value = piece.partition("=")
+            if name == "q":
+                quality = _quality(value)
+            else:
+                parameters[name] = value.strip('"')
+        clauses.append(Clause(media_type, parameters, quality))
+    return tuple(sorted(clauses, key=lambda clause: (-clause.quality, clause.media_type.count("*"))))
+
+
+def _quality(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 1.0
+
+
+@lru_cache(maxsize=1024)
+def negotiate(accept: str, pretty: str, user_agent: str, *, views: bool = True) -> Form:
+    """The form of an answer. ApiError 406 when nothing that is asked for is served."""
+    wants_pretty = _wants_pretty(pretty, user_agent)
+    if not accept:
+        return Form(pretty=wants_pretty)
+    for clause in parse_accept(accept):
+        media_type = JSON if clause.media_type == "*/*" else clause.media_type
+        if media_type not in SERVED:
+            continue
+        view = clause.parameters.get("as", "")
+        if not view:
+            return Form(media_type, pretty=wants_pretty and media_type == JSON)
+        version = clause.parameters.get("v", "")
+        known = view in _VIEWS and clause.parameters.get("g") == "meta.k8s.io" and version in ("v1", "v1beta1")
+        if views and known:
+            return Form(media_type, view, version, wants_pretty and media_type == JSON)
+    raise ApiError(406, "NotAcceptable", _NONE, details={})
+
+
+def negotiate_watch(accept: str, user_agent: str) -> Form:
+    """The form of a watch's events: JSON or protobuf frames. ApiError 406 for others."""
+    form = negotiate(accept, "", user_agent)
+    if form.media_type == YAML:
+        listed = ", ".join(STREAMED)
+        raise not_acceptable(f"only the following media types are accepted: {listed}")
+    return Form(form.media_type, form.view, form.view_version)
+
+
+def _wants_pretty(pretty: str, user_agent: str) -> bool:
+    if pretty:
+        return pretty not in ("0", "false", "False")
+    return user_agent.startswith(("curl/", "Wget/", "Mozilla/"))
+
+
+def error_form(accept: str) -> Form:
+    """The form of a Status: what is asked for as far as it is served, JSON otherwise."""
+    for clause in parse_accept(accept):
+        if "as" in clause.parameters:
+            continue  # a Status is never shown as something else
+        if clause.media_type in (YAML, PROTOBUF):
+            return Form(clause.media_type)
+        if clause.media_type in (JSON, "*/*"):
+            return Form()
+    return Form()

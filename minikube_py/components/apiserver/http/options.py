@@ -1,0 +1,153 @@
+"""Query parameters and DeleteOptions, checked as Kubernetes checks its option kinds."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qsl
+
+from minikube_py.client.types import DeleteOptions
+from minikube_py.components.apiserver.http.request_info import Query
+from minikube_py.components.apiserver.storage.lists import ListOptions
+from minikube_py.machinery.errors import FieldError, bad_request, forbidden_field, invalid, invalid_value, required
+from minikube_py.machinery.objects import Object
+
+_VALIDATIONS = ("", "Ignore", "Strict", "Warn")
+_POLICIES = ("Foreground", "Background", "Orphan", "nil")
+_MANAGER_LIMIT = 128
+
+
+def integer(query: Query, name: str) -> int | None:
+    """An integer parameter. ApiError 400 with strconv's text."""
+    text = query.get(name)
+    if not text:
+        return None
+    if re.fullmatch(r"[+-]?\d+", text):
+        return int(text)
+    raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+
+
+def list_options(query: Query) -> ListOptions:
+    integer(query, "timeoutSeconds")
+    return ListOptions(
+        resource_version=query.get("resourceVersion", ""),
+        match=query.get("resourceVersionMatch", ""),
+        limit=max(0, integer(query, "limit") or 0),
+        continue_token=query.get("continue", ""),
+    )
+
+
+def write_options(query: Query, raw_query: str, name: str, *, apply: bool = False, patch: bool = False) -> Object:
+    """Options of create, update and patch as keyword arguments of a RequestContext. ApiError 422."""
+    errors: list[FieldError] = []
+    dry_run = (
+        [value for key, value in parse_qsl(raw_query, keep_blank_values=True) if key == "dryRun"] if raw_query else []
+    )
+    manager, validation = query.get("fieldManager", ""), query.get("fieldValidation", "")
+    force = "force" in query and query["force"] not in ("0", "false")
+    if patch and not apply and "force" in query:
+        errors.append(forbidden_field("force", "may not be specified for non-apply patch"))
+    if apply and not manager:
+        errors.append(required("fieldManager", "is required for apply patch"))
+    errors += _dry_run_errors(dry_run)
+    errors += _manager_errors(manager)
+    if validation not in _VALIDATIONS:
+        supported = ", ".join(f'"{item}"' for item in _VALIDATIONS)
+        errors.append(
+            FieldError("FieldValueNotSupported", "fieldValidation", validation, f"supported values: {supported}")
+        )
+    if errors:
+        raise invalid("meta.k8s.io", name, "", errors)
+    return {
+        "dry_run": bool(dry_run),
+        "field_manager": manager,
+        "field_validation": validation or "Warn",
+        "force": force,
+    }
+
+
+def _dry_run_errors(values: list[str]) -> list[FieldError]:
+    if all(value in ("All", "") for value in values):
+        return []
+    return [FieldError("FieldValueNotSupported", "dryRun", values, 'supported values: "All"')]
+
+
+def _manager_errors(manager: str) -> list[FieldError]:
+    errors: list[FieldError] = []
+    if len(manager) > _MANAGER_LIMIT:
+        errors.append(
+            FieldError("FieldValueTooLong", "fieldManager", "", f"may not be more than {_MANAGER_LIMIT} bytes")
+        )
+    for position, char in enumerate(manager):
+        if not char.isprintable():
+            errors.append(
+                invalid_value("fieldManager", manager, f"invalid character U+{ord(char):04X} (at position {position})")
+            )
+    return errors
+
+
+def delete_options(query: Query, raw_query: str, body: Object) -> DeleteOptions:
+    """DeleteOptions from the body, or from the query when there is none. ApiError 400 and 422."""
+    given = dict(body)
+    if not given:
+        grace = integer(query, "gracePeriodSeconds")
+        if grace is not None:
+            given["gracePeriodSeconds"] = grace
+        if query.get("propagationPolicy"):
+            given["propagationPolicy"] = query["propagationPolicy"]
+        if query.get("orphanDependents"):
+            given["orphanDependents"] = query["orphanDependents"] not in ("0", "false")
+    dry_run = list(given.get("dryRun") or ())
+    dry_run += [value for key, value in parse_qsl(raw_query) if key == "dryRun"] if raw_query else []
+    _check_delete(given, dry_run)
+    preconditions = given.get("preconditions") or {}
+    policy = given.get("propagationPolicy")
+    if policy is None and given.get("orphanDependents") is not None:
+        policy = "Orphan" if given["orphanDependents"] else "Background"
+    return DeleteOptions(
+        grace_period_seconds=given.get("gracePeriodSeconds"),
+        propagation_policy=policy,
+        precondition_uid=preconditions.get("uid"),
+        precondition_resource_version=preconditions.get("resourceVersion"),
+        dry_run=bool(dry_run),
+    )
+
+
+def _check_delete(given: Object, dry_run: list[str]) -> None:
+    errors: list[FieldError] = []
+    policy, orphan = given.get("propagationPolicy"), given.get("orphanDependents")
+    if policy is not None and orphan is not None:
+        text = "orphanDependents and deletionPropagation cannot be both set"
+        errors.append(invalid_value("propagationPolicy", policy, text))
+    if policy is not None and policy not in _POLICIES:
+        supported = ", ".join(f'"{item}"' for item in _POLICIES)
+        errors.append(
+            FieldError("FieldValueNotSupported", "propagationPolicy", policy, f"supported values: {supported}")
+        )
+    errors += _dry_run_errors(dry_run)
+    if errors:
+        raise invalid("meta.k8s.io", "DeleteOptions", "", errors)
+
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PIECE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+
+
+def duration_seconds(text: str) -> float | None:
+    """A Go duration ("1m30s"); None when malformed."""
+    if text == "0":
+        return 0.0
+    if not text or not re.fullmatch(rf"[+-]?(?:{_PIECE.pattern})+", text):
+        return None
+    total = sum(float(number) * _UNITS[unit] for number, unit in _PIECE.findall(text))
+    return -total if text.startswith("-") else total
+
+
+def request_timeout(query: Query, longest: float) -> float:
+    """Seconds that the request may take. ApiError 400 for a malformed ``timeout``."""
+    text = query.get("timeout", "")
+    if not text:
+        return longest
+    found = duration_seconds(text)
+    if found is None:
+        raise bad_request(f'invalid timeout specified in the request URL - time: invalid duration "{text}"')
+    return min(found, longest) if found > 0 else longest

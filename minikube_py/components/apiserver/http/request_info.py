@@ -1,0 +1,129 @@
+"""What a request's path and method mean (``k8s.io/apiserver/pkg/endpoints/request.RequestInfo``).
+
+Pure and cached: the same paths come again and again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import parse_qsl, unquote
+
+from minikube_py.components.apiserver.types import Attributes
+
+_VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_NAMESPACE_PARTS = ("status", "finalize")
+_LONG = frozenset({"exec", "attach", "portforward", "proxy"})
+WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+
+Query = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestInfo:
+    """See ``Attributes`` for the names. ``path`` is decoded; ``rest`` is what follows a subresource (proxy paths)."""
+
+    method: str
+    path: str
+    verb: str
+    query: Query
+    resource_request: bool = False
+    group: str = ""
+    version: str = ""
+    namespace: str = ""
+    resource: str = ""
+    name: str = ""
+    subresource: str = ""
+    rest: str = ""
+    legacy_watch: bool = False
+
+    @property
+    def long_running(self) -> bool:
+        """Whether the request may last: watches, streams and proxying have no timeout."""
+        if self.verb == "watch" or self.subresource in _LONG:
+            return True
+        return self.subresource == "log" and truth(self.query.get("follow"))
+
+    def attributes(self) -> Attributes:
+        """The request as authorization sees it."""
+        if not self.resource_request:
+            return Attributes(self.method.lower(), self.path)
+        listing = self.verb in ("list", "watch", "deletecollection")
+        return Attributes(
+            verb=self.verb,
+            path=self.path,
+            resource_request=True,
+            group=self.group,
+            version=self.version,
+            resource=self.resource,
+            subresource=self.subresource,
+            namespace=self.namespace,
+            name=self.name,
+            label_selector=self.query.get("labelSelector", "") if listing else "",
+            field_selector=self.query.get("fieldSelector", "") if listing else "",
+        )
+
+
+def truth(text: str | None) -> bool:
+    """A boolean query parameter: present and neither "0" nor "false" (in any case)."""
+    return text is not None and text not in ("0", "false", "False", "FALSE")
+
+
+@lru_cache(maxsize=4096)
+def parse_request(method: str, target: str) -> RequestInfo:
+    """Understand a request line. ``target`` is the raw path with its query."""
+    raw_path, _, raw_query = target.partition("?")
+    query = dict(reversed(parse_qsl(raw_query, keep_blank_values=True))) if raw_query else {}
+    path = unquote(raw_path) if "%" in raw_path else raw_path
+    parts = [part for part in path.split("/") if part]
+    verb = _VERBS.get(method, "")
+    if not parts or parts[0] not in ("api", "apis") or len(parts) < (3 if parts[0] == "api" else 4):
+        return RequestInfo(method, path, verb or method.lower(), query)
+    group = "" if parts[0] == "api" else parts[1]
+    version, parts = (parts[1], parts[2:]) if parts[0] == "api" else (parts[2], parts[3:])
+    return _resource_info(method, path, verb, query, group, version, parts)
+
+
+def _resource_info(
+    method: str, path: str, verb: str, query: Query, group: str, version: str, parts: list[str]
+) -> RequestInfo:
+    legacy_watch = parts[0] == "watch" and len(parts) > 1
+    if parts[0] in ("watch", "proxy") and len(parts) > 1:
+        verb = parts[0]
+        parts = parts[1:]
+    namespace = ""
+    if parts[0] == "namespaces" and len(parts) > 1:
+        namespace = parts[1]
+        if len(parts) > 2 and parts[2] not in _NAMESPACE_PARTS:
+            parts = parts[2:]
+    resource, name = parts[0], parts[1] if len(parts) > 1 else ""
+    subresource = parts[2] if len(parts) > 2 else ""
+    rest = _rest(path, subresource, parts)
+    if not name and verb in ("get", "delete"):
+        verb = "list" if verb == "get" else "deletecollection"
+    if verb in ("list", "watch", "deletecollection"):
+        if verb == "list" and truth(query.get("watch")):
+            verb = "watch"
+        if not name:
+            name = _selected_name(query.get("fieldSelector", ""))
+    return RequestInfo(
+        method, path, verb, query, True, group, version, namespace, resource, name, subresource, rest, legacy_watch
+    )
+
+
+def _rest(path: str, subresource: str, parts: list[str]) -> str:
+    """The part of a proxy path that belongs to the backend, with its slashes as they were sent."""
+    if subresource != "proxy":
+        return ""
+    _, _, rest = path.partition(f"/{parts[1]}/proxy")
+    return rest
+
+
+def _selected_name(selector: str) -> str:
+    if "metadata.name" not in selector:
+        return ""
+    for term in selector.split(","):
+        for operator in ("==", "="):
+            if term.startswith(f"metadata.name{operator}"):
+                return term[len("metadata.name") + len(operator) :]
+    return ""

@@ -1,0 +1,315 @@
+"""Requests for resources: one function for each verb, between the HTTP answer and the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+
+from minikube_py.client.types import PatchType
+from minikube_py.components.apiserver.http.bodies import Expected, decode
+from minikube_py.components.apiserver.http.call import Call, Response, answer_bytes, answer_object, read_body
+from minikube_py.components.apiserver.http.negotiation import JSON, Form, negotiate
+from minikube_py.components.apiserver.http.options import delete_options, list_options, write_options
+from minikube_py.components.apiserver.http.views import check_view, partial, partial_list, table
+from minikube_py.components.apiserver.http.watching import watch
+from minikube_py.components.apiserver.registry.core import Core, in_version
+from minikube_py.components.apiserver.registry.create import create
+from minikube_py.components.apiserver.registry.delete import delete, delete_collection
+from minikube_py.components.apiserver.registry.kinds import is_custom, schema_of
+from minikube_py.components.apiserver.registry.outcome import Outcome
+from minikube_py.components.apiserver.registry.patch import patch
+from minikube_py.components.apiserver.registry.update import update
+from minikube_py.components.apiserver.storage.entry import Entry, head_bytes
+from minikube_py.components.apiserver.storage.lists import Page, parse_revision, read_page, too_large
+from minikube_py.components.apiserver.storage.selection import select
+from minikube_py.machinery.decoding import parse_yaml
+from minikube_py.machinery.errors import ApiError, bad_request
+from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.objects import Object
+from minikube_py.machinery.schema import definitions
+
+_DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
+_META = ("kind", "apiVersion", "metadata")
+
+
+def form_of(call: Call) -> Form:
+    return negotiate(call.accept, call.query.get("pretty", ""), call.user_agent)
+
+
+def answer(core: Core, kind: Kind, call: Call, outcome: Outcome, *, status: int | None = None) -> Response:
+    """Encode what the registry gave back."""
+    code = status or (201 if outcome.created else 200)
+    form = form_of(call)
+    if outcome.status:
+        return answer_object(outcome.object, form if not form.view else Form(form.media_type), status=code)
+    if form.plain_json and outcome.entry is not None:
+        return answer_bytes(outcome.entry.served, status=code)
+    if form.view:
+        check_view(form, kind, is_list=False)
+        return answer_object(_viewed(core, kind, call, outcome.object, form), form, status=code)
+    return answer_object(outcome.object, form, status=code)
+
+
+def _viewed(core: Core, kind: Kind, call: Call, obj: Object, form: Form) -> Object:
+    if form.view == "Table":
+        meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+        return table(
+            kind,
+            [obj],
+            meta,
+            core.clock.now(),
+            version=form.view_version,
+            include=call.query.get("includeObject", "Metadata"),
+        )
+    return partial(kind, obj, form.view_version)
+
+
+async def get(core: Core, kind: Kind, call: Call) -> Response:
+    """GET one object."""
+    asked = call.query.get("resourceVersion")
+    if asked:
+        revision = parse_revision(asked, watch=True)
+        if revision > core.caches.revision:
+            raise too_large(revision, core.caches.revision)
+    info = call.info
+    entry = core.entry(kind, info.namespace, info.name)
+    return answer(core, kind, call, core.outcome(kind, entry))
+
+
+async def list_objects(core: Core, kind: Kind, call: Call) -> Response:
+    """GET a collection."""
+    info, query = call.info, call.query
+    form = form_of(call)
+    if form.view:
+        check_view(form, kind, is_list=True)
+    if query.get("sendInitialEvents"):
+        raise ApiError(
+            422,
+            "Invalid",
+            'ListOptions.meta.k8s.io "" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is forbidden '
+            "for list",
+        )
+    selection = select(
+        kind,
+        info.namespace,
+        name=info.name,
+        labels=query.get("labelSelector", ""),
+        fields=query.get("fieldSelector", ""),
+    )
+    page = await read_page(core.caches, core.cache(kind), selection, list_options(query))
+    return _answer_page(core, kind, call, page, form)
+
+
+def _answer_page(core: Core, kind: Kind, call: Call, page: Page, form: Form) -> Response:
+    meta = _list_meta(page)
+    if form.plain_json and kind.from_storage is None:
+        return answer_bytes(list_bytes(kind, page.entries, meta))
+    objects = [in_version(kind, entry.object) for entry in page.entries]
+    if form.view == "Table":
+        shown = table(
+            kind,
+            objects,
+            meta,
+            core.clock.now(),
+            version=form.view_version,
+            include=call.query.get("includeObject", "Metadata"),
+        )
+        return answer_object(shown, form)
+    if form.view:
+        return answer_object(partial_list(kind, objects, meta, form.view_version), form)
+    return answer_object(list_object(kind, objects, meta), form)
+
+
+def _list_meta(page: Page) -> Object:
+    meta: Object = {"resourceVersion": str(page.revision)}
+    if page.continue_token:
+        meta["continue"] = page.continue_token
+    if page.remaining is not None:
+        meta["remainingItemCount"] = page.remaining
+    return meta
+
+
+def list_bytes(kind: Kind, entries: Sequence[Entry], meta: Object) -> bytes:
+    """A typed list of stored objects: their bytes, joined. Items of custom lists carry kind and apiVersion."""
+    resource = kind.resource
+    head = head_bytes(f"{resource.kind}List", resource.api_version) + b'"metadata":' + orjson.dumps(meta)
+    if is_custom(kind):
+        items = b",".join([entry.full for entry in entries])
+    else:
+        items = b",".join([entry.item for entry in entries])
+    return b"".join((head, b',"items":[', items, b"]}\n"))
+
+
+def list_object(kind: Kind, objects: Sequence[Object], meta: Object) -> Object:
+    resource = kind.resource
+    items = objects if is_custom(kind) else [_bare(obj) for obj in objects]
+    return {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": meta, "items": items}
+
+
+def _bare(obj: Object) -> Object:
+    return {key: value for key, value in obj.items() if key not in ("kind", "apiVersion")}
+
+
+def expected_of(kind: Kind) -> Expected:
+    return Expected(kind.resource.kind, kind.resource.api_version, schema_of(kind), is_custom(kind))
+
+
+def definition(name: str, kind: str, api_version: str) -> Expected:
+    """A body of a kind that is not a resource (options, Scale, Eviction)."""
+    return Expected(kind, api_version, definitions().schema(name))
+
+
+async def read_object(core: Core, call: Call, expected: Expected, validation: str) -> Object:
+    """The request's body as a private draft."""
+    data = await read_body(call.request)
+    return decode(
+        data,
+        call.request.headers.get("Content-Type", ""),
+        expected,
+        core.kinds,
+        validation=validation,
+        warnings=call.warnings,
+    )
+
+
+async def create_object(core: Core, kind: Kind, call: Call) -> Response:
+    """POST to a collection."""
+    form_of(call)
+    options = write_options(call.query, call.request.query_string, "CreateOptions")
+    draft = await read_object(core, call, expected_of(kind), options["field_validation"])
+    info = call.info
+    namespace = info.namespace
+    if kind.resource.namespaced and not namespace:
+        namespace = str((draft.get("metadata") or {}).get("namespace") or "")
+        if not namespace:
+            raise bad_request("an empty namespace may not be set during creation")
+    outcome = await create(core, call.context(**options), kind, namespace, draft)
+    return answer(core, kind, call, outcome)
+
+
+async def update_object(core: Core, kind: Kind, call: Call) -> Response:
+    """PUT an object or a part of it."""
+    form_of(call)
+    options = write_options(call.query, call.request.query_string, "UpdateOptions")
+    draft = await read_object(core, call, expected_of(kind), options["field_validation"])
+    info = call.info
+    outcome = await update(
+        core, call.context(**options), kind, info.namespace, info.name, draft, subresource=info.subresource
+    )
+    return answer(core, kind, call, outcome)
+
+
+_PATCH_TYPES = {patch_type.value: patch_type for patch_type in PatchType}
+
+
+def patch_type_of(call: Call, *, custom: bool = False) -> PatchType:
+    """The form of a patch by its media type. ApiError 415."""
+    header = call.request.headers.get("Content-Type", "")
+    media_type = header.partition(";")[0].strip()
+    found = _PATCH_TYPES.get(media_type)
+    if found is None or (custom and found is PatchType.STRATEGIC):
+        raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
+    return found
+
+
+async def read_patch(call: Call, patch_type: PatchType) -> Object | list[Object]:
+    """The patch in the request's body. ApiError 400 when it is malformed."""
+    data = await read_body(call.request)
+    if patch_type is PatchType.APPLY:
+        try:
+            return parse_yaml(data)
+        except ApiError as error:
+            raise bad_request(f"error decoding YAML: {error.message}") from error
+    try:
+        found: Object | list[Object] = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        from minikube_py.machinery.json_errors import explain
+
+        raise bad_request(f"error decoding patch: {explain(data) or error}") from error
+    return found
+
+
+async def patch_object(core: Core, kind: Kind, call: Call) -> Response:
+    """PATCH an object or a part of it."""
+    form_of(call)
+    patch_type = patch_type_of(call, custom=is_custom(kind))
+    options = write_options(
+        call.query, call.request.query_string, "PatchOptions", apply=patch_type is PatchType.APPLY, patch=True
+    )
+    body = await read_patch(call, patch_type)
+    info = call.info
+    outcome = await patch(
+        core,
+        call.context(**options),
+        kind,
+        info.namespace,
+        info.name,
+        body,
+        patch_type=patch_type,
+        subresource=info.subresource,
+    )
+    return answer(core, kind, call, outcome)
+
+
+async def read_delete_options(core: Core, call: Call) -> Object:
+    """The DeleteOptions in the body; empty when there is none."""
+    data = await read_body(call.request)
+    if not data:
+        return {}
+    expected = definition(_DELETE_OPTIONS, "DeleteOptions", "v1")
+    content_type = call.request.headers.get("Content-Type", JSON)
+    draft: Object = {}
+    try:
+        draft = decode(data, content_type, expected, core.kinds, validation="Ignore", warnings=[])
+    except ApiError as error:
+        if "no kind" not in error.message and "does not match" not in error.message:
+            raise
+        draft = orjson.loads(data)
+    return {key: value for key, value in draft.items() if key not in _META}
+
+
+async def delete_object(core: Core, kind: Kind, call: Call) -> Response:
+    """DELETE one object."""
+    form_of(call)
+    raw = await read_delete_options(core, call)
+    options = delete_options(call.query, call.request.query_string, raw)
+    ctx = call.context(dry_run=options.dry_run)
+    info = call.info
+    outcome = await delete(core, ctx, kind, info.namespace, info.name, options, raw_options=raw)
+    return answer(core, kind, call, outcome)
+
+
+async def delete_objects(core: Core, kind: Kind, call: Call) -> Response:
+    """DELETE a collection."""
+    form = form_of(call)
+    raw = await read_delete_options(core, call)
+    options = delete_options(call.query, call.request.query_string, raw)
+    query = call.query
+    selection = select(
+        kind,
+        call.info.namespace,
+        name=call.info.name,
+        labels=query.get("labelSelector", ""),
+        fields=query.get("fieldSelector", ""),
+    )
+    revision = core.caches.revision
+    listed = await delete_collection(core, call.context(dry_run=options.dry_run), kind, selection, options)
+    meta: Object = {"resourceVersion": str(revision)}
+    if form.view == "Table":
+        return answer_object(table(kind, listed, meta, core.clock.now(), version=form.view_version), form)
+    if form.view:
+        return answer_object(partial_list(kind, listed, meta, form.view_version), form)
+    return answer_object(list_object(kind, listed, meta), form)
+
+
+VERBS = {
+    "get": get,
+    "list": list_objects,
+    "watch": watch,
+    "create": create_object,
+    "update": update_object,
+    "patch": patch_object,
+    "delete": delete_object,
+    "deletecollection": delete_objects,
+}

@@ -1,0 +1,186 @@
+"""Watch answers: a stream of frames, each event's bytes built once for all watchers that see the same.
+
+Frames are JSON texts in a row. Bookmarks tell quiet clients how far the stream is; a stream ends after
+``timeoutSeconds`` (30 to 60 minutes when the client does not say), as Kubernetes' does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from minikube_py.components.apiserver.http.call import Call, Response
+from minikube_py.components.apiserver.http.negotiation import JSON, PROTOBUF, Form, negotiate_watch
+from minikube_py.components.apiserver.http.options import integer, list_options
+from minikube_py.components.apiserver.http.request_info import truth
+from minikube_py.components.apiserver.http.views import partial, table
+from minikube_py.components.apiserver.http.warnings import add_warnings
+from minikube_py.components.apiserver.registry.core import Core, in_version
+from minikube_py.components.apiserver.storage.cache import CacheEvent
+from minikube_py.components.apiserver.storage.entry import Entry
+from minikube_py.components.apiserver.storage.lists import check_options, parse_revision, too_large
+from minikube_py.components.apiserver.storage.selection import ADDED, Selection, select
+from minikube_py.components.apiserver.storage.watches import WatchStream
+from minikube_py.machinery.errors import ApiError
+from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.objects import Object
+
+BOOKMARK_SECONDS = 60.0
+_SHORTEST_SECONDS = 1800.0
+
+
+class Frames:
+    """Builds the frames of one watch; shares the bytes of plain JSON events with all other watches."""
+
+    def __init__(self, kind: Kind, form: Form, include: str, now: Any) -> None:
+        self._kind = kind
+        self._form = form
+        self._include = include
+        self._now = now
+        self._converts = kind.from_storage is not None
+        self._shared = form.media_type == JSON and not form.view and not self._converts
+        self._first = True
+        self.shows_nothing = form.view.endswith("List")
+        """Whether the form is one of lists: a watch is answered, and ends where its first event would be."""
+
+    def event(self, type: str, entry: Entry, source: CacheEvent | None) -> bytes:
+        if not self._shared:
+            return self._frame(type, self._view(in_version(self._kind, entry.object)))
+        if source is None:
+            return _json_frame(type, entry)
+        found = source.encoded.get(type)
+        if found is None:
+            found = source.encoded[type] = _json_frame(type, entry)
+        return found
+
+    def bookmark(self, revision: int, *, initial_end: bool = False) -> bytes:
+        meta: Object = {"resourceVersion": str(revision)}
+        if initial_end:
+            meta["annotations"] = {"k8s.io/initial-events-end": "true"}
+        resource = self._kind.resource
+        obj: Object = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": meta}
+        return self._frame("BOOKMARK", self._view(obj) if self._form.view else obj)
+
+    def error(self, error: ApiError) -> bytes:
+        return self._frame("ERROR", error.status())
+
+    def _view(self, obj: Object) -> Object:
+        form = self._form
+        if form.view == "Table":
+            first, self._first = self._first, False
+            meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+            return table(
+                self._kind, [obj], meta, self._now(), version=form.view_version, include=self._include, headers=first
+            )
+        if form.view:
+            return partial(self._kind, obj, form.view_version)
+        return obj
+
+    def _frame(self, type: str, obj: Object) -> bytes:
+        if self._form.media_type == PROTOBUF:
+            from minikube_py.machinery.protobuf import encode_watch_event
+
+            return encode_watch_event(type, obj)
+        return orjson.dumps({"type": type, "object": obj}) + b"\n"
+
+
+def _json_frame(type: str, entry: Entry) -> bytes:
+    return b'{"type":"' + type.encode() + b'","object":' + entry.full + b"}\n"
+
+
+async def watch(core: Core, kind: Kind, call: Call) -> Response:
+    """Answer a watch request. ApiError before the first byte: 400, 406, 410, 422, 500, 504."""
+    info, query = call.info, call.query
+    form = negotiate_watch(call.accept, call.user_agent)
+    options = list_options(query)
+    initial = truth(query["sendInitialEvents"]) if query.get("sendInitialEvents") else None
+    check_options(options, watch=True, initial_events=initial)
+    selection = select(
+        kind,
+        info.namespace,
+        name=info.name,
+        labels=query.get("labelSelector", ""),
+        fields=query.get("fieldSelector", ""),
+    )
+    asked = parse_revision(options.resource_version, watch=True)
+    cache, newest = core.cache(kind), core.caches.revision
+    if asked > newest:
+        raise too_large(asked, newest)
+    starts_with_state = asked == 0 or initial is True
+    backlog = _state(core, kind, selection) if starts_with_state else []
+    stream = WatchStream(core.caches, cache, selection, newest if starts_with_state else asked)
+    try:
+        frames = Frames(kind, form, query.get("includeObject", "Metadata"), core.clock.now)
+        if frames.shows_nothing and backlog:
+            response = await _begin(call, form)
+            await response.write_eof()
+            return response
+        first = b"".join(frames.event(ADDED, entry, None) for entry in backlog)
+        bookmarks = truth(query.get("allowWatchBookmarks"))
+        if initial and bookmarks:
+            first += frames.bookmark(newest, initial_end=True)
+        return await _serve(call, stream, frames, first, form, bookmarks=bookmarks)
+    finally:
+        stream.close()
+
+
+def _state(core: Core, kind: Kind, selection: Selection) -> Sequence[Entry]:
+    cache = core.cache(kind)
+    return [
+        entry
+        for entry in cache.entries(selection.namespace)
+        if selection.in_scope(entry.namespace, entry.name) and selection.matches(entry)
+    ]
+
+
+async def _serve(
+    call: Call, stream: WatchStream, frames: Frames, first: bytes, form: Form, *, bookmarks: bool
+) -> Response:
+    response = await _begin(call, form)
+    if first:
+        await response.write(first)
+    seconds = integer(call.query, "timeoutSeconds")
+    lifetime = float(seconds) if seconds else _SHORTEST_SECONDS * (1 + random.random())
+    try:
+        async with asyncio.timeout(lifetime):
+            await _pump(response, stream, frames, bookmarks=bookmarks)
+    except TimeoutError:
+        pass
+    await response.write_eof()
+    return response
+
+
+async def _begin(call: Call, form: Form) -> web.StreamResponse:
+    media_type = JSON if form.media_type == JSON else f"{PROTOBUF};stream=watch"
+    response = web.StreamResponse(
+        headers={"Content-Type": media_type, "Cache-Control": "no-cache, private", "Audit-Id": call.request_id}
+    )
+    add_warnings(response.headers, call.warnings)
+    response.enable_chunked_encoding()
+    await response.prepare(call.request)
+    return response
+
+
+async def _pump(response: web.StreamResponse, stream: WatchStream, frames: Frames, *, bookmarks: bool) -> None:
+    """Write events until the stream ends; a bookmark after each quiet minute."""
+    while True:
+        try:
+            if bookmarks:
+                async with asyncio.timeout(BOOKMARK_SECONDS):
+                    batch = await stream.next_batch()
+            else:
+                batch = await stream.next_batch()
+        except TimeoutError:
+            await response.write(frames.bookmark(stream.progress()))
+            continue
+        except ApiError as error:
+            await response.write(frames.error(error))
+            return
+        if not batch or frames.shows_nothing:
+            return
+        await response.write(b"".join(frames.event(*seen) for seen in batch))

@@ -1,0 +1,268 @@
+"""The client of components in the server's process: the registry and the watch cache, no sockets, no JSON text.
+
+Writes go through defaulting, admission and validation like any other; reads and informers hand out
+the cache's shared, read-only objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from minikube_py.client.types import (
+    NO_DELETE_OPTIONS,
+    NO_WRITE_OPTIONS,
+    DeleteOptions,
+    EventType,
+    Informer,
+    ObjectList,
+    PatchType,
+    WatchEvent,
+    WriteOptions,
+)
+from minikube_py.components.apiserver.local_informer import CacheInformer
+from minikube_py.components.apiserver.registry.core import Core, in_version
+from minikube_py.components.apiserver.registry.create import create
+from minikube_py.components.apiserver.registry.delete import delete, delete_collection
+from minikube_py.components.apiserver.registry.kinds import is_virtual, schema_of
+from minikube_py.components.apiserver.registry.patch import patch
+from minikube_py.components.apiserver.registry.pods import bind, evict
+from minikube_py.components.apiserver.registry.scale import get_scale, update_scale
+from minikube_py.components.apiserver.registry.update import update
+from minikube_py.components.apiserver.storage.lists import ListOptions, parse_revision, read_page, too_large
+from minikube_py.components.apiserver.storage.selection import ADDED, select
+from minikube_py.components.apiserver.storage.watches import WatchStream
+from minikube_py.components.apiserver.types import RequestContext, UserInfo
+from minikube_py.machinery.decoding import drop_unknown
+from minikube_py.machinery.errors import ApiError, not_found
+from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.objects import Object, name_of, thaw
+from minikube_py.machinery.patching.json_patch import apply_json_patch
+from minikube_py.machinery.patching.merge_patch import apply_merge_patch
+from minikube_py.machinery.resources import Resource
+
+
+class LocalClient:
+    """Implements ``client.types.Client`` for one user. Informers are shared by all clients of a server."""
+
+    def __init__(
+        self, core: Core, user: UserInfo, informers: dict[tuple[Resource, str], CacheInformer], user_agent: str
+    ) -> None:
+        self._core = core
+        self._user = user
+        self._informers = informers
+        self._user_agent = user_agent
+
+    async def get(
+        self, resource: Resource, name: str, namespace: str | None = None, *, subresource: str | None = None
+    ) -> Object:
+        kind = self._kind(resource)
+        if subresource == "scale":
+            return get_scale(self._core, kind, namespace or "", name).object
+        return in_version(kind, self._core.entry(kind, namespace or "", name).object)
+
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        resource_version: str = "",
+        limit: int = 0,
+        continue_token: str = "",
+    ) -> ObjectList:
+        kind = self._kind(resource)
+        selection = select(kind, namespace or "", labels=label_selector, fields=field_selector)
+        options = ListOptions(resource_version, "", limit, continue_token)
+        page = await read_page(self._core.caches, self._core.cache(kind), selection, options)
+        items = [in_version(kind, entry.object) for entry in page.entries]
+        return ObjectList(items, str(page.revision), page.continue_token, page.remaining)
+
+    async def create(
+        self,
+        resource: Resource,
+        obj: Object,
+        namespace: str | None = None,
+        *,
+        name: str | None = None,
+        subresource: str | None = None,
+        options: WriteOptions = NO_WRITE_OPTIONS,
+    ) -> Object:
+        kind, ctx = self._kind(resource), self._context(options)
+        draft = thaw(obj)
+        where = namespace or str((draft.get("metadata") or {}).get("namespace") or "")
+        if subresource or is_virtual(kind):
+            return await self._post(ctx, kind, where, name or "", draft, subresource or "")
+        drop_unknown(schema_of(kind), draft)
+        return (await create(self._core, ctx, kind, where, draft)).object
+
+    async def update(
+        self,
+        resource: Resource,
+        obj: Object,
+        namespace: str | None = None,
+        *,
+        subresource: str | None = None,
+        options: WriteOptions = NO_WRITE_OPTIONS,
+    ) -> Object:
+        kind, ctx, draft = self._kind(resource), self._context(options), thaw(obj)
+        where = namespace or str((draft.get("metadata") or {}).get("namespace") or "")
+        if subresource == "scale":
+            outcome = await update_scale(self._core, ctx, kind, where, name_of(obj), lambda current: draft)
+            return outcome.object
+        drop_unknown(schema_of(kind), draft)
+        outcome = await update(self._core, ctx, kind, where, name_of(obj), draft, subresource=subresource or "")
+        return outcome.object
+
+    async def patch(
+        self,
+        resource: Resource,
+        name: str,
+        patch: Object | Sequence[Object],
+        namespace: str | None = None,
+        *,
+        patch_type: PatchType = PatchType.MERGE,
+        subresource: str | None = None,
+        options: WriteOptions = NO_WRITE_OPTIONS,
+    ) -> Object:
+        kind, ctx = self._kind(resource), self._context(options)
+        if subresource == "scale":
+            return await self._patch_scale(ctx, kind, namespace or "", name, patch, patch_type)
+        outcome = await _patch(
+            self._core,
+            ctx,
+            kind,
+            namespace or "",
+            name,
+            patch,
+            patch_type=patch_type,
+            subresource=subresource or "",
+        )
+        return outcome.object
+
+    async def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        options: DeleteOptions = NO_DELETE_OPTIONS,
+    ) -> Object:
+        ctx = self._context(WriteOptions(dry_run=options.dry_run))
+        outcome = await delete(self._core, ctx, self._kind(resource), namespace or "", name, options)
+        return outcome.object
+
+    async def delete_collection(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        options: DeleteOptions = NO_DELETE_OPTIONS,
+    ) -> None:
+        kind = self._kind(resource)
+        selection = select(kind, namespace or "", labels=label_selector, fields=field_selector)
+        await delete_collection(
+            self._core, self._context(WriteOptions(dry_run=options.dry_run)), kind, selection, options
+        )
+
+    @asynccontextmanager
+    async def watch(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        resource_version: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+        kind = self._kind(resource)
+        selection = select(kind, namespace or "", labels=label_selector, fields=field_selector)
+        asked, newest = parse_revision(resource_version, watch=True), self._core.caches.revision
+        if asked > newest:
+            raise too_large(asked, newest)
+        cache = self._core.cache(kind)
+        stream = WatchStream(self._core.caches, cache, selection, asked or newest)
+        state = [] if asked else [e for e in cache.entries(selection.namespace) if selection.matches(e)]
+
+        async def events() -> AsyncIterator[WatchEvent]:
+            for entry in state:
+                yield WatchEvent(EventType(ADDED), in_version(kind, entry.object))
+            while batch := await stream.next_batch():
+                for event_type, entry, _ in batch:
+                    yield WatchEvent(EventType(event_type), in_version(kind, entry.object))
+
+        iterator = events()
+        try:
+            yield iterator
+        finally:
+            stream.close()
+
+    def informer(
+        self, resource: Resource, namespace: str | None = None, *, field_selector: str = "", label_selector: str = ""
+    ) -> Informer:
+        kind = self._kind(resource)
+        selection = select(kind, namespace or "", labels=label_selector, fields=field_selector)
+        key = (resource, selection.text)
+        found = self._informers.get(key)
+        if found is None:
+            found = self._informers[key] = CacheInformer(kind, self._core.cache(kind), selection)
+        return found
+
+    def _kind(self, resource: Resource) -> Kind:
+        found = self._core.kinds.get(resource.group, resource.version, resource.plural)
+        if found is None:
+            raise ApiError(404, "NotFound", "the server could not find the requested resource", details={})
+        return found
+
+    def _context(self, options: WriteOptions) -> RequestContext:
+        return RequestContext(
+            user=self._user,
+            user_agent=self._user_agent,
+            field_manager=options.field_manager,
+            dry_run=options.dry_run,
+            field_validation="Ignore",
+            force=options.force,
+        )
+
+    async def _post(
+        self, ctx: RequestContext, kind: Kind, namespace: str, name: str, body: Object, subresource: str
+    ) -> Object:
+        """POST to a subresource or to a kind that is never stored."""
+        core = self._core
+        if kind.resource.plural == "bindings":
+            name, subresource = name_of(body), "binding"
+        if subresource == "binding":
+            pods, bindings = core.kinds.get("", "v1", "pods"), core.kinds.get("", "v1", "bindings")
+            if pods is not None and bindings is not None:
+                return (await bind(core, ctx, pods, bindings, namespace, name, body)).object
+        if subresource == "eviction":
+            budgets = core.kinds.get("policy", "v1", "poddisruptionbudgets")
+            if budgets is not None:
+                return (await evict(core, ctx, kind, budgets, namespace, name, body)).object
+        handler = core.virtual.get((kind.resource.group, kind.resource.plural, subresource))
+        if handler is None:
+            raise not_found(kind.resource.group, kind.resource.plural, name)
+        return await handler.create(ctx, kind, namespace, name, body)
+
+    async def _patch_scale(
+        self,
+        ctx: RequestContext,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        body: Object | Sequence[Object],
+        patch_type: PatchType,
+    ) -> Object:
+        def change(current: Object) -> Object:
+            if patch_type is PatchType.JSON:
+                return apply_json_patch(current, body)
+            return apply_merge_patch(current, body)
+
+        by = ctx.field_manager if patch_type is PatchType.APPLY else ""
+        return (await update_scale(self._core, ctx, kind, namespace, name, change, applied_by=by)).object
+
+
+_patch = patch

@@ -1,0 +1,1 @@
+"""The registry: what creating, changing and deleting an object means, for every kind alike."""

@@ -1,0 +1,161 @@
+"""What all registry operations share: the kinds, the caches, admission, the clock, and the way to the store.
+
+Errors of the store leave here as ``ApiError``: a store that cannot take writes is 503 (retry later).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from minikube_py.components.apiserver.registry.kinds import Kinds, schema_of
+from minikube_py.components.apiserver.registry.outcome import Outcome
+from minikube_py.components.apiserver.registry.reset_fields import reset_fields
+from minikube_py.components.apiserver.storage.cache import WatchCache
+from minikube_py.components.apiserver.storage.caches import Caches
+from minikube_py.components.apiserver.storage.entry import Entry, encode_stored
+from minikube_py.components.apiserver.storage.keys import object_key
+from minikube_py.components.apiserver.types import (
+    AdmissionChain,
+    AdmissionRequest,
+    Operation,
+    RequestContext,
+    VirtualHandler,
+)
+from minikube_py.datastore.types import StoreUnavailable
+from minikube_py.machinery.clock import Clock
+from minikube_py.machinery.errors import not_found, service_unavailable
+from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.managed_fields import manager_name, track_update
+from minikube_py.machinery.objects import Object
+
+
+class Allocator(Protocol):
+    """Reserves shared values for drafts of one resource (cluster IPs, node ports)."""
+
+    def reserve(self, draft: Object, old: Object | None, *, dry_run: bool) -> Callable[[], None]:
+        """Fill in what is missing and reserve what is asked for; returns how to give it back. ApiError 422."""
+
+    def released(self, old: Object, new: Object | None) -> None:
+        """A stored object was replaced or deleted: give back what it alone held."""
+
+
+@dataclass(slots=True)
+class Core:
+    """See the module; made once by ``server.ApiServer``. ``admission`` is set before the first write."""
+
+    kinds: Kinds
+    caches: Caches
+    clock: Clock
+    admission: AdmissionChain
+    virtual: dict[tuple[str, str, str], VirtualHandler] = field(default_factory=dict)
+    allocators: Mapping[tuple[str, str], Allocator] = field(default_factory=dict)
+
+    def cache(self, kind: Kind) -> WatchCache:
+        return self.caches.open(kind.stored_as)
+
+    def entry(self, kind: Kind, namespace: str, name: str) -> Entry:
+        """The newest state. Raises NotFound."""
+        found = self.cache(kind).get(namespace if kind.resource.namespaced else "", name)
+        if found is None:
+            raise not_found(kind.resource.group, kind.resource.plural, name)
+        return found
+
+    def outcome(self, kind: Kind, entry: Entry, *, created: bool = False) -> Outcome:
+        """An entry in the version of ``kind``."""
+        if kind.storage is None and kind.from_storage is None:
+            return Outcome(entry.object, entry, created)
+        return Outcome(in_version(kind, entry.object), None, created)
+
+    async def let_in(self, request: AdmissionRequest) -> None:
+        """Both phases of admission, for a request that stores nothing under its own name."""
+        await self.admission.admit(request)
+        await self.admission.validate(request)
+
+    async def write(self, kind: Kind, draft: Object, old: Entry | None, *, client: str = "") -> Entry:
+        """Store a draft (create when ``old`` is None). Raises the store's KeyExists and RevisionMismatch."""
+        shape = self.cache(kind).shape
+        stored = kind.to_storage(draft) if kind.to_storage else draft
+        value = encode_stored(stored, shape)
+        meta = draft["metadata"]
+        key = object_key(kind.stored_as, meta.get("namespace", "") if shape.namespaced else "", meta["name"])
+        store, volatile = self.caches.store, kind.volatile is not None and kind.volatile(draft)
+        try:
+            if old is None:
+                record = await store.create(key, value, volatile=volatile, client=client)
+            else:
+                record = await store.update(
+                    key, value, expected_revision=old.revision, volatile=volatile, client=client
+                )
+        except StoreUnavailable as error:
+            raise service_unavailable(f"the datastore cannot take writes: {error}") from error
+        current = self.cache(kind).get(meta.get("namespace", ""), meta["name"])
+        if current is not None and current.revision == record.mod_revision:
+            return current
+        return Entry(shape, key, value, record.mod_revision)
+
+    async def remove(self, kind: Kind, entry: Entry, *, client: str = "") -> Entry:
+        """Delete exactly this state; returns it under the deletion's revision. Raises RevisionMismatch."""
+        key = object_key(kind.stored_as, entry.namespace, entry.name)
+        try:
+            record = await self.caches.store.delete(key, expected_revision=entry.revision, client=client)
+        except StoreUnavailable as error:
+            raise service_unavailable(f"the datastore cannot take writes: {error}") from error
+        if record is None:
+            raise not_found(kind.resource.group, kind.resource.plural, entry.name)
+        return entry.at(record.mod_revision)
+
+    def track(self, ctx: RequestContext, kind: Kind, old: Object | None, draft: Object, subresource: str = "") -> None:
+        """Record which manager set which fields."""
+        track_update(
+            schema_of(kind),
+            old,
+            draft,
+            manager=manager_of(ctx),
+            api_version=kind.resource.api_version,
+            now=self.clock.now(),
+            subresource=subresource,
+            reset=reset_fields(kind, subresource),
+        )
+
+    def allocator(self, kind: Kind) -> Allocator | None:
+        return self.allocators.get((kind.resource.group, kind.resource.plural))
+
+
+def in_version(kind: Kind, stored: Object) -> Object:
+    """A stored object in the version of ``kind``; shared and read-only."""
+    return kind.from_storage(stored) if kind.from_storage else stored
+
+
+def manager_of(ctx: RequestContext) -> str:
+    """The field manager: as given, else what the user agent says."""
+    return ctx.field_manager or manager_name(ctx.user_agent)
+
+
+def admission_request(
+    ctx: RequestContext,
+    kind: Kind,
+    operation: Operation,
+    *,
+    namespace: str,
+    name: str,
+    draft: Object | None,
+    old: Object | None,
+    subresource: str = "",
+    options: Object | None = None,
+) -> AdmissionRequest:
+    """The record that admission plugins see."""
+    return AdmissionRequest(
+        operation=operation,
+        kind=kind,
+        subresource=subresource,
+        namespace=namespace,
+        name=name,
+        user=ctx.user,
+        object=draft,
+        old=old,
+        options=options or {},
+        dry_run=ctx.dry_run,
+        warnings=ctx.warnings,
+    )

@@ -1,0 +1,100 @@
+"""Creating an object (``rest.Create`` over ``genericregistry.Store``).
+
+Order: identity, defaults, managed fields, mutating admission, system fields and the kind's own
+preparation, allocations, validation, validating admission, store.
+"""
+
+from __future__ import annotations
+
+from minikube_py.components.apiserver.registry.core import Core, admission_request
+from minikube_py.components.apiserver.registry.kinds import is_custom
+from minikube_py.components.apiserver.registry.metadata import fill_new, identify
+from minikube_py.components.apiserver.registry.outcome import Outcome
+from minikube_py.components.apiserver.registry.reservation import Reservation
+from minikube_py.components.apiserver.types import Operation, RequestContext
+from minikube_py.datastore.types import KeyExists
+from minikube_py.machinery.errors import ApiError, already_exists, invalid, is_already_exists
+from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.kinds.common.metadata import metadata_errors
+from minikube_py.machinery.objects import Object, thaw
+
+_NAME_ATTEMPTS = 8
+
+
+async def create(
+    core: Core, ctx: RequestContext, kind: Kind, namespace: str, draft: Object, *, tracked: bool = False
+) -> Outcome:
+    """Create ``draft`` (private to the registry from now on). Raises AlreadyExists, Invalid and admission's errors.
+
+    ``tracked``: the draft brings its managed fields (server-side apply).
+    """
+    meta = identify(kind, draft, namespace)
+    if meta.get("name") or not meta.get("generateName"):
+        return await _create_once(core, ctx, kind, namespace, draft, tracked)
+    for attempt in range(1, _NAME_ATTEMPTS + 1):
+        try:
+            return await _create_once(core, ctx, kind, namespace, thaw(draft), tracked)
+        except ApiError as error:
+            if not is_already_exists(error) or attempt == _NAME_ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
+
+
+async def _create_once(
+    core: Core, ctx: RequestContext, kind: Kind, namespace: str, draft: Object, tracked: bool
+) -> Outcome:
+    kind.default(draft)
+    if kind.has_status and not kind.extra.get("status_on_create"):
+        draft.pop("status", None)
+    if not tracked:
+        core.track(ctx, kind, None, draft)
+    name = str(draft["metadata"].get("name") or "")
+    request = admission_request(ctx, kind, Operation.CREATE, namespace=namespace, name=name, draft=draft, old=None)
+    await core.admission.admit(request)
+    fill_new(kind, draft, core.clock.now())
+    kind.prepare_create(draft)
+    allocator = core.allocator(kind)
+    if allocator is None:
+        _check(ctx, kind, draft)
+        await core.admission.validate(request)
+        return await _store(core, ctx, kind, draft)
+    with Reservation(allocator.reserve(draft, None, dry_run=ctx.dry_run)) as reserved:
+        _check(ctx, kind, draft)
+        await core.admission.validate(request)
+        return await reserved.spent_by(_store(core, ctx, kind, draft))
+
+
+def _check(ctx: RequestContext, kind: Kind, draft: Object) -> None:
+    errors = metadata_errors(kind, draft, builtin=not is_custom(kind))
+    errors += kind.validate(draft)
+    if errors:
+        name = str(draft["metadata"].get("name") or "")
+        raise invalid(kind.stored_as.group, kind.resource.kind, name, errors)
+    ctx.warnings.extend(kind.warnings(draft, None))
+
+
+async def _store(core: Core, ctx: RequestContext, kind: Kind, draft: Object) -> Outcome:
+    meta = draft["metadata"]
+    name, namespace = str(meta["name"]), str(meta.get("namespace", ""))
+    if ctx.dry_run:
+        found = core.cache(kind).get(namespace, name)
+        if found is not None:
+            raise already_exists(kind.resource.group, kind.resource.plural, name)
+        return Outcome(draft, created=True)
+    if meta.get("resourceVersion"):
+        raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
+    try:
+        entry = await core.write(kind, draft, None, client=ctx.user_agent)
+    except KeyExists as error:
+        raise _exists(core, kind, namespace, name) from error
+    return core.outcome(kind, entry, created=True)
+
+
+def _exists(core: Core, kind: Kind, namespace: str, name: str) -> ApiError:
+    """409; says so when the name is taken by an object on its way out."""
+    resource = kind.resource
+    error = already_exists(resource.group, resource.plural, name)
+    found = core.cache(kind).get(namespace, name)
+    if found is not None and found.object["metadata"].get("deletionTimestamp"):
+        return ApiError(409, error.reason, f"object is being deleted: {error.message}", details=error.details)
+    return error

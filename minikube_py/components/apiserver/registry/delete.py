@@ -1,0 +1,276 @@
+"""Deleting: at once, after a grace period, or when finalizers are gone.
+
+Follows ``rest.BeforeDelete`` and ``genericregistry.Store.Delete``: an object with finalizers, or a
+pod that runs, is marked with a deletionTimestamp and stays until its holders let go; propagation
+policies are finalizers for the garbage collector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from minikube_py.client.types import NO_DELETE_OPTIONS, DeleteOptions
+from minikube_py.components.apiserver.registry.core import Core, admission_request, in_version
+from minikube_py.components.apiserver.registry.kinds import is_custom
+from minikube_py.components.apiserver.registry.outcome import Outcome
+from minikube_py.components.apiserver.registry.update import ATTEMPTS, is_definition, may_go
+from minikube_py.components.apiserver.storage.entry import Entry
+from minikube_py.components.apiserver.storage.selection import Selection
+from minikube_py.components.apiserver.types import Operation, RequestContext
+from minikube_py.datastore.types import RevisionMismatch
+from minikube_py.machinery.errors import ApiError, conflict, is_not_found, qualified
+from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.objects import Object, thaw
+from minikube_py.machinery.times import parse_time, rfc3339
+
+ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
+CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
+_RETURNS_OBJECT = frozenset((
+    "csidrivers", "csinodes", "deviceclasses", "podtemplates", "persistentvolumes", "persistentvolumeclaims",
+    "pods", "resourceclaims", "resourceclaimtemplates", "resourcequotas", "resourceslices", "serviceaccounts",
+    "services", "storageclasses", "volumeattachments", "volumeattributesclasses",
+))  # fmt: skip
+_ORPHANING = frozenset({("batch", "jobs"), ("", "replicationcontrollers")})
+
+
+async def delete(
+    core: Core,
+    ctx: RequestContext,
+    kind: Kind,
+    namespace: str,
+    name: str,
+    options: DeleteOptions = NO_DELETE_OPTIONS,
+    *,
+    raw_options: Object | None = None,
+    admitted: bool = False,
+) -> Outcome:
+    """Delete an object or mark it for deletion. Raises NotFound, Conflict (preconditions), admission's errors.
+
+    ``admitted``: the deletion is part of a request that admission has seen (eviction). When somebody else
+    removes an object that was just to be removed here after its grace period, that is a success too.
+    """
+    warning = kind.extra.get("orphan_warning")
+    if warning and options.propagation_policy is None:
+        ctx.warnings.append(str(warning))
+    last: Object | None = None
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            entry = core.entry(kind, namespace, name)
+        except ApiError:
+            if last is None:
+                raise
+            return Outcome(last)
+        old = in_version(kind, entry.object)
+        _check_preconditions(kind, old, entry, options)
+        if not admitted:
+            request = admission_request(
+                ctx,
+                kind,
+                Operation.DELETE,
+                namespace=entry.namespace,
+                name=name,
+                draft=None,
+                old=old,
+                options=raw_options,
+            )
+            await core.let_in(request)
+        try:
+            return await _delete_state(core, ctx, kind, entry, old, options)
+        except _Overtaken as error:
+            if error.changed and (options.precondition_resource_version or attempt == ATTEMPTS):
+                raise conflict(kind.resource.group, kind.resource.plural, name) from error
+            last = error.last or last
+    raise AssertionError("unreachable")
+
+
+class _Overtaken(Exception):
+    """Somebody else ``changed`` or deleted the object first. ``last``: what a graceful removal would have returned."""
+
+    def __init__(self, changed: bool, last: Object | None = None) -> None:
+        super().__init__("the object was written meanwhile")
+        self.changed = changed
+        self.last = last
+
+
+async def delete_collection(
+    core: Core, ctx: RequestContext, kind: Kind, selection: Selection, options: DeleteOptions
+) -> Sequence[Object]:
+    """Delete what the selection matches; returns the states as they were listed."""
+    entries = [
+        entry
+        for entry in core.cache(kind).entries(selection.namespace)
+        if selection.in_scope(entry.namespace, entry.name) and selection.matches(entry)
+    ]
+    listed: list[Object] = []
+    for entry in entries:
+        try:
+            await delete(core, ctx, kind, entry.namespace, entry.name, options)
+        except ApiError as error:
+            if not is_not_found(error):
+                raise
+        listed.append(in_version(kind, entry.object))
+    return listed
+
+
+async def _delete_state(
+    core: Core,
+    ctx: RequestContext,
+    kind: Kind,
+    entry: Entry,
+    old: Object,
+    options: DeleteOptions,
+) -> Outcome:
+    draft = thaw(old)
+    meta = draft["metadata"]
+    marked = _begin_grace(core, kind, draft, options)
+    if marked is None:
+        return core.outcome(kind, entry)
+    finalizers = _finalizers(kind, meta, options)
+    if finalizers:
+        meta["finalizers"] = finalizers
+    else:
+        meta.pop("finalizers", None)
+    held = bool(finalizers) or _held_by_spec(kind, draft)
+    if held and not marked:
+        _mark(core, kind, draft)
+    if ctx.dry_run:
+        return Outcome(draft) if held or marked or _returns_object(kind) else _success(kind, old)
+    stays = held or (marked and bool(meta.get("deletionGracePeriodSeconds")))
+    if draft != old and (held or marked):
+        try:
+            entry = await core.write(kind, draft, entry, client=ctx.user_agent)
+        except RevisionMismatch as error:
+            raise _Overtaken(error.current is not None) from error
+    if stays:
+        return core.outcome(kind, entry)
+    last = in_version(kind, entry.object) if marked else None
+    try:
+        gone = await core.remove(kind, entry, client=ctx.user_agent)
+    except RevisionMismatch as error:
+        raise _Overtaken(error.current is not None, last) from error
+    allocator = core.allocator(kind)
+    if allocator is not None:
+        allocator.released(old, None)
+    if not _returns_object(kind):
+        return _success(kind, old)
+    return core.outcome(kind, gone)
+
+
+def _begin_grace(core: Core, kind: Kind, draft: Object, options: DeleteOptions) -> bool | None:
+    """Set the grace period. True: it has one (perhaps 0), False: the kind has none, None: nothing changes."""
+    meta = draft["metadata"]
+    if kind.grace_period is None:
+        return False
+    seconds = kind.grace_period(draft, options.grace_period_seconds)
+    if meta.get("deletionTimestamp"):
+        before = int(meta.get("deletionGracePeriodSeconds") or 0)
+        if before == 0:
+            return True if may_go(kind, draft) else None
+        if options.grace_period_seconds is None or seconds >= before:
+            return None
+        end = parse_time(str(meta["deletionTimestamp"])) - before + seconds
+        meta["deletionTimestamp"] = rfc3339(end)
+    else:
+        meta["deletionTimestamp"] = rfc3339(core.clock.now() + seconds)
+        _count_generation(meta)
+    meta["deletionGracePeriodSeconds"] = seconds
+    return True
+
+
+def _mark(core: Core, kind: Kind, draft: Object) -> None:
+    """Mark an object that finalizers hold (``markAsDeleting``)."""
+    meta = draft["metadata"]
+    if not meta.get("deletionTimestamp"):
+        meta["deletionTimestamp"] = rfc3339(core.clock.now())
+        if not (_is_namespace(kind) or is_definition(kind)):
+            meta["deletionGracePeriodSeconds"] = 0
+        _count_generation(meta)
+    if _is_namespace(kind):
+        draft.setdefault("status", {})["phase"] = "Terminating"
+
+
+def _is_namespace(kind: Kind) -> bool:
+    return kind.resource.plural == "namespaces" and not kind.resource.group
+
+
+def _count_generation(meta: Object) -> None:
+    if int(meta.get("generation") or 0) > 0:
+        meta["generation"] = int(meta["generation"]) + 1
+
+
+def _held_by_spec(kind: Kind, obj: Object) -> bool:
+    """Namespaces wait for ``spec.finalizers`` as well."""
+    if not _is_namespace(kind):
+        return False
+    return bool((obj.get("spec") or {}).get("finalizers"))
+
+
+def _finalizers(kind: Kind, meta: Object, options: DeleteOptions) -> list[str]:
+    """The finalizers with those of the propagation policy (``deletionFinalizersForGarbageCollection``)."""
+    found: list[str] = list(meta.get("finalizers") or ())
+    if is_definition(kind) and not meta.get("deletionTimestamp") and CLEANUP not in found:
+        found.append(CLEANUP)  # its objects go first
+    policy = options.propagation_policy
+    if policy is None:
+        if ORPHAN in found or FOREGROUND in found:
+            return found
+        resource = kind.resource
+        orphaning = (resource.group, resource.plural) in _ORPHANING
+        policy = "Orphan" if orphaning else kind.default_propagation
+    wanted = {"Orphan": ORPHAN, "Foreground": FOREGROUND}.get(policy)
+    found = [name for name in found if name not in (ORPHAN, FOREGROUND)]
+    if wanted is not None and not _never_collected(kind):
+        found.append(wanted)
+    return found
+
+
+def _never_collected(kind: Kind) -> bool:
+    return kind.resource.plural == "events" and kind.resource.group in ("", "events.k8s.io")
+
+
+def _check_preconditions(kind: Kind, old: Object, entry: Entry, options: DeleteOptions) -> None:
+    resource, meta = kind.resource, old["metadata"]
+    uid, version = options.precondition_uid, options.precondition_resource_version
+    why = ""
+    if uid and uid != meta.get("uid"):
+        why = (
+            f"the UID in the precondition ({uid}) does not match the UID in record ({meta.get('uid')}). "
+            "The object might have been deleted and then recreated"
+        )
+    elif version and version != str(entry.revision):
+        why = (
+            f"the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record "
+            f"({entry.revision}). The object might have been modified"
+        )
+    if why and _is_namespace(kind):
+        what, wanted, found = (
+            ("UID", uid, meta.get("uid"))
+            if uid and uid != meta.get("uid")
+            else ("ResourceVersion", version, str(entry.revision))
+        )
+        why = f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+        raise conflict(resource.group, resource.plural, entry.name, why)
+    if why:
+        group = kind.stored_as.group
+        shown = qualified(group, resource.kind)
+        message = f'Operation cannot be fulfilled on {shown} "{entry.name}": {why}'
+        details: Object = {"name": entry.name, "kind": resource.kind}
+        if group:
+            details["group"] = group
+        raise ApiError(409, "Conflict", message, details=details)
+
+
+def _returns_object(kind: Kind) -> bool:
+    return kind.resource.plural in _RETURNS_OBJECT and not is_custom(kind)
+
+
+def _success(kind: Kind, old: Object) -> Outcome:
+    """The Status that says what was deleted."""
+    resource, meta = kind.resource, old["metadata"]
+    details: Object = {"name": meta.get("name")}
+    if resource.group:
+        details["group"] = resource.group
+    details["kind"] = resource.plural
+    details["uid"] = meta.get("uid")
+    status: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+    return Outcome(status, status=True)

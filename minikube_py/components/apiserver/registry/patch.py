@@ -1,0 +1,182 @@
+"""PATCH in its four forms, over ``update.modify``. Patch errors have the texts of ``patch.go``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from minikube_py.client.types import PatchType
+from minikube_py.components.apiserver.registry.core import Core, manager_of
+from minikube_py.components.apiserver.registry.kinds import is_custom, schema_of
+from minikube_py.components.apiserver.registry.outcome import Outcome
+from minikube_py.components.apiserver.registry.reset_fields import reset_fields
+from minikube_py.components.apiserver.registry.restoring import first_misfit
+from minikube_py.components.apiserver.registry.type_names import type_problem
+from minikube_py.components.apiserver.registry.update import MakeDraft, modify
+from minikube_py.components.apiserver.types import RequestContext
+from minikube_py.machinery.decoding import check_types, drop_unknown, unknown_fields
+from minikube_py.machinery.errors import (
+    ApiError,
+    FieldError,
+    bad_request,
+    go_value,
+    invalid,
+    invalid_value,
+    unsupported_media_type,
+)
+from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.managed_fields import apply_patch
+from minikube_py.machinery.objects import Object, thaw
+from minikube_py.machinery.patching.json_patch import apply_json_patch
+from minikube_py.machinery.patching.merge_patch import apply_merge_patch
+from minikube_py.machinery.patching.strategic_patch import apply_strategic_patch, go_map
+
+Patch = Object | Sequence[Object]
+
+
+async def patch(
+    core: Core,
+    ctx: RequestContext,
+    kind: Kind,
+    namespace: str,
+    name: str,
+    body: Patch,
+    *,
+    patch_type: PatchType,
+    subresource: str = "",
+) -> Outcome:
+    """Patch an object or one of its parts; server-side apply creates what is missing."""
+    if patch_type is PatchType.APPLY:
+        return await _apply(core, ctx, kind, namespace, name, body, subresource)
+    change = patcher(core, ctx, kind, body, patch_type)
+    return await modify(core, ctx, kind, namespace, name, change, subresource=subresource, patch=True)
+
+
+def patcher(core: Core, ctx: RequestContext, kind: Kind, body: Patch, patch_type: PatchType) -> MakeDraft:
+    """The change that a JSON, merge or strategic patch makes."""
+    if patch_type is PatchType.STRATEGIC and is_custom(kind):
+        raise unsupported_media_type(
+            "the body of the request was in an unknown format - accepted media types include: "
+            "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
+        )
+    schema = schema_of(kind)
+
+    def drafted(old: Object | None) -> Object:
+        live = old or {}
+        if patch_type is PatchType.JSON:
+            patched = apply_json_patch(live, body)
+        elif patch_type is PatchType.MERGE:
+            patched = apply_merge_patch(live, body)
+        else:
+            patched = apply_strategic_patch(schema, live, body)
+        if patch_type is not PatchType.STRATEGIC:
+            _check_patched_type(core, kind, patched)
+        if patch_type is PatchType.STRATEGIC:
+            misfit = first_misfit(schema, patched)
+            if misfit:
+                raise invalid("", "", "", [FieldError("FieldValueInvalid", "patch", go_map(body), misfit)])
+        problems = unknown_fields(schema, patched) if ctx.field_validation != "Ignore" else []
+        if problems and ctx.field_validation == "Strict":
+            raise _refused(patched, f"strict decoding error: {', '.join(problems)}")
+        try:
+            check_types(schema, patched, kind.resource.kind)
+        except ApiError as error:
+            raise _refused(patched, error.message.partition(": ")[2] or error.message) from error
+        drop_unknown(schema, patched)
+        for problem in problems:
+            if problem not in ctx.warnings:
+                ctx.warnings.append(problem)
+        return patched
+
+    return drafted
+
+
+def _check_patched_type(core: Core, kind: Kind, patched: Object) -> None:
+    """Refuse a patch that makes something else of the object; its new type's decoder speaks first. ApiError 422.
+
+    Strategic patches do not come here: they are made on typed objects, where the type is no field.
+    """
+    resource = kind.resource
+    name, api_version = patched.get("kind"), patched.get("apiVersion")
+    if name == resource.kind and api_version == resource.api_version:
+        return
+    if not isinstance(name, str) or not isinstance(api_version, str):
+        raise _refused(patched, "unable to get type info from the object")
+    if is_custom(kind):
+        errors = [
+            invalid_value(path, found, f"must be {wanted}")
+            for path, found, wanted in (
+                ("kind", name, resource.kind),
+                ("apiVersion", api_version, resource.api_version),
+            )
+            if found != wanted
+        ]
+        raise invalid(resource.group, resource.kind, str(patched["metadata"].get("name") or ""), errors)
+    other = core.kinds.by_kind(api_version, name)
+    if other is not None and name == resource.kind and other.resource.group == resource.group:
+        return
+    if other is not None:
+        try:
+            check_types(schema_of(other), patched, name)
+        except ApiError as error:
+            raise _refused(patched, error.message.partition(": ")[2] or error.message) from error
+    why = type_problem(core.kinds, api_version, name, wanted_group=resource.group, wanted_kind=resource.kind)
+    raise _refused(patched, why)
+
+
+def _refused(patched: Object, why: str) -> ApiError:
+    text = go_value(patched)
+    return invalid("", "", "", [FieldError("FieldValueInvalid", "patch", text, why)])
+
+
+async def _apply(
+    core: Core, ctx: RequestContext, kind: Kind, namespace: str, name: str, body: Patch, subresource: str
+) -> Outcome:
+    if not isinstance(body, dict):
+        raise bad_request("error decoding YAML: the patch is no object")
+    applied = thaw(body)
+    meta = applied.setdefault("metadata", {})
+    if not isinstance(meta, dict):
+        raise bad_request("metadata must be an object")
+    meta.setdefault("name", name)
+    _check_type(kind, applied)
+    drafted = _applier(core, ctx, kind, applied, subresource)
+    return await modify(
+        core,
+        ctx,
+        kind,
+        namespace,
+        name,
+        drafted,
+        subresource=subresource,
+        creates=not subresource,
+        tracked=True,
+        patch=True,
+    )
+
+
+def _check_type(kind: Kind, applied: Object) -> None:
+    """Refuse an applied object of another type; ApiError 400."""
+    resource = kind.resource
+    given = str(applied.get("apiVersion") or ""), str(applied.get("kind") or "")
+    if given != (resource.api_version, resource.kind):
+        shown = given[0] if "/" in given[0] else f"/{given[0]}"
+        raise bad_request(f"invalid object type: {shown}, Kind={given[1]}")
+
+
+def _applier(core: Core, ctx: RequestContext, kind: Kind, applied: Object, subresource: str) -> MakeDraft:
+    schema = schema_of(kind)
+
+    def drafted(old: Object | None) -> Object:
+        return apply_patch(
+            schema,
+            old,
+            applied,
+            manager=manager_of(ctx),
+            force=ctx.force,
+            api_version=kind.resource.api_version,
+            now=core.clock.now(),
+            subresource=subresource,
+            reset=reset_fields(kind, subresource),
+        )
+
+    return drafted

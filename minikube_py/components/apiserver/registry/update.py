@@ -1,0 +1,215 @@
+"""Changing an object: PUT, PATCH and writes to subresources that keep the object's kind.
+
+A change is a function from the newest state to a draft; when someone else was faster and the client
+did not ask for a certain revision, it is applied again to the newer state. Follows
+``rest.BeforeUpdate`` and ``genericregistry.Store.Update``; a change that changes nothing writes
+nothing and keeps the resourceVersion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from minikube_py.components.apiserver.registry.core import Core, admission_request, in_version
+from minikube_py.components.apiserver.registry.create import create
+from minikube_py.components.apiserver.registry.metadata import (
+    changed_metadata_errors,
+    check_name,
+    check_uid,
+    identify,
+    keep_system_fields,
+    spec_changed,
+)
+from minikube_py.components.apiserver.registry.outcome import Outcome
+from minikube_py.components.apiserver.registry.reservation import Reservation
+from minikube_py.components.apiserver.registry.signing import stamp_conditions
+from minikube_py.components.apiserver.registry.subresources import Part, part_of
+from minikube_py.components.apiserver.storage.entry import Entry
+from minikube_py.components.apiserver.types import AdmissionRequest, Operation, RequestContext
+from minikube_py.datastore.types import RevisionMismatch
+from minikube_py.machinery.errors import ApiError, conflict, invalid, invalid_value, not_found
+from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.managed_fields import same_but_times
+from minikube_py.machinery.objects import Object, thaw
+
+ATTEMPTS = 30
+
+MakeDraft = Callable[[Object | None], Object]
+"""From the newest state (read-only; None: there is none) to a private draft. May raise ApiError."""
+
+
+async def update(
+    core: Core, ctx: RequestContext, kind: Kind, namespace: str, name: str, draft: Object, *, subresource: str = ""
+) -> Outcome:
+    """Replace an object by ``draft``; its resourceVersion, when given, guards against lost updates."""
+    identify(kind, draft, namespace)
+    if not draft["metadata"].get("name") and subresource:
+        draft["metadata"]["name"] = name
+    check_name(draft, name)
+
+    def drafted(old: Object | None) -> Object:
+        return thaw(draft)
+
+    creates = kind.create_on_update and not subresource
+    return await modify(core, ctx, kind, namespace, name, drafted, subresource=subresource, creates=creates)
+
+
+async def modify(
+    core: Core,
+    ctx: RequestContext,
+    kind: Kind,
+    namespace: str,
+    name: str,
+    drafted: MakeDraft,
+    *,
+    subresource: str = "",
+    creates: bool = False,
+    tracked: bool = False,
+    patch: bool = False,
+    admitted: bool = False,
+) -> Outcome:
+    """Apply a change until it is stored. ``tracked``: the draft brings its managed fields (server-side apply).
+
+    ``admitted``: the change is part of a request that admission has seen (binding, eviction).
+    Raises NotFound (unless ``creates``), Conflict, Invalid and admission's errors.
+    """
+    cache = core.cache(kind)
+    for attempt in range(1, ATTEMPTS + 1):
+        entry = cache.get(namespace if kind.resource.namespaced else "", name)
+        if entry is None:
+            if not creates:
+                raise not_found(kind.resource.group, kind.resource.plural, name)
+            draft = drafted(None)
+            if patch:
+                draft["metadata"].pop("resourceVersion", None)
+            return await create(core, ctx, kind, namespace, draft, tracked=tracked)
+        old = in_version(kind, entry.object)
+        draft = drafted(old)
+        identify(kind, draft, namespace)
+        check_name(draft, name)
+        if not patch:
+            check_uid(kind, draft, old)
+        guarded = _check_version(kind, draft, entry, name, patch=patch)
+        try:
+            part = part_of(kind, subresource)
+            return await _apply(core, ctx, kind, entry, old, draft, part, tracked=tracked, admitted=admitted)
+        except RevisionMismatch as error:
+            if guarded or attempt == ATTEMPTS:
+                raise conflict(kind.resource.group, kind.resource.plural, name) from error
+    raise AssertionError("unreachable")
+
+
+def _check_version(kind: Kind, draft: Object, entry: Entry, name: str, *, patch: bool) -> bool:
+    """Compare the draft's resourceVersion with the newest; returns whether the client insists on it."""
+    meta, current = draft["metadata"], str(entry.revision)
+    given = meta.get("resourceVersion") or ""
+    if given and given != "0" and given != current:
+        raise conflict(kind.resource.group, kind.resource.plural, name)
+    if not given or given == "0":
+        if not kind.unconditional_update and not patch:
+            error = invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
+            raise invalid(kind.resource.group, kind.resource.plural, name, [error])
+        meta["resourceVersion"] = current
+        return False
+    return not patch
+
+
+async def _apply(
+    core: Core,
+    ctx: RequestContext,
+    kind: Kind,
+    entry: Entry,
+    old: Object,
+    draft: Object,
+    part: Part,
+    *,
+    tracked: bool,
+    admitted: bool,
+) -> Outcome:
+    keep_system_fields(kind, draft, old)
+    kind.default(draft)
+    if not tracked:
+        core.track(ctx, kind, old, draft, part.tracked_as)
+    part.restrict(draft, old)
+    request = None
+    if not admitted:
+        request = admission_request(
+            ctx,
+            kind,
+            Operation.UPDATE,
+            namespace=entry.namespace,
+            name=entry.name,
+            draft=draft,
+            old=old,
+            subresource=part.name,
+        )
+        await core.admission.admit(request)
+    part.prepare(draft, old)
+    if part.name in ("status", "approval"):
+        stamp_conditions(kind, draft, old, core.clock.now())
+    if kind.generation and not part.keeps_generation and spec_changed(kind, draft, old):
+        draft["metadata"]["generation"] = int(old["metadata"].get("generation") or 0) + 1
+    allocator = core.allocator(kind) if not part.name else None
+    if allocator is None:
+        await _check(core, ctx, kind, part, draft, old, request)
+        if same_but_times(draft, old):
+            return core.outcome(kind, entry)
+        return Outcome(draft) if ctx.dry_run else await _store(core, ctx, kind, entry, draft)
+    with Reservation(allocator.reserve(draft, old, dry_run=ctx.dry_run)) as reserved:
+        await _check(core, ctx, kind, part, draft, old, request)
+        if same_but_times(draft, old):
+            return core.outcome(kind, entry)
+        if ctx.dry_run:
+            return Outcome(draft)
+        store = _store(core, ctx, kind, entry, draft)
+        return await reserved.spent_by(store, partial(allocator.released, old, draft))
+
+
+async def _check(
+    core: Core,
+    ctx: RequestContext,
+    kind: Kind,
+    part: Part,
+    draft: Object,
+    old: Object,
+    request: AdmissionRequest | None,
+) -> None:
+    """Validation and validating admission. ApiError."""
+    errors = changed_metadata_errors(kind, draft, old)
+    errors += part.validate(draft, old)
+    if errors:
+        raise invalid(kind.stored_as.group, kind.resource.kind, str(old["metadata"]["name"]), errors)
+    ctx.warnings.extend(kind.warnings(draft, old) if not part.name else ())
+    if request is not None:
+        await core.admission.validate(request)
+
+
+async def _store(core: Core, ctx: RequestContext, kind: Kind, entry: Entry, draft: Object) -> Outcome:
+    """Write the draft; or delete the object when this change took away the last thing that held it."""
+    if may_go(kind, draft):
+        allocator = core.allocator(kind)
+        await core.remove(kind, entry, client=ctx.user_agent)
+        if allocator is not None:
+            allocator.released(draft, None)
+        return Outcome(draft)
+    return core.outcome(kind, await core.write(kind, draft, entry, client=ctx.user_agent))
+
+
+def may_go(kind: Kind, obj: Object) -> bool:
+    """Whether a deleted object has nothing left to wait for (``ShouldDeleteDuringUpdate``)."""
+    meta = obj["metadata"]
+    if not meta.get("deletionTimestamp") or meta.get("finalizers") or meta.get("deletionGracePeriodSeconds"):
+        return False
+    if kind.resource.plural == "namespaces" and not kind.resource.group:
+        return not (obj.get("spec") or {}).get("finalizers")
+    return is_definition(kind) or meta.get("deletionGracePeriodSeconds") == 0
+
+
+def is_definition(kind: Kind) -> bool:
+    """Whether objects of the kind are CustomResourceDefinitions, which have no grace period at all."""
+    return kind.resource.plural == "customresourcedefinitions" and kind.resource.group == "apiextensions.k8s.io"
+
+
+def no_such(kind: Kind, name: str) -> ApiError:
+    return not_found(kind.resource.group, kind.resource.plural, name)

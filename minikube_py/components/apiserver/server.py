@@ -1,0 +1,169 @@
+"""The API server as a component: composes cache, registry and HTTP face, and owns their life.
+
+``ApiServer`` is usable in two steps, because the security packages read through its local client::
+
+    api = ApiServer(settings, store, clock, metrics)
+    bundle = build_security(api.client(LOOPBACK), ...)
+    api.secure(bundle.authenticator, bundle.authorizer, bundle.admission, bundle.virtual_handlers, ...)
+    await api.run(ready)
+
+Writes before ``secure`` are refused (there is no admission to judge them).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from prometheus_client import CollectorRegistry
+
+from minikube_py.client.types import Client
+from minikube_py.components.apiserver.custom.controller import CustomKinds
+from minikube_py.components.apiserver.http.discovery import Discovery
+from minikube_py.components.apiserver.http.dispatch import Dispatcher
+from minikube_py.components.apiserver.http.endpoints import Check, Endpoints
+from minikube_py.components.apiserver.http.face import Denied, Face, Impersonate, denied_plainly
+from minikube_py.components.apiserver.http.metrics import RequestMetrics
+from minikube_py.components.apiserver.http.protocol import Server
+from minikube_py.components.apiserver.kubernetes_service import ensure_kubernetes_service
+from minikube_py.components.apiserver.local_client import LocalClient
+from minikube_py.components.apiserver.local_informer import CacheInformer
+from minikube_py.components.apiserver.registry.allocation import ServiceAllocator
+from minikube_py.components.apiserver.registry.core import Core
+from minikube_py.components.apiserver.registry.kinds import Kinds, is_virtual
+from minikube_py.components.apiserver.settings import ApiServerSettings
+from minikube_py.components.apiserver.storage.caches import Caches, TappedStore
+from minikube_py.components.apiserver.streaming.streams import KubeletStreams
+from minikube_py.components.apiserver.types import (
+    LOOPBACK,
+    AdmissionChain,
+    AdmissionRequest,
+    Authenticator,
+    Authorizer,
+    UserInfo,
+    VirtualHandler,
+)
+from minikube_py.machinery.clock import Clock
+from minikube_py.machinery.errors import service_unavailable
+from minikube_py.machinery.kinds import builtin_kinds
+from minikube_py.machinery.objects import Object
+from minikube_py.machinery.resources import SERVICES, Resource
+
+log = logging.getLogger(__name__)
+
+Documents = Mapping[str, tuple[str, Callable[[], Object]]]
+_KEEPALIVE_SECONDS = 75.0
+_BACKLOG = 1024
+
+
+class _NotYet:
+    """The admission chain before there is one."""
+
+    async def admit(self, request: AdmissionRequest) -> None:
+        raise service_unavailable("the API server is starting")
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        raise service_unavailable("the API server is starting")
+
+
+class ApiServer:
+    """See the module. ``core`` is for the security packages' composition and for tests."""
+
+    def __init__(
+        self, settings: ApiServerSettings, store: TappedStore, clock: Clock, metrics: CollectorRegistry
+    ) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._metrics = metrics
+        self._request_metrics = RequestMetrics(metrics)
+        self._informers: dict[tuple[Resource, str], CacheInformer] = {}
+        self._caches = Caches(store)
+        self.kinds = Kinds(builtin_kinds())
+        for kind in self.kinds.all():
+            if not is_virtual(kind):
+                self._caches.open(kind.stored_as)
+        services = [entry.object for entry in self._caches.open(SERVICES).unordered()]
+        allocators = {("", "services"): ServiceAllocator(settings.service_ranges, services)}
+        self.core = Core(self.kinds, self._caches, clock, _NotYet(), allocators=allocators)
+        self._custom = CustomKinds(self.core)
+        self._face: Face | None = None
+        self.port = settings.port
+        """The port that is listened on; differs from the settings when those ask for any (0)."""
+
+    def client(self, user: UserInfo = LOOPBACK, *, user_agent: str = "kube-apiserver") -> Client:
+        """A client in this process that acts as ``user`` (whose rights are not checked again)."""
+        return LocalClient(self.core, user, self._informers, user_agent)
+
+    def secure(
+        self,
+        authenticator: Authenticator,
+        authorizer: Authorizer,
+        admission: AdmissionChain,
+        virtual_handlers: Mapping[tuple[str, str, str], VirtualHandler],
+        *,
+        impersonate: Impersonate | None = None,
+        denied: Denied = denied_plainly,
+        documents: Documents | None = None,
+        checks: Mapping[str, Check] | None = None,
+    ) -> None:
+        """Set who decides; must be called once before ``run``. ``documents`` are OpenID's, by path."""
+        self.core.admission = admission
+        self.core.virtual.update(virtual_handlers)
+        shown = f"{self.settings.advertise_address or self.settings.bind_address}:{self.settings.port}"
+        all_checks: dict[str, Check] = {"etcd": self._check_store, **(checks or {})}
+        endpoints = Endpoints(self.kinds, self._metrics, all_checks, documents or {})
+        streams = KubeletStreams(self.core, self.settings.kubelet_tls)
+        dispatcher = Dispatcher(self.core, Discovery(self.kinds, shown), endpoints, streams)
+        self._face = Face(
+            dispatcher,
+            authenticator,
+            authorizer,
+            self._clock,
+            self._request_metrics,
+            impersonate=impersonate,
+            denied=denied,
+        )
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Listen until cancelled. Raises RuntimeError when ``secure`` was not called, OSError for a taken port."""
+        if self._face is None:
+            raise RuntimeError("ApiServer.secure must be called before run")
+        settings = self.settings
+        server = Server(
+            self._face,
+            handler_cancellation=True,
+            keepalive_timeout=_KEEPALIVE_SECONDS,
+            access_log=None,
+            auto_decompress=True,
+        )
+        loop = asyncio.get_running_loop()
+        listening = await loop.create_server(
+            server, settings.bind_address, settings.port, ssl=settings.tls, backlog=_BACKLOG
+        )
+        try:
+            self.port = listening.sockets[0].getsockname()[1]
+            if settings.advertise_address:
+                await ensure_kubernetes_service(
+                    self.client(), settings.service_ranges.network, settings.advertise_address, self.port
+                )
+            self._custom.start()
+            ready()
+            await self._custom.run()
+        finally:
+            listening.close()
+            await self._face.drain()
+            await server.shutdown(timeout=1.0)
+            await listening.wait_closed()
+
+    def close(self) -> None:
+        """Stop following the store; call after ``run`` has ended and before the store is closed."""
+        self._caches.close()
+
+    async def _check_store(self) -> str:
+        return "" if self._caches.revision >= 0 else "no revision"
+
+
+async def run_apiserver(api: ApiServer, ready: Callable[[], None]) -> None:
+    """The component's entry point."""
+    await api.run(ready)

@@ -1,0 +1,206 @@
+"""Consistent pages of a collection: from the cache for the newest state, from the store's history before it.
+
+A continue token is Kubernetes': base64 of ``{"v":"meta.k8s.io/v1","rv":N,"start":"key after the last"}``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from minikube_py.components.apiserver.storage.cache import WatchCache
+from minikube_py.components.apiserver.storage.caches import Caches
+from minikube_py.components.apiserver.storage.entry import Entry
+from minikube_py.components.apiserver.storage.selection import Selection
+from minikube_py.datastore.types import Compacted, FutureRevision
+from minikube_py.machinery.errors import ApiError, FieldError, bad_request, expired, forbidden_field, invalid
+
+TOKEN_VERSION = "meta.k8s.io/v1"
+_EXPIRED = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list "
+    "without the continue parameter."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    """Options of a list, as the query gives them; ``resource_version`` is text."""
+
+    resource_version: str = ""
+    match: str = ""
+    limit: int = 0
+    continue_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of entries at ``revision``; ``remaining`` is None when it is not known."""
+
+    entries: Sequence[Entry]
+    revision: int
+    continue_token: str = ""
+    remaining: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    revision: int  # 0: not pinned
+    start: str
+
+
+async def read_page(caches: Caches, cache: WatchCache, selection: Selection, options: ListOptions) -> Page:
+    """One page. ApiError: 400 and 422 for bad options, 410 when compacted, 504 for a future revision."""
+    check_options(options)
+    asked = parse_revision(options.resource_version)
+    place = _decode_token(options, asked) if options.continue_token else _Place(0, "")
+    exact = asked if options.match == "Exact" and not options.continue_token else place.revision
+    if not exact and options.resource_version and not options.match and options.limit and asked:
+        exact = asked
+    newest = caches.revision
+    if max(exact, asked if not options.continue_token else 0) > newest:
+        raise too_large(max(exact, asked), newest)
+    entries: Sequence[Entry]
+    if exact and exact < cache.revision:
+        entries = await _past_entries(caches, cache, selection, exact, paging=bool(options.continue_token))
+    else:
+        entries = cache.entries(selection.namespace)
+    found = _after(entries, place.start, selection, namespaced=cache.shape.namespaced)
+    return _cut(found, selection, options.limit, exact or newest, namespaced=cache.shape.namespaced)
+
+
+async def _past_entries(
+    caches: Caches, cache: WatchCache, selection: Selection, revision: int, *, paging: bool
+) -> list[Entry]:
+    prefix = cache.shape.prefix + (f"{selection.namespace}/" if selection.namespace else "")
+    try:
+        result = await caches.store.range(prefix, revision=revision)
+    except Compacted as error:
+        if paging:
+            raise expired(_EXPIRED) from error
+        raise expired(f"The resourceVersion for the provided list is too old: {revision}") from error
+    except FutureRevision as error:
+        raise too_large(revision, caches.revision) from error
+    return [Entry(cache.shape, record.key, record.value, record.mod_revision) for record in result.records]
+
+
+def _after(entries: Sequence[Entry], start: str, selection: Selection, *, namespaced: bool) -> Sequence[Entry]:
+    if not start:
+        return entries
+    scoped = bool(selection.namespace) or not namespaced
+    return entries[bisect_left(entries, start, key=lambda entry: _relative(entry, scoped)) :]
+
+
+def _relative(entry: Entry, scoped: bool) -> str:
+    return entry.name if scoped else f"{entry.namespace}/{entry.name}"
+
+
+def _cut(found: Sequence[Entry], selection: Selection, limit: int, revision: int, *, namespaced: bool) -> Page:
+    scoped = bool(selection.namespace) or not namespaced
+    if selection.everything:
+        if limit <= 0 or len(found) <= limit:
+            return Page(found, revision)
+        page = found[:limit]
+        token = _encode_token(revision, _relative(page[-1], scoped))
+        return Page(page, revision, token, len(found) - limit)
+    matching: list[Entry] = []
+    for entry in found:
+        if selection.name and entry.name != selection.name:
+            continue
+        if not selection.matches(entry):
+            continue
+        if 0 < limit <= len(matching):
+            return Page(matching, revision, _encode_token(revision, _relative(matching[-1], scoped)))
+        matching.append(entry)
+    return Page(matching, revision)
+
+
+def _encode_token(revision: int, last: str) -> str:
+    token = {"v": TOKEN_VERSION, "rv": revision, "start": last + "\x00"}
+    return base64.urlsafe_b64encode(orjson.dumps(token)).rstrip(b"=").decode()
+
+
+def _decode_token(options: ListOptions, asked: int) -> _Place:
+    if asked and options.resource_version != "0":
+        raise bad_request("specifying resource version is not allowed when using continue")
+    text = options.continue_token
+    try:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError) as error:
+        raise bad_request(f"invalid continue token: continue key is not valid: {error}") from error
+    try:
+        token = orjson.loads(raw)
+        revision, start, version = int(token["rv"]), str(token["start"]), str(token["v"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        from minikube_py.machinery.json_errors import explain
+
+        why = explain(raw) or "missing fields"
+        raise bad_request(f"invalid continue token: continue key is not valid: {why}") from error
+    if version != TOKEN_VERSION:
+        why = f'server does not recognize this encoded version "{version}"'
+        raise bad_request(f"invalid continue token: continue key is not valid: {why}")
+    if revision == 0:
+        why = f"incorrect encoded start resourceVersion (version {version})"
+        raise bad_request(f"invalid continue token: continue key is not valid: {why}")
+    if not start:
+        why = f"incorrect encoded start key (version {version})"
+        raise bad_request(f"invalid continue token: continue key is not valid: {why}")
+    return _Place(max(0, revision), start)
+
+
+def parse_revision(text: str, *, watch: bool = False) -> int:
+    """A resourceVersion parameter; 0 for none. ApiError for what is no number (400 in lists, 500 elsewhere)."""
+    if not text:
+        return 0
+    if text.isdecimal() and text.isascii():
+        return int(text)
+    why = f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+    if watch:
+        raise ApiError(500, "", why)
+    raise bad_request(f"invalid resource version: {why}")
+
+
+def too_large(asked: int, newest: int) -> ApiError:
+    """504: the revision lies in the future."""
+    message = f"Timeout: Too large resource version: {asked}, current: {newest}"
+    cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+    details = {"causes": [cause], "retryAfterSeconds": 1}
+    return ApiError(504, "Timeout", message, details=details, headers={"Retry-After": "1"})
+
+
+def check_options(options: ListOptions, *, watch: bool = False, initial_events: bool | None = None) -> None:
+    """``ValidateListOptions``: ApiError 422 for combinations that make no sense."""
+    errors = _match_errors(options, watch, initial_events)
+    if errors:
+        raise invalid("meta.k8s.io", "ListOptions", "", errors)
+
+
+def _match_errors(options: ListOptions, watch: bool, initial_events: bool | None) -> list[FieldError]:
+    match, version, field = options.match, options.resource_version, "resourceVersionMatch"
+    if initial_events is not None:
+        if not watch:
+            return [forbidden_field("sendInitialEvents", "sendInitialEvents is forbidden for list")]
+        if match != "NotOlderThan":
+            text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+            return [forbidden_field(field, text)]
+        return []
+    if not match:
+        return []
+    if watch:
+        text = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+        return [forbidden_field(field, text)]
+    errors: list[FieldError] = []
+    if not version:
+        errors.append(forbidden_field(field, "resourceVersionMatch is forbidden unless resourceVersion is provided"))
+    if options.continue_token:
+        errors.append(forbidden_field(field, "resourceVersionMatch is forbidden when continue is provided"))
+    if match not in ("Exact", "NotOlderThan"):
+        supported = 'supported values: "", "Exact", "NotOlderThan"'
+        errors.append(FieldError("FieldValueNotSupported", field, match, supported))
+    if match == "Exact" and version == "0":
+        errors.append(forbidden_field(field, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'))
+    return errors

@@ -1,0 +1,1 @@
+"""Requests that the API server carries to a kubelet, a pod or a service endpoint."""

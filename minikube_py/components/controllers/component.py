@@ -1,0 +1,111 @@
+"""The controllers component: which loops there are, and their start.
+
+The modules of loops are imported when the component starts, not before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from minikube_py.client.leader_election import Election
+from minikube_py.client.recorder import Recorder
+from minikube_py.client.types import Client
+from minikube_py.components.controllers.kit import Kit
+from minikube_py.components.controllers.running import Loop, keep_all
+from minikube_py.components.controllers.settings import ControllerSettings
+from minikube_py.machinery.clock import Clock
+from minikube_py.machinery.resources import Resource
+
+_EVENT_SOURCES = {"node-lifecycle": "node-controller", "disruption": "controllermanager"}
+"""Loops whose events Kubernetes signs with another name than the loop's own."""
+
+
+async def run_controllers(
+    client: Client,
+    settings: ControllerSettings,
+    clock: Clock,
+    ready: Callable[[], None],
+    *,
+    resources: Callable[[], Sequence[Resource]],
+) -> None:
+    """Run all loops until cancelled.
+
+    ``resources`` gives every resource that can be listed and deleted now, custom ones included, each
+    once; it is asked again when definitions change. With ``settings.election`` the loops run only
+    while this participant leads; ``ready`` is called as soon as it takes part.
+    """
+    loops = {name: make for name, make in all_loops().items() if name not in settings.disabled}
+    if not settings.root_ca:
+        loops.pop("root-ca-certificate-publisher", None)
+    if not settings.cluster_cidr:
+        loops.pop("node-ipam", None)
+    async with asyncio.TaskGroup() as group:
+        recorders: dict[str, Recorder] = {}
+
+        def kit_for(name: str) -> Kit:
+            if name not in recorders:
+                recorders[name] = Recorder(client, _EVENT_SOURCES.get(name, f"{name}-controller"), clock=clock)
+                group.create_task(recorders[name].run(), name=f"events-{name}")
+            return Kit(client, clock, recorders[name], settings, resources)
+
+        made = {name: _bound(make, kit_for(name)) for name, make in loops.items()}
+        ready()
+
+        async def lead() -> None:
+            await keep_all(made, clock)
+
+        await (Election(client, clock, settings.election).run(lead) if settings.election else lead())
+
+
+def _bound(make: Callable[[Kit], Loop], kit: Kit) -> Callable[[], Loop]:
+    return lambda: make(kit)
+
+
+def all_loops() -> dict[str, Callable[[Kit], Loop]]:
+    """Every loop by the name Kubernetes gives it."""
+    from minikube_py.components.controllers.cronjob.controller import CronJobController
+    from minikube_py.components.controllers.daemonset.controller import DaemonSetController
+    from minikube_py.components.controllers.deployment.controller import DeploymentController
+    from minikube_py.components.controllers.disruption import DisruptionController
+    from minikube_py.components.controllers.endpoints.controller import EndpointsController
+    from minikube_py.components.controllers.garbage.collector import GarbageCollector
+    from minikube_py.components.controllers.job.controller import JobController
+    from minikube_py.components.controllers.namespaces import NamespaceController
+    from minikube_py.components.controllers.nodeipam import NodeIpam
+    from minikube_py.components.controllers.nodes.eviction import TaintEvictionController
+    from minikube_py.components.controllers.nodes.lifecycle import NodeLifecycleController
+    from minikube_py.components.controllers.nodes.pod_gc import PodGarbageCollector
+    from minikube_py.components.controllers.per_namespace import root_ca_controller, service_account_controller
+    from minikube_py.components.controllers.quota.controller import ResourceQuotaController
+    from minikube_py.components.controllers.replicaset import REPLICA_SET, REPLICATION_CONTROLLER, ReplicaController
+    from minikube_py.components.controllers.statefulset.controller import StatefulSetController
+    from minikube_py.components.controllers.storage_protection import (
+        ClaimProtectionController,
+        VolumeProtectionController,
+    )
+    from minikube_py.components.controllers.ttl_after_finished import TtlAfterFinishedController
+
+    return {
+        "serviceaccount": service_account_controller,
+        "root-ca-certificate-publisher": root_ca_controller,
+        "namespace": NamespaceController,
+        "replicaset": lambda kit: ReplicaController(kit, REPLICA_SET),
+        "replication": lambda kit: ReplicaController(kit, REPLICATION_CONTROLLER),
+        "deployment": DeploymentController,
+        "endpoint-slice": EndpointsController,
+        "garbage-collector": GarbageCollector,
+        "job": JobController,
+        "node-ipam": NodeIpam,
+        "node-lifecycle": NodeLifecycleController,
+        "taint-eviction": TaintEvictionController,
+        "pod-garbage-collector": PodGarbageCollector,
+        "daemonset": DaemonSetController,
+        "statefulset": StatefulSetController,
+        "cronjob": CronJobController,
+        "disruption": DisruptionController,
+        "resourcequota": ResourceQuotaController,
+        "ttl-after-finished": TtlAfterFinishedController,
+        "persistentvolumeclaim-protection": ClaimProtectionController,
+        "persistentvolume-protection": VolumeProtectionController,
+    }

@@ -1,0 +1,1 @@
+"""Nodes that fall silent, pods that must leave them, and pods that are left over."""

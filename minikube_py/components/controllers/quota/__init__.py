@@ -1,0 +1,1 @@
+"""What ResourceQuotas count (``pkg/controller/resourcequota``, ``pkg/quota/v1``)."""

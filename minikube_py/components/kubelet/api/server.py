@@ -1,0 +1,137 @@
+"""The node API's listener: TLS, authentication, authorization, routes.
+
+``start`` binds and returns the port; ``run`` serves until cancelled. Every request but none is
+authenticated; what is not known is refused with 401, what is not granted with 403 (the kubelet's texts).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from minikube_py.components.kubelet.api.access import (
+    ANONYMOUS,
+    Access,
+    Identity,
+    certificate_identity,
+    subresources,
+    verb_of,
+)
+from minikube_py.components.kubelet.api.measures import Measures
+from minikube_py.components.kubelet.api.pod_routes import PodRoutes
+from minikube_py.components.kubelet.api.stats_routes import StatsRoutes
+from minikube_py.components.kubelet.kit import Kit
+from minikube_py.components.kubelet.node.facts import Machine
+from minikube_py.components.kubelet.pods.pods import Pods
+from minikube_py.machinery.errors import ApiError
+
+log = logging.getLogger(__name__)
+
+shutdown_seconds = 2.0
+
+
+class NodeApi:
+    """The HTTPS server of one node."""
+
+    def __init__(self, kit: Kit, pods: Pods, machine: Machine) -> None:
+        self._kit = kit
+        self._access = Access(kit.client, kit.clock, kit.settings.node_name)
+        self._routes = PodRoutes(kit, pods)
+        self._stats = StatsRoutes(kit, Measures(kit, pods, machine))
+        self._runner: web.AppRunner | None = None
+
+    def application(self) -> web.Application:
+        """All routes behind the access check."""
+        app = web.Application(middlewares=[self._guard()], client_max_size=1 << 20)
+        app.router.add_get("/healthz", _ok)
+        app.router.add_get("/healthz/{check}", _ok)
+        self._routes.add_to(app)
+        self._stats.add_to(app)
+        return app
+
+    async def start(self) -> int:
+        """Bind; returns the port. Raises OSError when the address is taken, ssl.SSLError for bad certificates."""
+        settings = self._kit.settings
+        context = await asyncio.to_thread(self._tls)
+        self._runner = web.AppRunner(
+            self.application(), access_log=None, handle_signals=False, shutdown_timeout=shutdown_seconds
+        )
+        await self._runner.setup()
+        try:
+            site = web.TCPSite(self._runner, settings.bind_address, settings.port, ssl_context=context)
+            await site.start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        return int(self._runner.addresses[0][1])
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        assert self._runner is not None
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self._runner.cleanup()
+
+    def _tls(self) -> ssl.SSLContext:
+        settings = self._kit.settings
+        assert settings.tls_cert_file is not None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
+        if settings.client_ca_file is not None:
+            context.load_verify_locations(settings.client_ca_file)
+            context.verify_mode = ssl.CERT_OPTIONAL
+        return context
+
+    def _guard(self) -> Middleware:
+        @web.middleware
+        async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+            try:
+                who = await self._identify(request)
+                if who is None:
+                    return web.Response(status=401, text="Unauthorized")
+                if not await self._access.allowed(who, request.method, request.path):
+                    return web.Response(status=403, text=_forbidden(who, request))
+            except ApiError as error:
+                log.info("cannot check access to the node API", extra={"error": error.message})
+                return web.Response(status=500, text=f"Authorization error (error={error.message})")
+            labels = (request.method, _metric_path(request), "readwrite", _long_running(request))
+            self._kit.metrics.http_requests.labels(*labels).inc()
+            inflight = self._kit.metrics.http_inflight.labels(*labels)
+            with inflight.track_inprogress():
+                return await handler(request)
+
+        return guard
+
+    async def _identify(self, request: web.Request) -> Identity | None:
+        transport = request.transport
+        found = certificate_identity(transport.get_extra_info("ssl_object") if transport else None)
+        if found is not None:
+            return found
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        if kind.lower() == "bearer" and token.strip():
+            return await self._access.token_identity(token.strip())
+        return ANONYMOUS if self._kit.settings.anonymous_auth else None
+
+
+def _forbidden(who: Identity, request: web.Request) -> str:
+    verb, parts = verb_of(request.method), " ".join(subresources(request.path))
+    return f"Forbidden (user={who.name}, verb={verb}, resource=nodes, subresource(s)=[{parts}])\n"
+
+
+def _metric_path(request: web.Request) -> str:
+    """The first element of the path, which is bounded in number (for a known route)."""
+    resource = request.match_info.route.resource
+    return resource.canonical.lstrip("/").split("/", 1)[0] if resource is not None else "other"
+
+
+def _long_running(request: web.Request) -> str:
+    return "true" if request.path.startswith(("/exec", "/attach", "/portForward", "/containerLogs")) else "false"
+
+
+async def _ok(request: web.Request) -> web.Response:
+    return web.Response(text="ok")

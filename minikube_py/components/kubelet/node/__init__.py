@@ -1,0 +1,1 @@
+"""The node itself: facts of the machine, the Node object, the lease, garbage collection, eviction."""

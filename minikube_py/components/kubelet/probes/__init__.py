@@ -1,0 +1,1 @@
+"""Probes of containers: the checks themselves and the tasks that repeat them."""

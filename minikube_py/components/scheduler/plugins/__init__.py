@@ -1,0 +1,1 @@
+"""The default plugins, one module each, named as in Kubernetes' ``framework/plugins``."""

@@ -1,0 +1,347 @@
+"""Settings of a server: config file < environment < flags, as one typed, frozen record.
+
+``ServerSettings`` is the single list of options: the command line (``cli``), the configuration
+file (``/etc/pyk3s/config.yaml``, keys are flag names without dashes) and the environment
+(``PYK3S_DATA_DIR`` for ``--data-dir``) are all derived from its fields. Names are k3s's where k3s
+has one, else kube-apiserver's or the kubelet's.
+
+Errors: ``ConfigError``, whose text is one line that names the option, what is wrong and the mend.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import fcntl
+import hashlib
+import ipaddress
+import os
+import re
+import socket
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from minikube_py.datastore.endpoints import sqlite_path
+
+config_file_default = Path("/etc/pyk3s/config.yaml")
+environment_prefix = "PYK3S_"
+SIOCGIFADDR = 0x8915
+"""Linux's number of the request for an interface's IPv4 address."""
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used; the text is what the user sees."""
+
+
+def option(default: Any, text: str, *, choices: tuple[str, ...] = (), short: str = "") -> Any:
+    """A settings field; a tuple default makes the option repeatable."""
+    return field(default=default, metadata={"help": text, "choices": choices, "short": short})
+
+
+DISABLEABLE = ("dns", "proxy", "network")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """Everything ``pyk3s server`` can be told. Empty strings and tuples mean "choose"."""
+
+    data_dir: str = option("/var/lib/pyk3s", "Folder that holds all state", short="-d")
+    run_dir: str = option(
+        "", "Folder for sockets and pid files (default: <data-dir>/run, or /run/pyk3s with the default data-dir)"
+    )
+    bind_address: str = option("0.0.0.0", "Address the API listens on")
+    https_listen_port: int = option(6443, "Port the API listens on")
+    advertise_address: str = option("", "Address under which others reach the API (default: node-ip)")
+    tls_san: tuple[str, ...] = option((), "Further name or address for the API's certificate")
+    token: str = option("", "Secret that joins agents (default: generated)")
+    write_kubeconfig: str = option("/etc/pyk3s/pyk3s.yaml", "File for the administrator's kubeconfig")
+    write_kubeconfig_mode: str = option("0600", "Mode of that file, octal")
+    datastore_endpoint: str = option("", "sqlite:///PATH or postgresql://... (default: SQLite under data-dir)")
+    etcd_listen: str = option("", "HOST:PORT on which the datastore speaks etcd's v3 API, with client certificates")
+
+    cluster_cidr: str = option("10.42.0.0/16", "Addresses of pods")
+    service_cidr: str = option("10.43.0.0/16", "Addresses of Services")
+    service_node_port_range: str = option("30000-32767", "Ports for NodePort Services")
+    cluster_dns: str = option("", "Address of the cluster DNS (default: tenth of service-cidr)")
+    cluster_domain: str = option("cluster.local", "Domain of the cluster")
+
+    disable: tuple[str, ...] = option((), "Packaged part to leave out: dns, proxy, network")
+    disable_agent: bool = option(False, "Run no kubelet, proxy, DNS and container runtime here")
+    disable_scheduler: bool = option(False, "Run no scheduler here")
+    disable_controller_manager: bool = option(False, "Run no controllers here")
+
+    node_name: str = option("", "Name of this node (default: the host's name)")
+    node_ip: str = option("", "Address of this node (default: that of the default route)")
+    node_label: tuple[str, ...] = option((), "Label of the node, key=value")
+    node_taint: tuple[str, ...] = option((), "Taint of the node, key=value:Effect")
+    container_runtime_endpoint: str = option("", "Socket of a CRI runtime to use instead of starting containerd")
+    snapshotter: str = option("", "containerd snapshotter (default: overlayfs, native where it cannot work)")
+    pod_logs_dir: str = option(
+        "", "Folder for container logs (default: /var/log/pods, or under a data-dir of your own)"
+    )
+    kubelet_port: int = option(10250, "Port of the node API")
+    max_pods: int = option(110, "Most pods on this node")
+    bridge_name: str = option("cni0", "Bridge that joins the node's pods")
+
+    token_auth_file: str = option("", 'CSV file of static tokens: token,user,uid,"group1,group2"')
+    service_account_issuer: str = option("https://kubernetes.default.svc", "Issuer of service account tokens")
+    api_audiences: tuple[str, ...] = option((), "Audiences of the API (default: the issuer)")
+    anonymous_auth: bool = option(True, "Let requests without credentials in as system:anonymous")
+    authorization_mode: tuple[str, ...] = option(
+        ("Node", "RBAC"), "Authorizers in order: Node, RBAC, AlwaysAllow, AlwaysDeny"
+    )
+    enable_admission_plugins: tuple[str, ...] = option((), "Admission plugin to add to the default ones")
+    disable_admission_plugins: tuple[str, ...] = option((), "Admission plugin to leave out")
+
+    log_format: str = option("text", "Form of the log", choices=("text", "json"))
+    debug: bool = option(False, "Log at debug level")
+    config: str = option("", "Configuration file", short="-c")
+
+
+def flag_name(name: str) -> str:
+    """``data_dir`` -> ``data-dir``: the flag (after two dashes) and the configuration key."""
+    return name.replace("_", "-")
+
+
+def load_settings(flags: Mapping[str, Any], environment: Mapping[str, str]) -> ServerSettings:
+    """Merge the three sources and check every value.
+
+    ``flags`` holds only what was given on the command line, under field names. Raises ConfigError.
+    """
+    known = {item.name: item for item in dataclasses.fields(ServerSettings)}
+    path = str(flags.get("config") or environment.get(environment_prefix + "CONFIG", ""))
+    values = _from_file(Path(path) if path else config_file_default, known, must_exist=bool(path))
+    values |= _from_environment(environment, known)
+    values |= dict(flags)
+    settings = ServerSettings(**values)
+    _check(settings)
+    return settings
+
+
+def _from_file(path: Path, known: Mapping[str, dataclasses.Field[Any]], *, must_exist: bool) -> dict[str, Any]:
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        if must_exist:
+            raise ConfigError(f"configuration file {path} does not exist") from None
+        return {}
+    except OSError as error:
+        raise ConfigError(f"cannot read configuration file {path}: {error.strerror}") from error
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = " ".join(str(error).split())
+        raise ConfigError(f"configuration file {path} is not YAML: {where}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"configuration file {path} must be a mapping of option names to values")
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        name = str(key).replace("-", "_")
+        if name not in known or name == "config":
+            raise ConfigError(f"configuration file {path}: unknown key {key!r}{_suggest(str(key), known)}")
+        values[name] = _convert(value, known[name], f"configuration file {path}: {key}")
+    return values
+
+
+def _suggest(key: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(key.replace("_", "-"), [flag_name(name) for name in known], n=1)
+    return f"; did you mean {close[0]!r}?" if close else "; see pyk3s server --help for the names"
+
+
+def _from_environment(environment: Mapping[str, str], known: Mapping[str, dataclasses.Field[Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, item in known.items():
+        variable = environment_prefix + name.upper()
+        if variable in environment and name != "config":
+            values[name] = _convert(environment[variable], item, f"environment variable {variable}")
+    return values
+
+
+_TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+def _convert(value: Any, item: dataclasses.Field[Any], where: str) -> Any:
+    """A value from a file or the environment as the field's type."""
+    if isinstance(item.default, tuple):
+        items = value if isinstance(value, list) else str(value).split(",")
+        return tuple(str(part) for part in items)
+    if isinstance(item.default, bool):
+        found = _TRUTHS.get(str(value).lower())
+        if found is None:
+            raise ConfigError(f"{where}: {value!r} is neither true nor false")
+        return found
+    if isinstance(item.default, int):
+        try:
+            return int(value)
+        except (TypeError, ValueError):
+            raise ConfigError(f"{where}: {value!r} is not a whole number") from None
+    if isinstance(value, dict | list):
+        raise ConfigError(f"{where}: expected a single value")
+    return str(value)
+
+
+def _check(settings: ServerSettings) -> None:
+    """Everything that can be told without touching the machine."""
+    for name in ("cluster_cidr", "service_cidr"):
+        _network(name, getattr(settings, name))
+    if _network("cluster_cidr", settings.cluster_cidr).overlaps(_network("service_cidr", settings.service_cidr)):
+        raise ConfigError("--cluster-cidr and --service-cidr overlap; choose separate ranges")
+    for name in ("bind_address", "advertise_address", "node_ip", "cluster_dns"):
+        value = getattr(settings, name)
+        if value:
+            _address(name, value)
+    for name in ("https_listen_port", "kubelet_port"):
+        if not 0 < getattr(settings, name) < 65536:
+            raise ConfigError(f"--{flag_name(name)}: {getattr(settings, name)} is not a port (1-65535)")
+    node_port_range(settings)
+    for part in settings.disable:
+        if part not in DISABLEABLE:
+            raise ConfigError(f"--disable: unknown part {part!r}; known are {', '.join(DISABLEABLE)}")
+    for label in settings.node_label:
+        if "=" not in label:
+            raise ConfigError(f"--node-label: {label!r} is not key=value")
+    for taint in settings.node_taint:
+        if not re.fullmatch(r"[^=:]+(=[^:]*)?:(NoSchedule|PreferNoSchedule|NoExecute)", taint):
+            raise ConfigError(
+                f"--node-taint: {taint!r} is not key=value:Effect with NoSchedule, PreferNoSchedule or NoExecute"
+            )
+    if not re.fullmatch(r"0?[0-7]{3}", settings.write_kubeconfig_mode):
+        raise ConfigError(
+            f"--write-kubeconfig-mode: {settings.write_kubeconfig_mode!r} is not an octal mode such as 0600"
+        )
+    for mode in settings.authorization_mode:
+        if mode not in ("Node", "RBAC", "AlwaysAllow", "AlwaysDeny"):
+            raise ConfigError(
+                f"--authorization-mode: unknown mode {mode!r}; known are Node, RBAC, AlwaysAllow, AlwaysDeny"
+            )
+    if settings.datastore_endpoint:
+        try:
+            sqlite_path(settings.datastore_endpoint)
+        except ValueError as error:
+            raise ConfigError(f"--datastore-endpoint: {error}") from None
+    if settings.etcd_listen and not re.fullmatch(r"(\S+):\d{1,5}", settings.etcd_listen):
+        raise ConfigError(f"--etcd-listen: {settings.etcd_listen!r} is not HOST:PORT")
+
+
+def _network(name: str, value: str) -> ipaddress.IPv4Network:
+    try:
+        return ipaddress.IPv4Network(value)
+    except ValueError as error:
+        raise ConfigError(
+            f"--{flag_name(name)}: {value!r} is not an IPv4 range such as 10.42.0.0/16: {error}"
+        ) from None
+
+
+def _address(name: str, value: str) -> None:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        raise ConfigError(f"--{flag_name(name)}: {value!r} is not an IP address") from None
+
+
+def node_port_range(settings: ServerSettings) -> tuple[int, int]:
+    """First and last node port (inclusive)."""
+    found = re.fullmatch(r"(\d+)-(\d+)", settings.service_node_port_range)
+    low, high = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 0 < low <= high < 65536:
+        raise ConfigError(f"--service-node-port-range: {settings.service_node_port_range!r} is not LOW-HIGH")
+    return low, high
+
+
+def service_address(settings: ServerSettings, index: int) -> str:
+    """The ``index``-th address of the service range (1: the API, 10: cluster DNS)."""
+    return str(ipaddress.IPv4Network(settings.service_cidr)[index])
+
+
+def datastore_endpoint(settings: ServerSettings) -> str:
+    """The endpoint that is set, else SQLite in k3s's place under the data folder."""
+    if settings.datastore_endpoint:
+        return settings.datastore_endpoint
+    return f"sqlite:///{Path(settings.data_dir).resolve()}/server/db/state.db"
+
+
+def cluster_dns_address(settings: ServerSettings) -> str:
+    return settings.cluster_dns or service_address(settings, 10)
+
+
+def node_name(settings: ServerSettings) -> str:
+    """The node's name, lower-case as Kubernetes needs it."""
+    return (settings.node_name or socket.gethostname()).lower()
+
+
+def node_ip(settings: ServerSettings) -> str:
+    """The node's address: the given one, else the default route's, else any that is not loopback's.
+
+    Connecting a UDP socket sends nothing: it only asks the kernel for the route. Raises ConfigError on
+    a host that has no address but loopback's: pods and other nodes could not reach it.
+    """
+    if settings.node_ip:
+        return settings.node_ip
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            found = str(probe.getsockname()[0])
+        except OSError:
+            found = ""
+        found = found or next(_interface_addresses(probe), "")
+    if not found:
+        raise ConfigError("this host has no address but loopback's; give one with --node-ip")
+    return found
+
+
+def _interface_addresses(probe: socket.socket) -> Iterator[str]:
+    """The first IPv4 address of each interface, loopback's left out."""
+    for _, name in socket.if_nameindex():
+        request = struct.pack("256s", name.encode())
+        try:
+            answer = fcntl.ioctl(probe.fileno(), SIOCGIFADDR, request)
+        except OSError:
+            continue  # the interface has no address
+        address = socket.inet_ntoa(answer[20:24])
+        if not address.startswith("127."):
+            yield address
+
+
+def run_dir(settings: ServerSettings) -> Path:
+    """Where sockets and pid files live; short, since socket paths are limited to 107 bytes."""
+    if settings.run_dir:
+        return Path(settings.run_dir)
+    if settings.data_dir == "/var/lib/pyk3s":
+        return Path("/run/pyk3s")
+    return Path(settings.data_dir) / "run"
+
+
+def pod_logs_dir(settings: ServerSettings) -> Path:
+    """Where container logs lie."""
+    if settings.pod_logs_dir:
+        return Path(settings.pod_logs_dir)
+    if settings.data_dir == "/var/lib/pyk3s":
+        return Path("/var/log/pods")
+    return Path(settings.data_dir) / "agent" / "pod-logs"
+
+
+def cgroup_root(settings: ServerSettings) -> str:
+    """What ``/kubepods`` lies under: nothing with the default data-dir, else a name of this server's own.
+
+    Servers side by side on one machine see one cgroup tree, and each clears away pods it does not know.
+    """
+    if settings.data_dir == "/var/lib/pyk3s":
+        return ""
+    return f"/pyk3s-{hashlib.sha256(str(Path(settings.data_dir).resolve()).encode()).hexdigest()[:8]}"
+
+
+def environment() -> Mapping[str, str]:
+    """The process environment; the one place that reads it."""
+    return os.environ
+
+
+def labels(pairs: Sequence[str]) -> dict[str, str]:
+    """``key=value`` texts as a mapping."""
+    return dict(pair.split("=", 1) for pair in pairs)

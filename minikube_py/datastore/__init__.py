@@ -1,0 +1,1 @@
+"""Revisioned key-value store on SQL, with watch. Start at ``types`` for what it promises."""

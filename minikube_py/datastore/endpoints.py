@@ -1,0 +1,49 @@
+"""``--datastore-endpoint``: what it may be, and opening what it names.
+
+``sqlite:///PATH`` (three slashes and a relative path, or four: an absolute one) or libpq's
+``postgresql://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full&sslrootcert=FILE&...``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from minikube_py.datastore.transactions import TransactionalStore
+from minikube_py.machinery.clock import Clock
+
+
+def sqlite_path(endpoint: str) -> Path | None:
+    """The file of a SQLite endpoint; None: it is PostgreSQL's. Raises ValueError for anything else.
+
+    >>> sqlite_path("sqlite:////var/lib/pyk3s/state.db")
+    PosixPath('/var/lib/pyk3s/state.db')
+    """
+    parts = urlsplit(endpoint)
+    if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
+        return Path(unquote(parts.path[1:]))
+    if parts.scheme in ("postgresql", "postgres"):
+        return None
+    raise ValueError(
+        f"datastore endpoint {without_password(endpoint)!r}: use sqlite:///PATH or postgresql://HOST/DATABASE"
+    )
+
+
+def without_password(endpoint: str) -> str:
+    """The endpoint for messages and logs."""
+    parts = urlsplit(endpoint)
+    user, _, host = parts.netloc.rpartition("@")
+    netloc = f"{user.partition(':')[0]}@{host}" if user else host
+    return urlunsplit((parts.scheme, netloc, parts.path, "", ""))
+
+
+async def open_endpoint(endpoint: str, *, clock: Clock) -> TransactionalStore:
+    """Open, or set up, the datastore. Raises ValueError and what the engines raise."""
+    path = sqlite_path(endpoint)
+    if path is not None:
+        from minikube_py.datastore.sqlite import open_sqlite
+
+        return await open_sqlite(path, clock=clock)
+    from minikube_py.datastore.postgres import open_postgres
+
+    return await open_postgres(endpoint, clock=clock)

@@ -1,0 +1,44 @@
+"""etcd's v3 gRPC interface over any ``TransactionalStore``. ``serve_etcd`` is the door.
+
+``messages`` makes the message classes, ``keys`` maps etcd's bytes to this store's text, ``errors``
+has etcd's texts and codes, ``ranges`` and ``transactions`` translate requests and answers; ``kv``,
+``watch``, ``lease`` and ``maintenance`` are the services, ``server`` puts them on a socket. grpcio and
+protobuf are imported only by ``serve_etcd``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from minikube_py.datastore.transactions import TransactionalStore
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdTls:
+    """PEM texts. With ``client_ca`` every client must show a certificate that it signed."""
+
+    certificate: bytes
+    key: bytes
+    client_ca: bytes | None = None
+
+
+async def serve_etcd(
+    store: TransactionalStore,
+    *,
+    listen: str,
+    tls: EtcdTls | None = None,
+    ready: Callable[[], None],
+    bound: Callable[[str], None] | None = None,
+) -> None:
+    """Serve ``store`` at ``listen`` (HOST:PORT, port 0 chooses one; or unix:PATH) until cancelled.
+
+    ``bound`` learns the address, ``ready`` is called when it serves. Raises OSError when the address
+    cannot be taken.
+    """
+    from minikube_py.datastore.etcd.server import run_server
+
+    await run_server(store, listen=listen, tls=tls, ready=ready, bound=bound)
+
+
+__all__ = ["EtcdTls", "serve_etcd"]

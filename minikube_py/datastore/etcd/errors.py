@@ -1,0 +1,120 @@
+"""etcd's errors: gRPC codes and texts as in ``api/v3rpc/rpctypes/error.go``, which clients match by text."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+
+from minikube_py.datastore.transactions import KeyNotFound, TransactionTooLarge
+from minikube_py.datastore.types import Compacted, DatastoreError, FutureRevision, LeaseNotFound, StoreUnavailable
+
+Code = grpc.StatusCode
+
+
+class EtcdError(Exception):
+    """An error as a client sees it."""
+
+    def __init__(self, code: Any, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+def empty_key() -> EtcdError:
+    return EtcdError(Code.INVALID_ARGUMENT, "etcdserver: key is not provided")
+
+
+def value_provided() -> EtcdError:
+    return EtcdError(Code.INVALID_ARGUMENT, "etcdserver: value is provided")
+
+
+def lease_provided() -> EtcdError:
+    return EtcdError(Code.INVALID_ARGUMENT, "etcdserver: lease is provided")
+
+
+def too_many_operations() -> EtcdError:
+    return EtcdError(Code.INVALID_ARGUMENT, "etcdserver: too many operations in txn request")
+
+
+def duplicate_key() -> EtcdError:
+    return EtcdError(Code.INVALID_ARGUMENT, "etcdserver: duplicate key given in txn request")
+
+
+def invalid_sort() -> EtcdError:
+    return EtcdError(Code.INVALID_ARGUMENT, "etcdserver: invalid sort option")
+
+
+def request_too_large() -> EtcdError:
+    return EtcdError(Code.INVALID_ARGUMENT, "etcdserver: request is too large")
+
+
+def lease_exists() -> EtcdError:
+    return EtcdError(Code.FAILED_PRECONDITION, "etcdserver: lease already exists")
+
+
+def lease_ttl_too_large() -> EtcdError:
+    return EtcdError(Code.OUT_OF_RANGE, "etcdserver: too large lease TTL")
+
+
+def auth_not_enabled() -> EtcdError:
+    return EtcdError(Code.FAILED_PRECONDITION, "etcdserver: authentication is not enabled")
+
+
+def member_not_found() -> EtcdError:
+    return EtcdError(Code.NOT_FOUND, "etcdserver: member not found")
+
+
+def one_member_only() -> EtcdError:
+    return EtcdError(Code.FAILED_PRECONDITION, "etcdserver: re-configuration failed due to not enough started members")
+
+
+def bad_leader_transferee() -> EtcdError:
+    return EtcdError(Code.FAILED_PRECONDITION, "etcdserver: bad leader transferee")
+
+
+def no_downgrade() -> EtcdError:
+    return EtcdError(Code.FAILED_PRECONDITION, "etcdserver: no inflight downgrade job")
+
+
+COMPACTED = "etcdserver: mvcc: required revision has been compacted"
+
+
+def translated(failure: DatastoreError) -> EtcdError:
+    """etcd's error for the store's."""
+    match failure:
+        case Compacted():
+            return EtcdError(Code.OUT_OF_RANGE, COMPACTED)
+        case FutureRevision():
+            return EtcdError(Code.OUT_OF_RANGE, "etcdserver: mvcc: required revision is a future revision")
+        case LeaseNotFound():
+            return EtcdError(Code.NOT_FOUND, "etcdserver: requested lease not found")
+        case KeyNotFound():
+            return EtcdError(Code.INVALID_ARGUMENT, "etcdserver: key not found")
+        case TransactionTooLarge():
+            return request_too_large()
+        case StoreUnavailable() if "free space" in str(failure):
+            return EtcdError(Code.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded")
+        case _:
+            return EtcdError(Code.UNAVAILABLE, f"etcdserver: {failure}")
+
+
+Handler = Callable[[Any, Any], Awaitable[Any]]
+
+
+def answering(handler: Handler) -> Handler:
+    """Give a handler's ``EtcdError`` or store error to the client as a status."""
+
+    @functools.wraps(handler)
+    async def guarded(request: Any, context: Any) -> Any:
+        try:
+            return await handler(request, context)
+        except EtcdError as failure:
+            return await context.abort(failure.code, failure.text)
+        except DatastoreError as failure:
+            error = translated(failure)
+            return await context.abort(error.code, error.text)
+
+    return guarded

@@ -1,0 +1,486 @@
+"""The PostgreSQL engine: ``TransactionalStore`` on one database that several servers share.
+
+Current state is in every server's memory (see ``mirror``). A read first asks the database whether
+there is something newer, which makes it linearizable across servers; concurrent reads share the
+question. ``current`` and ``tap`` do not ask: they show what has arrived. Writes: see ``writer``.
+
+Keys written as ``volatile`` are as durable as all others here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncpg
+
+from minikube_py.datastore.churn import Churn, ChurnRow
+from minikube_py.datastore.contents import Contents
+from minikube_py.datastore.index import prefix_end
+from minikube_py.datastore.intents import ABSENT, Intent, KeyIntent, TransactionIntent, deleted_record
+from minikube_py.datastore.postgres import log
+from minikube_py.datastore.postgres.errors import is_passing, translated
+from minikube_py.datastore.postgres.follower import Follower
+from minikube_py.datastore.postgres.mirror import Mirror
+from minikube_py.datastore.postgres.writer import GroupWriter, RevokeIntent
+from minikube_py.datastore.quota import ClientQuota
+from minikube_py.datastore.rows import Row, last_row_id
+from minikube_py.datastore.transactions import (
+    LeaseStatus,
+    Plan,
+    Scan,
+    Transaction,
+    read,
+    span_end,
+    without_values,
+)
+from minikube_py.datastore.types import (
+    Change,
+    Compacted,
+    FutureRevision,
+    LeaseNotFound,
+    RangeResult,
+    Record,
+    RevisionMismatch,
+    StoreUnavailable,
+    Watch,
+)
+from minikube_py.datastore.upkeep import Garbage, Pace, attempt, compact_forever, sleep_unless
+from minikube_py.datastore.watching import Tap, WatchHub
+from minikube_py.machinery.clock import Clock
+
+T = TypeVar("T")
+_REPLAY_STEP_CHANGES = 500
+_ROWS_AT_ONCE = 1000
+_SWEEP_ROWS = 1000
+_FIRST_WAIT_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresSettings:
+    """As ``SqliteSettings``. ``stall_seconds``: how long a write waits for the database, ``read_seconds`` a read."""
+
+    retention_seconds: float = 300.0
+    heavy_retention_seconds: float = 60.0
+    stall_seconds: float = 30.0
+    read_seconds: float = 10.0
+    connect_seconds: float = 5.0
+    client_rate: float = 0.0
+
+
+_DEFAULTS = PostgresSettings()
+
+
+async def open_postgres(url: str, *, clock: Clock, settings: PostgresSettings = _DEFAULTS) -> PostgresDatastore:
+    """Open, or set up, the datastore in the database at ``url`` (libpq's form, ``sslmode`` and so on included).
+
+    Raises StoreUnavailable (not reachable, refused), StoreCorrupt (newer schema).
+    """
+
+    async def connect() -> Any:
+        return await asyncpg.connect(url, timeout=settings.connect_seconds, command_timeout=settings.stall_seconds)
+
+    try:
+        connection = await connect()
+        try:
+            await log.migrate(connection)
+            state, records, positions, rows, churn = await log.load(connection)
+        finally:
+            await connection.close()
+        pool = await asyncpg.create_pool(
+            url, min_size=0, max_size=4, timeout=settings.connect_seconds, command_timeout=settings.read_seconds
+        )
+    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+        raise translated(failure) from failure
+    mirror = await asyncio.to_thread(Mirror, records, positions, state.revision, Churn(churn))
+    return PostgresDatastore(clock, settings, connect, pool, mirror, state.compacted, rows)
+
+
+class PostgresDatastore:
+    """See ``types.Datastore`` and ``transactions.TransactionalStore``; made by ``open_postgres``."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        settings: PostgresSettings,
+        connect: Callable[[], Awaitable[Any]],
+        pool: Any,
+        mirror: Mirror,
+        compacted: int,
+        rows: int,
+    ) -> None:
+        self._clock = clock
+        self._settings = settings
+        self._pool = pool
+        self._mirror = mirror
+        self._rows_at_start = rows
+        self._follower = Follower(mirror, compacted, connect, clock)
+        self._hub = WatchHub(published=mirror.revision, replay=self._replay, check_start=self._check_watch)
+        mirror.hub = self._hub
+        self._writer = GroupWriter(
+            connect,
+            mirror,
+            self._follower.catch_up,
+            self._check_readable,
+            clock=clock,
+            stall_seconds=settings.stall_seconds,
+        )
+        self._written, self._heavy = asyncio.Event(), asyncio.Event()
+        if self.garbage().superseded:
+            self._written.set()
+        self._hub.tap(self._note_garbage)
+        self._quota = ClientQuota(settings.client_rate, clock) if settings.client_rate else None
+        self._compacting = asyncio.Lock()
+        self._refreshing = asyncio.Lock()
+        self._next_refresh: asyncio.Task[None] | None = None
+        self._tasks = [asyncio.create_task(self._writer.run()), asyncio.create_task(self._follower.run())]
+
+    @property
+    def current_revision(self) -> int:
+        return self._mirror.revision
+
+    @property
+    def compacted_revision(self) -> int:
+        return self._follower.compacted
+
+    async def get(self, key: str, *, revision: int = 0) -> Record | None:
+        await self._refresh()
+        self._check_readable(revision)
+        current = self._mirror.index.get(key)
+        if revision <= 0 or (current is not None and current.mod_revision <= revision):
+            return current
+        return await self._read_past(partial(log.record_at, key=key, revision=revision), revision)
+
+    async def range(
+        self, prefix: str, *, start: str = "", revision: int = 0, limit: int = 0, keys_only: bool = False
+    ) -> RangeResult:
+        await self._refresh()
+        self._check_readable(revision)
+        if revision <= 0 or revision == self.current_revision:
+            records, count, more = self._mirror.index.range(prefix, start, limit)
+            return RangeResult(without_values(records, keys_only), self.current_revision, count, more)
+        end, first = prefix_end(prefix), max(prefix, start)
+        reading = partial(log.range_at, start=first, end=end, revision=revision, limit=limit)
+        found, rest = await self._read_past(reading, revision)
+        count = rest
+        if first > prefix:
+            before = partial(log.range_at, start=prefix, end=first, revision=revision, limit=1)
+            count += (await self._read_past(before, revision))[1]
+        return RangeResult(without_values(found, keys_only), self.current_revision, count, len(found) < rest)
+
+    async def scan(
+        self,
+        start: str,
+        end: str | None = None,
+        *,
+        revision: int = 0,
+        limit: int = 0,
+        keys_only: bool = False,
+        count_only: bool = False,
+    ) -> RangeResult:
+        await self._refresh()
+        self._check_readable(revision)
+        now = self.current_revision
+        if revision <= 0 or revision == now:
+            return read(Scan(start, end, 0, limit, keys_only, count_only), self._mirror.index, now)
+        upper = span_end(start, end)
+        reading = partial(log.range_at, start=start, end=upper, revision=revision, limit=1 if count_only else limit)
+        found, count = await self._read_past(reading, revision)
+        if count_only:
+            return RangeResult((), now, count)
+        return RangeResult(without_values(found, keys_only), now, count, len(found) < count)
+
+    async def count(self, prefix: str, *, revision: int = 0) -> int:
+        return (await self.scan(prefix, prefix_end(prefix), revision=revision, count_only=True)).count
+
+    def current(self, prefix: str) -> list[Record]:
+        return self._mirror.index.range(prefix)[0]
+
+    async def create(
+        self, key: str, value: bytes, *, lease: int = 0, volatile: bool = False, client: str = ""
+    ) -> Record:
+        intent = KeyIntent(key, value, ABSENT, lease=lease, client=client)
+        await self._submit(intent, client)
+        return intent.settled_change().record
+
+    async def update(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        expected_revision: int,
+        lease: int = 0,
+        volatile: bool = False,
+        client: str = "",
+    ) -> Record:
+        if expected_revision <= 0:
+            raise RevisionMismatch(key, expected_revision, await self.get(key))
+        intent = KeyIntent(key, value, expected_revision, lease=lease, client=client)
+        await self._submit(intent, client)
+        return intent.settled_change().record
+
+    async def delete(self, key: str, *, expected_revision: int = 0, client: str = "") -> Record | None:
+        intent = KeyIntent(key, None, max(0, expected_revision), client=client)
+        await self._submit(intent, client)
+        return deleted_record(intent.change) if intent.change is not None else None
+
+    async def transact(self, transaction: Transaction, *, client: str = "") -> Plan:
+        intent = TransactionIntent(transaction, client)
+        await self._submit(intent, client)
+        for step in intent.plan.walk():
+            scan = step.operation
+            if isinstance(scan, Scan) and step.found is None:
+                step.found = await self.scan(
+                    scan.start,
+                    scan.end,
+                    revision=scan.revision,
+                    limit=scan.limit,
+                    keys_only=scan.keys_only,
+                    count_only=scan.count_only,
+                )
+        return intent.plan
+
+    async def _submit(self, intent: Intent, client: str) -> None:
+        if self._quota is not None:
+            await self._quota.admit(client)
+        await self._writer.submit(intent)
+
+    def watch(self, prefix: str, *, start_revision: int, buffer: int = 10_000) -> Watch:
+        return self._hub.subscribe(prefix, start_revision, buffer)
+
+    def tap(self, callback: Tap) -> Callable[[], None]:
+        return self._hub.tap(callback)
+
+    async def grant_lease(self, ttl_seconds: int, *, lease: int = 0) -> int:
+        """Make a lease and return its id. Raises ValueError (TTL below 1, id in use), StoreUnavailable."""
+        if ttl_seconds < 1:
+            raise ValueError(f"lease TTL must be at least 1 second, not {ttl_seconds}")
+        chosen = lease or random.getrandbits(62) | 1
+        if not await self._with_connection(partial(log.grant, lease=chosen, ttl_seconds=ttl_seconds)):
+            raise ValueError(f"lease {chosen} already exists")
+        self._follower.heard.set()
+        return chosen
+
+    async def keep_alive(self, lease: int) -> int:
+        ttl = await self._with_connection(partial(log.keep_alive, lease=lease))
+        if ttl is None:
+            raise LeaseNotFound(f"lease {lease} not found")
+        return ttl
+
+    async def revoke_lease(self, lease: int) -> None:
+        await self._writer.submit(RevokeIntent(lease, expired_only=False))
+
+    async def leases(self) -> list[int]:
+        return [lease for lease, _, _ in await self._with_connection(log.live_leases)]
+
+    async def lease_status(self, lease: int) -> LeaseStatus:
+        await self._refresh()
+        for found, ttl, left in await self._with_connection(log.live_leases):
+            if found == lease:
+                keys = sorted(self._mirror.by_lease.get(lease, ()))
+                return LeaseStatus(lease, ttl, max(0.0, left), keys)
+        raise LeaseNotFound(f"lease {lease} not found")
+
+    def churn(self) -> list[ChurnRow]:
+        """What this server wrote, and what was stored when it started."""
+        return self._mirror.churn.rows()
+
+    async def compact(self, revision: int) -> None:
+        await self._refresh()
+        async with self._compacting:
+            await self._with_connection(partial(self._note_compaction, revision=revision))
+            self._follower.compacted, pace = revision, Pace(_SWEEP_ROWS)
+            # From the oldest row that may be left on: another server may have stopped in the middle.
+            reached = await self._with_connection(_swept)
+            while reached < last_row_id(revision):
+                began = asyncio.get_running_loop().time()
+                step = partial(log.sweep, swept=reached, target=revision, limit=pace.size)
+                reached, _ = await self._with_connection(step)
+                pace.adjust(asyncio.get_running_loop().time() - began)
+            await self._with_connection(lambda c: log.set_meta(c, "swept", revision - 1))
+            self._rows_at_start = await self._with_connection(_count_rows)
+            self._mirror.rows_seen = 0
+
+    def garbage(self) -> Garbage:
+        """How many rows the log has, as far as this server knows, and how many of them are current."""
+        return Garbage(self._rows_at_start + self._mirror.rows_seen, len(self._mirror.index.records))
+
+    async def give_back_space(self) -> None:
+        """Let the database take its dead rows back (VACUUM); files shrink where PostgreSQL can cut them."""
+        await self._with_connection(lambda c: c.execute("VACUUM (ANALYZE) pyk3s_log"))
+
+    async def size_bytes(self) -> int:
+        return await self._with_connection(log.size_bytes)
+
+    async def snapshot(self, path: Path) -> None:
+        from minikube_py.datastore.sqlite.importing import write_store
+
+        await write_store(path, await self.contents())
+
+    async def contents(self) -> Contents:
+        await self._refresh()
+        leases = [(lease, ttl) for lease, ttl, _ in await self._with_connection(log.live_leases)]
+        return Contents(self.current_revision, self.compacted_revision, leases, self.rows())
+
+    async def rows(self) -> AsyncIterator[list[Row]]:
+        await self._refresh()
+        after, last = 0, self._mirror.last_row
+        while batch := await self._with_connection(
+            partial(log.rows_after, after=after, upto=last, limit=_ROWS_AT_ONCE)
+        ):
+            yield batch
+            after = batch[-1][0]
+
+    async def run(self) -> None:
+        """Housekeeping until cancelled; with several servers each does it, and what one did the others skip."""
+        settings = self._settings
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._expire_forever())
+            tasks.create_task(
+                compact_forever(
+                    self,
+                    self._clock,
+                    self._written,
+                    self._heavy,
+                    retention=settings.retention_seconds,
+                    heavy_retention=settings.heavy_retention_seconds,
+                )
+            )
+
+    async def close(self) -> None:
+        """Finish accepted writes and let the connections go."""
+        if self._writer.closed:
+            return
+        try:
+            await self._writer.close()
+            if self._follower.failure is None:
+                await self._with_connection(self._store_churn)
+        finally:
+            self._hub.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._pool.terminate()
+
+    async def _expire_forever(self) -> None:
+        while True:
+            self._follower.heard.clear()
+            leases: list[tuple[int, int, float]] = []
+
+            async def look(found: list[tuple[int, int, float]] = leases) -> None:
+                found += await self._with_connection(log.live_leases)
+
+            done = await attempt("look at leases", look)
+            for lease, _, left in leases:
+                if left <= 0:
+                    revoke = RevokeIntent(lease, expired_only=True)
+                    await attempt("expiry of a lease", partial(self._writer.submit, revoke))
+            pending = [left for _, _, left in leases if left > 0]
+            if done and not pending:
+                await self._follower.heard.wait()
+            else:
+                await sleep_unless(self._clock, max(1.0, min(pending, default=1.0)), self._follower.heard)
+
+    async def _note_compaction(self, connection: Any, revision: int) -> None:
+        async with connection.transaction():
+            await log.lock(connection)
+            state = await log.state(connection)
+            self._follower.compacted = max(self._follower.compacted, state.compacted)
+            if revision <= state.compacted:
+                raise Compacted(revision, state.compacted)
+            if revision > state.revision:
+                raise FutureRevision(revision, state.revision)
+            await log.set_meta(connection, "compacted", revision)
+        await self._store_churn(connection)
+
+    async def _store_churn(self, connection: Any) -> None:
+        rows = self._mirror.churn.take()
+        try:
+            if rows:
+                await log.add_churn(connection, rows)
+        except BaseException:
+            self._mirror.churn.put_back(rows)
+            raise
+
+    def _note_garbage(self, changes: Sequence[Change]) -> None:
+        self._written.set()
+        if self.garbage().heavy:
+            self._heavy.set()
+
+    async def _refresh(self) -> None:
+        """Be as new as the database is now; callers that come before the question is asked share it."""
+        if self._follower.failure is not None:
+            raise self._follower.failure
+        if self._writer.closed:
+            raise StoreUnavailable("the datastore is closed")
+        if self._next_refresh is None:
+            self._next_refresh = asyncio.create_task(self._ask())
+            self._next_refresh.add_done_callback(_look_at_outcome)
+        await asyncio.shield(self._next_refresh)
+
+    async def _ask(self) -> None:
+        async with self._refreshing:
+            self._next_refresh = None
+            await self._with_connection(self._follower.catch_up)
+
+    async def _read_past(self, reading: Callable[[Any], Awaitable[T]], revision: int) -> T:
+        """Read the log, and make sure that no compaction passed meanwhile."""
+        found = await self._with_connection(reading)
+        await self._refresh()
+        self._check_readable(revision)
+        return found
+
+    async def _with_connection(self, act: Callable[[Any], Awaitable[T]]) -> T:
+        """Do something with a connection; again on a new one when it breaks, for ``read_seconds``."""
+        deadline = self._clock.monotonic() + self._settings.read_seconds
+        wait = _FIRST_WAIT_SECONDS
+        while True:
+            try:
+                async with self._pool.acquire(timeout=self._settings.read_seconds) as connection:
+                    return await act(connection)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                if not is_passing(error) or self._clock.monotonic() + wait > deadline:
+                    raise translated(error) from error
+            await self._clock.sleep(wait)
+            wait *= 2
+
+    async def _replay(self, prefix: str, start: int, upto: int) -> tuple[list[Change], int]:
+        reading = partial(
+            log.replay, prefix=prefix, end=prefix_end(prefix), start=start, upto=upto, limit=_REPLAY_STEP_CHANGES
+        )
+        found = await self._with_connection(reading)
+        await self._refresh()
+        self._check_watch(start)
+        return found
+
+    def _check_readable(self, revision: int) -> None:
+        if revision <= 0:
+            return
+        if revision < self.compacted_revision:
+            raise Compacted(revision, self.compacted_revision)
+        if revision > self.current_revision:
+            raise FutureRevision(revision, self.current_revision)
+
+    def _check_watch(self, start: int) -> None:
+        if start < self.compacted_revision:
+            raise Compacted(start, self.compacted_revision)
+
+
+def _look_at_outcome(refresh: asyncio.Task[None]) -> None:
+    """Its failure is for those who wait; when all of them were cancelled, it is nobody's."""
+    if not refresh.cancelled():
+        refresh.exception()
+
+
+async def _swept(connection: Any) -> int:
+    """The id up to which sweeps are complete."""
+    return last_row_id(await connection.fetchval("SELECT value FROM pyk3s_meta WHERE name = 'swept'") or 0)
+
+
+async def _count_rows(connection: Any) -> int:
+    return int(await connection.fetchval("SELECT count(*) FROM pyk3s_log"))

@@ -1,0 +1,265 @@
+"""Group commit on PostgreSQL, for several servers on one database.
+
+Why revisions have no gaps and no two servers give out the same one: a batch is one transaction that
+first takes an advisory lock, which PostgreSQL lets go of only when the transaction has ended. Under
+the lock the server reads what was committed since its last look, so its memory is the truth, and
+evaluates guards against it; the batch's revisions follow the newest committed one. If the
+transaction rolls back, nothing of it was ever visible, and whoever has the lock next gives out the
+same numbers. Hence commits take place in the order of revisions, and what a reader sees is always a
+run without gaps: a gap need not be waited for or filled, it cannot come to be.
+
+A connection that breaks during COMMIT leaves open whether it took place. The next attempt takes the
+lock (so the old transaction has ended, either way), catches up, and looks for the batch's own mark on
+its last row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from minikube_py.datastore.intents import Intent, KeyIntent, TransactionIntent
+from minikube_py.datastore.leases import deletion
+from minikube_py.datastore.postgres import log
+from minikube_py.datastore.postgres.errors import is_passing, translated
+from minikube_py.datastore.postgres.mirror import Mirror, Overlay
+from minikube_py.datastore.rows import Row
+from minikube_py.datastore.transactions import Put, Scan, Transaction, plan
+from minikube_py.datastore.types import DatastoreError, LeaseNotFound, StoreUnavailable
+from minikube_py.machinery.clock import Clock
+
+_logger = logging.getLogger(__name__)
+_BATCH_INTENTS = 1024
+_BATCH_BYTES = 8 << 20
+_PENDING_LIMIT = 65_536
+_FIRST_WAIT_SECONDS = 0.05
+_LONGEST_WAIT_SECONDS = 2.0
+
+CatchUp = Callable[[Any], Awaitable[None]]
+
+
+class RevokeIntent(TransactionIntent):
+    """Deletes a lease and, under one revision, its keys; ``expired_only``: unless it was kept alive meanwhile."""
+
+    __slots__ = ("expired_only", "lease")
+
+    def __init__(self, lease: int, *, expired_only: bool) -> None:
+        super().__init__(Transaction(), "")
+        self.lease = lease
+        self.expired_only = expired_only
+
+
+@dataclass(slots=True)
+class Staged:
+    """A batch that was evaluated: its rows, who wrote them, and what each caller will be told."""
+
+    rows: list[Row] = field(default_factory=list)
+    clients: dict[int, str] = field(default_factory=dict)
+    outcomes: list[tuple[Intent, Exception | None]] = field(default_factory=list)
+
+
+class GroupWriter:
+    """The one writer of a server. ``run`` is its task; ``submit`` waits for a write to be committed."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Any]],
+        mirror: Mirror,
+        catch_up: CatchUp,
+        readable: Callable[[int], None],
+        *,
+        clock: Clock,
+        stall_seconds: float,
+    ) -> None:
+        self._connect = connect
+        self._mirror = mirror
+        self._catch_up = catch_up
+        self._readable = readable
+        self._clock = clock
+        self._stall_seconds = stall_seconds
+        self._queue: deque[Intent] = deque()
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._connection: Any = None
+        self.closed = False
+
+    async def submit(self, intent: Intent) -> None:
+        """Carry out an intent. Raises what refuses it, and StoreUnavailable."""
+        if self.closed:
+            raise StoreUnavailable("the datastore is closed")
+        if len(self._queue) >= _PENDING_LIMIT:
+            raise StoreUnavailable(f"{_PENDING_LIMIT} writes are waiting for the database")
+        intent.future = asyncio.get_running_loop().create_future()
+        self._queue.append(intent)
+        self._idle.clear()
+        self._wake.set()
+        await intent.future
+
+    async def close(self) -> None:
+        """Accept nothing more; wait for what was accepted."""
+        self.closed = True
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._queue:
+                    await self._commit(self._next_batch())
+                self._idle.set()
+        finally:
+            await self._disconnect()
+
+    def _next_batch(self) -> list[Intent]:
+        batch: list[Intent] = []
+        size = 0
+        while self._queue and len(batch) < _BATCH_INTENTS and size < _BATCH_BYTES:
+            batch.append(self._queue.popleft())
+            size += batch[-1].size()
+        return batch
+
+    async def _commit(self, intents: list[Intent]) -> None:
+        """Carry out a batch, on a new connection when one breaks, for ``stall_seconds`` at most."""
+        batch, open_staged = random.getrandbits(62) | 1, Staged()
+        deadline = self._clock.monotonic() + self._stall_seconds
+        wait = _FIRST_WAIT_SECONDS
+        while True:
+            staged = Staged()
+            try:
+                async with asyncio.timeout(self._stall_seconds):
+                    settled = await self._attempt(intents, batch, open_staged, staged)
+                break
+            except Exception as error:
+                await self._disconnect()
+                if staged.rows:
+                    open_staged = staged  # COMMIT may have come through
+                self._mirror.clients = open_staged.clients
+                if not is_passing(error) or self._clock.monotonic() + wait > deadline:
+                    self._fail(intents, error, unknown=bool(open_staged.rows))
+                    return
+            await self._clock.sleep(wait)
+            wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
+        self._mirror.advance(settled.rows)
+        self._mirror.clients = {}
+        for intent, failure in settled.outcomes:
+            intent.settle(failure)
+
+    async def _attempt(self, intents: list[Intent], batch: int, before: Staged, staged: Staged) -> Staged:
+        """One transaction; fills ``staged`` and returns it, or ``before`` when that turns out to be committed."""
+        if self._connection is None:
+            self._connection = await self._connect()
+        connection = self._connection
+        async with connection.transaction():
+            await log.lock(connection)
+            await self._catch_up(connection)
+            if before.rows and await log.is_written(connection, before.rows[-1][0], batch):
+                return before
+            outcome = await self._stage(connection, intents)
+            if outcome.rows:
+                await log.append(connection, outcome.rows, batch)
+                self._mirror.clients = outcome.clients
+            staged.rows, staged.clients, staged.outcomes = outcome.rows, outcome.clients, outcome.outcomes
+        return staged
+
+    async def _stage(self, connection: Any, intents: list[Intent]) -> Staged:
+        """Evaluate a batch in order against the newest state, each intent on top of those before it."""
+        staged, overlay = Staged(), Overlay(self._mirror.index)
+        needed = {lease for intent in intents for lease in _leases_of(intent)}
+        leases = await log.existing_leases(connection, list(needed)) if needed else set()
+        rows_of: dict[str, int] = {}
+        revision = self._mirror.revision
+        for intent in intents:
+            try:
+                if isinstance(intent, RevokeIntent):
+                    await self._prepare(connection, intent, overlay)
+                    leases.discard(intent.lease)
+                parts = self._evaluate(intent, overlay, leases, revision + 1)
+            except DatastoreError as refusal:
+                staged.outcomes.append((intent, refusal))
+                continue
+            staged.outcomes.append((intent, None))
+            for part in parts:
+                row = part.row(rows_of.get(part.key) or self._mirror.newest_row(part.settled_change().previous))
+                rows_of[part.key] = row[0]
+                staged.rows.append(row)
+                staged.clients[row[0]] = part.client
+            revision += bool(parts)
+        return staged
+
+    async def _prepare(self, connection: Any, intent: RevokeIntent, overlay: Overlay) -> None:
+        if not await log.drop_lease(connection, intent.lease, expired_only=intent.expired_only):
+            raise LeaseNotFound(f"lease {intent.lease} not found")
+        attached = self._mirror.by_lease.get(intent.lease, set())
+        intent.transaction = deletion(intent.lease, overlay.keys_of_lease(intent.lease, attached))
+
+    def _evaluate(self, intent: Intent, overlay: Overlay, leases: set[int], revision: int) -> list[KeyIntent]:
+        """The writes that an intent comes to, at ``revision``; raises what refuses it."""
+
+        def check(lease: int) -> None:
+            if lease not in leases:
+                raise LeaseNotFound(f"lease {lease} not found")
+
+        if isinstance(intent, TransactionIntent):
+            chosen = plan(intent.transaction, overlay, check=check, revision=self._readable)
+            intent.accept(chosen, revision)
+            chosen.revision = revision if intent.parts else revision - 1
+            parts = iter(intent.parts)
+            for step in chosen.walk():
+                for _ in step.writes:
+                    part = next(parts)
+                    overlay.put(part.key, part.head())
+                if isinstance(step.operation, Scan) and step.operation.revision <= 0:
+                    step.found = overlay.read(step.operation, chosen.revision)
+            return intent.parts
+        if not isinstance(intent, KeyIntent):
+            raise AssertionError(f"unknown intent {type(intent).__name__}")
+        current = overlay.get(intent.key)
+        refusal = intent.refusal(current)
+        if refusal is not None:
+            raise refusal
+        intent.change = None
+        if intent.value is None and current is None:
+            return []
+        if intent.lease:
+            check(intent.lease)
+        intent.accept(current, revision)
+        overlay.put(intent.key, intent.head())
+        return [intent]
+
+    def _fail(self, intents: list[Intent], error: Exception, *, unknown: bool) -> None:
+        failure = translated(error)
+        if unknown:
+            failure = StoreUnavailable(f"{failure}; the outcome of this write is unknown")
+        _logger.warning("datastore: a batch of %d writes failed: %s", len(intents), failure)
+        for intent in intents:
+            intent.settle(failure)
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and not connection.is_closed():
+            connection.terminate()
+
+
+def _leases_of(intent: Intent) -> set[int]:
+    """The leases that an intent may attach keys to."""
+    if isinstance(intent, KeyIntent):
+        return {intent.lease} - {0}
+    return _leases_in(intent.transaction) if isinstance(intent, TransactionIntent) else set()
+
+
+def _leases_in(transaction: Transaction) -> set[int]:
+    found: set[int] = set()
+    for operation in (*transaction.success, *transaction.failure):
+        if isinstance(operation, Put) and operation.lease:
+            found.add(operation.lease)
+        elif isinstance(operation, Transaction):
+            found |= _leases_in(operation)
+    return found

@@ -1,0 +1,473 @@
+"""The SQLite engine: ``Datastore`` on one file, for one process.
+
+Reads of current state come from memory and never wait; writes go through ``writer.GroupCommit`` and
+are on the disk (fsync) when they return; reads of the past and the start of old watches read the
+log in a thread of their own. Two more things than the interface asks for, for the API server in the
+same process: ``current`` reads without awaiting, ``tap`` follows every change before its writer is
+answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from minikube_py.datastore.churn import Churn, ChurnRow
+from minikube_py.datastore.contents import Contents
+from minikube_py.datastore.index import KeyIndex, prefix_end
+from minikube_py.datastore.intents import ABSENT, KeyIntent, TransactionIntent, deleted_record
+from minikube_py.datastore.leases import LeaseTable, deletion
+from minikube_py.datastore.quota import ClientQuota
+from minikube_py.datastore.rows import Row, last_row_id
+from minikube_py.datastore.sqlite import file, housekeeping, log, reading
+from minikube_py.datastore.sqlite.disk import DiskThread
+from minikube_py.datastore.sqlite.intents import FlushIntent, LeaseIntent
+from minikube_py.datastore.sqlite.volatile import VolatileKeys, opening_state
+from minikube_py.datastore.sqlite.writer import GroupCommit
+from minikube_py.datastore.transactions import (
+    LeaseStatus,
+    Plan,
+    Scan,
+    Transaction,
+    read,
+    span_end,
+    without_values,
+)
+from minikube_py.datastore.types import (
+    Change,
+    Compacted,
+    FutureRevision,
+    RangeResult,
+    Record,
+    RevisionMismatch,
+    StoreUnavailable,
+    Watch,
+)
+from minikube_py.datastore.upkeep import Garbage, compact_forever, expire_forever
+from minikube_py.datastore.watching import Tap, WatchHub
+from minikube_py.machinery.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteSettings:
+    """``retention_seconds``: how long superseded records can be read; ``heavy_retention_seconds``: when there are
+    more of them than live ones. ``volatile_reserve``: revisions between two writes of the volatile floor.
+    ``client_rate``: revisions a second that each named client may write (see ``quota``); 0: as many as it likes."""
+
+    retention_seconds: float = 300.0
+    heavy_retention_seconds: float = 30.0
+    flush_seconds: float = 600.0
+    volatile_reserve: int = 10_000
+    stall_seconds: float = 30.0
+    client_rate: float = 0.0
+
+
+_DEFAULTS = SqliteSettings()
+_ROWS_AT_ONCE = 1000
+
+
+async def open_sqlite(path: Path, *, clock: Clock, settings: SqliteSettings = _DEFAULTS) -> SqliteDatastore:
+    """Open or create the datastore at ``path`` and take it into memory.
+
+    Raises StoreLocked (another process has it), StoreCorrupt (damaged, foreign, newer schema),
+    StoreUnavailable (cannot be read or written); the file is left as it was.
+    """
+    try:
+        lock = await asyncio.to_thread(_own, path)
+    except OSError as failure:
+        raise file.translated(failure, path) from failure
+    disk = DiskThread(path, file.open_writer, name="datastore-writer")
+    try:
+        loaded = await disk.call(log.load)
+        revision, lost, state = opening_state(loaded.meta, loaded.newest)
+        if state:
+            await disk.call(lambda connection: log.append(connection, log.Batch(meta=state)))
+        index = await asyncio.to_thread(KeyIndex, loaded.records)
+    except BaseException:
+        await disk.close()
+        os.close(lock)
+        raise
+    volatile = VolatileKeys(reserve=settings.volatile_reserve, floor=revision, lost=lost, positions=loaded.positions)
+    return SqliteDatastore(path, clock, settings, lock, disk, index, volatile, loaded, revision)
+
+
+def _own(path: Path) -> int:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return file.acquire_lock(path)
+
+
+class SqliteDatastore:
+    """See ``types.Datastore``; made by ``open_sqlite``. Belongs to the event loop that opened it."""
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        settings: SqliteSettings,
+        lock: int,
+        disk: DiskThread,
+        index: KeyIndex,
+        volatile: VolatileKeys,
+        loaded: log.Loaded,
+        revision: int,
+    ) -> None:
+        self.path = path
+        self._clock = clock
+        self._settings = settings
+        self._lock = lock
+        self._disk = disk
+        self._reader = DiskThread(path, file.open_reader, name="datastore-reader")
+        self._index = index
+        self._volatile = volatile
+        self._rows = loaded.rows
+        self._compacted = loaded.meta.get("compacted", 0)
+        self._swept = loaded.meta.get("swept", 0)
+        self._compacting = asyncio.Lock()
+        self._leases = LeaseTable()
+        for lease, ttl in loaded.leases:
+            self._leases.add(lease, ttl, clock.monotonic())
+        self._leases.attach((r.key, r.lease) for r in loaded.records if r.lease)
+        self._written, self._unflushed, self._granted = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._heavy = asyncio.Event()
+        if self._rows > len(index.records):
+            self._written.set()
+        self._hub = WatchHub(published=revision, replay=self._replay, check_start=self._check_watch)
+        self._churn = Churn(loaded.churn)
+        self._quota = ClientQuota(settings.client_rate, clock) if settings.client_rate else None
+        self._writer = GroupCommit(
+            disk,
+            index,
+            self._leases,
+            volatile,
+            self._churn,
+            revision=revision,
+            publish=self._publish,
+            stall_seconds=settings.stall_seconds,
+            now=clock.monotonic,
+        )
+        self._closed = False
+
+    @property
+    def current_revision(self) -> int:
+        return self._writer.published
+
+    @property
+    def compacted_revision(self) -> int:
+        return self._compacted
+
+    async def get(self, key: str, *, revision: int = 0) -> Record | None:
+        self._check_readable(revision)
+        current = self._index.records.get(key)
+        if revision <= 0 or revision == self.current_revision:
+            return current
+        if current is not None and current.mod_revision <= revision:
+            return current
+        found = await reading.record_at(self._reader, self._volatile, key, revision)
+        self._check_readable(revision)
+        return found
+
+    async def range(
+        self, prefix: str, *, start: str = "", revision: int = 0, limit: int = 0, keys_only: bool = False
+    ) -> RangeResult:
+        self._check_readable(revision)
+        if revision <= 0 or revision == self.current_revision:
+            records, count, more = self._index.range(prefix, start, limit)
+            return RangeResult(without_values(records, keys_only), self.current_revision, count, more)
+        end, first = prefix_end(prefix), max(prefix, start)
+        found, rest = await reading.range_at(
+            self._reader, self._volatile, first, end, revision, limit=limit, keys_only=keys_only
+        )
+        count = rest
+        if first > prefix:
+            count += (await reading.range_at(self._reader, self._volatile, prefix, first, revision, keys_only=True))[1]
+        self._check_readable(revision)
+        return RangeResult(without_values(found, keys_only), self.current_revision, count, len(found) < rest)
+
+    async def scan(
+        self,
+        start: str,
+        end: str | None = None,
+        *,
+        revision: int = 0,
+        limit: int = 0,
+        keys_only: bool = False,
+        count_only: bool = False,
+    ) -> RangeResult:
+        """See ``transactions.TransactionalStore.scan``."""
+        self._check_readable(revision)
+        now = self.current_revision
+        if revision <= 0 or revision == now:
+            return read(Scan(start, end, 0, limit, keys_only, count_only), self._index, now)
+        upper = span_end(start, end)
+        found, count = await reading.range_at(
+            self._reader,
+            self._volatile,
+            start,
+            upper,
+            revision,
+            limit=1 if count_only else limit,
+            keys_only=keys_only or count_only,
+        )
+        self._check_readable(revision)
+        if count_only:
+            return RangeResult((), self.current_revision, count)
+        return RangeResult(without_values(found, keys_only), self.current_revision, count, len(found) < count)
+
+    async def count(self, prefix: str, *, revision: int = 0) -> int:
+        self._check_readable(revision)
+        if revision <= 0 or revision == self.current_revision:
+            return self._index.count(prefix)
+        return (await self.range(prefix, revision=revision, limit=1)).count
+
+    def current(self, prefix: str) -> list[Record]:
+        """The newest records under ``prefix``, in key order, at ``current_revision``; never waits."""
+        return self._index.range(prefix)[0]
+
+    async def create(
+        self, key: str, value: bytes, *, lease: int = 0, volatile: bool = False, client: str = ""
+    ) -> Record:
+        if self._quota is not None:
+            await self._quota.admit(client)
+        intent = KeyIntent(key, value, ABSENT, lease=lease, volatile=volatile, client=client)
+        change = await self._writer.write(intent)
+        return _written_record(change)
+
+    async def update(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        expected_revision: int,
+        lease: int = 0,
+        volatile: bool = False,
+        client: str = "",
+    ) -> Record:
+        if expected_revision <= 0:
+            raise RevisionMismatch(key, expected_revision, self._index.records.get(key))
+        if self._quota is not None:
+            await self._quota.admit(client)
+        intent = KeyIntent(key, value, expected_revision, lease=lease, volatile=volatile, client=client)
+        change = await self._writer.write(intent)
+        return _written_record(change)
+
+    async def delete(self, key: str, *, expected_revision: int = 0, client: str = "") -> Record | None:
+        if self._quota is not None:
+            await self._quota.admit(client)
+        change = await self._writer.write(KeyIntent(key, None, max(0, expected_revision), client=client))
+        return deleted_record(change) if change is not None else None
+
+    async def transact(self, transaction: Transaction, *, client: str = "") -> Plan:
+        """See ``transactions.TransactionalStore.transact``."""
+        if self._quota is not None:
+            await self._quota.admit(client)
+        intent = TransactionIntent(transaction, client)
+        await self._writer.transact(intent, self._check_readable)
+        for step in intent.plan.walk():
+            scan = step.operation
+            if isinstance(scan, Scan) and step.found is None:
+                step.found = await self.scan(
+                    scan.start,
+                    scan.end,
+                    revision=scan.revision,
+                    limit=scan.limit,
+                    keys_only=scan.keys_only,
+                    count_only=scan.count_only,
+                )
+        return intent.plan
+
+    def watch(self, prefix: str, *, start_revision: int, buffer: int = 10_000) -> Watch:
+        return self._hub.subscribe(prefix, start_revision, buffer)
+
+    def tap(self, callback: Tap) -> Callable[[], None]:
+        """Call ``callback`` on the loop with each published batch, before its writers are answered.
+
+        Returns the function that ends it. ``callback`` must be quick and must not raise.
+        """
+        return self._hub.tap(callback)
+
+    async def grant_lease(self, ttl_seconds: int, *, lease: int = 0) -> int:
+        """Make a lease and return its id. Raises ValueError (TTL below 1, id in use), StoreUnavailable."""
+        if ttl_seconds < 1:
+            raise ValueError(f"lease TTL must be at least 1 second, not {ttl_seconds}")
+        chosen = lease or random.getrandbits(62) | 1
+        if chosen in self._leases.leases:
+            raise ValueError(f"lease {chosen} already exists")
+        await self._writer.write_other(LeaseIntent(chosen, ttl_seconds))
+        self._granted.set()
+        return chosen
+
+    async def keep_alive(self, lease: int) -> int:
+        return self._leases.keep_alive(lease, self._clock.monotonic())
+
+    async def leases(self) -> list[int]:
+        return sorted(self._leases.leases)
+
+    async def lease_status(self, lease: int) -> LeaseStatus:
+        return self._leases.status(lease, self._clock.monotonic())
+
+    def churn(self) -> list[ChurnRow]:
+        return self._churn.rows()
+
+    async def give_back_space(self) -> None:
+        async with self._compacting:
+            await housekeeping.give_back_space(self._disk)
+
+    async def snapshot(self, path: Path) -> None:
+        """See ``transactions.TransactionalStore.snapshot``. Raises StoreUnavailable."""
+        if await asyncio.to_thread(path.exists):
+            raise StoreUnavailable(f"{path}: exists; name a new file")
+        await self._writer.write_other(FlushIntent(self.current_revision))
+        copier = DiskThread(self.path, file.open_copier, name="datastore-snapshot")
+        try:
+            await copier.call(lambda connection: log.copy_to(connection, str(path)))
+        finally:
+            await copier.close()
+        await asyncio.to_thread(path.chmod, 0o600)
+
+    async def contents(self) -> Contents:
+        return Contents(self.current_revision, self._compacted, self._leases.terms(), self.rows())
+
+    async def rows(self) -> AsyncIterator[list[Row]]:
+        """See ``transactions.TransactionalStore.rows``; what is compacted meanwhile may be missing."""
+        upto = self.current_revision
+        await self._writer.write_other(FlushIntent(upto))
+        after, last = 0, last_row_id(upto)
+        while batch := await self._reader.call(partial(log.rows_after, after=after, upto=last, limit=_ROWS_AT_ONCE)):
+            yield batch
+            after = batch[-1][0]
+
+    async def revoke_lease(self, lease: int) -> None:
+        found = self._leases.usable(lease)
+        found.revoking = True
+        try:
+            while True:  # the first round also waits for writes that are attaching a key now
+                await self.transact(deletion(lease, sorted(found.keys)))
+                if not found.keys:
+                    break
+            await self._writer.write_other(LeaseIntent(lease, 0, drop=True))
+        finally:
+            found.revoking = False
+
+    async def compact(self, revision: int) -> None:
+        async with self._compacting:
+            if revision <= self._compacted:
+                raise Compacted(revision, self._compacted)
+            if revision > self.current_revision:
+                raise FutureRevision(revision, self.current_revision)
+            # Volatile records up to here must be rows before the sweep passes, or it would miss what they supersede.
+            if self._volatile.due(revision):
+                await self._writer.write_other(FlushIntent(revision))
+            note = log.Batch(meta=[("compacted", revision)], churn=self._churn.take())
+            try:
+                await self._disk.call(lambda connection: log.append(connection, note))
+            except BaseException:
+                self._churn.put_back(note.churn)
+                raise
+            self._compacted = revision
+            removed = await housekeeping.sweep(self._disk, self._swept, revision)
+            self._rows -= removed  # not in one statement: writes add to it during the await
+            self._swept = revision - 1
+            if not self.garbage().heavy:  # else the next writes and sweeps take the pages at once
+                await housekeeping.give_back_space(self._disk)
+
+    def garbage(self) -> Garbage:
+        """How many rows the log has, and how many of them are current."""
+        return Garbage(self._rows, len(self._index.records) - len(self._volatile.unwritten))
+
+    async def flush_volatile(self) -> None:
+        """Write the newest records of volatile keys now."""
+        await self._writer.write_other(FlushIntent(self.current_revision))
+        self._rows += self._writer.take_rows_written()
+        self._written.set()
+
+    async def size_bytes(self) -> int:
+        return await asyncio.to_thread(_size_on_disk, self.path)
+
+    async def run(self) -> None:
+        settings = self._settings
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(
+                expire_forever(
+                    self._leases.expired, self._leases.next_deadline, self.revoke_lease, self._clock, self._granted
+                )
+            )
+            tasks.create_task(
+                housekeeping.flush_forever(self.flush_volatile, self._clock, self._unflushed, settings.flush_seconds)
+            )
+            tasks.create_task(
+                compact_forever(
+                    self,
+                    self._clock,
+                    self._written,
+                    self._heavy,
+                    retention=settings.retention_seconds,
+                    heavy_retention=settings.heavy_retention_seconds,
+                )
+            )
+
+    async def close(self) -> None:
+        """Finish accepted writes, write volatile keys, release the file; raises what kept them from the disk."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            await self._writer.close()
+            await self._writer.write_other(FlushIntent(self.current_revision, closing=True))
+            last = log.Batch(churn=self._churn.take())
+            if last.churn:
+                await self._disk.call(lambda connection: log.append(connection, last))
+        finally:
+            self._hub.close()
+            await self._reader.close()
+            await self._disk.close()
+            os.close(self._lock)
+
+    def _publish(self, changes: Sequence[Change], revision: int) -> None:
+        rows = self._writer.take_rows_written()
+        if rows:  # heartbeats alone leave nothing to compact, and wake nobody
+            was_heavy = self.garbage().heavy
+            self._rows += rows
+            self._written.set()
+            if not was_heavy and self.garbage().heavy:
+                self._heavy.set()
+        if self._volatile.unwritten:
+            self._unflushed.set()
+        self._hub.publish(changes, revision)
+
+    async def _replay(self, prefix: str, start: int, upto: int) -> tuple[list[Change], int]:
+        found = await reading.replay(self._reader, self._volatile, prefix, start, upto)
+        self._check_watch(start)  # a compaction may have passed while the log was read
+        return found
+
+    def _check_readable(self, revision: int) -> None:
+        if revision <= 0:
+            return
+        if revision < self._compacted:
+            raise Compacted(revision, self._compacted)
+        if revision > self.current_revision:
+            raise FutureRevision(revision, self.current_revision)
+
+    def _check_watch(self, start: int) -> None:
+        if start < self._compacted:
+            raise Compacted(start, self._compacted)
+        self._volatile.lost.check_resume(start, self._compacted)
+
+
+def _written_record(change: Change | None) -> Record:
+    if change is None:
+        raise AssertionError("only a deletion can find nothing to do")
+    return change.record
+
+
+def _size_on_disk(path: Path) -> int:
+    total = 0
+    for suffix in ("", "-wal", "-shm"):
+        part = Path(f"{path}{suffix}")
+        if part.exists():
+            total += part.stat().st_size
+    return total

@@ -1,0 +1,248 @@
+"""The log table: its statements, as functions of a connection. No policy, no asyncio.
+
+A row is one revision of one key (see ``file.MIGRATIONS``). Every function is one short transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+from minikube_py.datastore.churn import ChurnRow
+from minikube_py.datastore.index import prefix_end
+from minikube_py.datastore.rows import (
+    POSITION_BITS,
+    Row,
+    last_row_id,
+    position_of,
+    revision_of,
+    row_id,
+)
+from minikube_py.datastore.sqlite.file import rollback
+from minikube_py.datastore.types import Change, Record
+
+# Numbers of rows that one statement can insert: what is common exactly, the rest in few steps.
+_INSERTS = {
+    size: "INSERT INTO log VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * size)
+    for size in (64, 48, 32, 24, *range(16, 0, -1))
+}
+_SET_META = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+_ADD_CHURN = """
+    INSERT INTO churn VALUES (?, ?, ?, ?) ON CONFLICT (folder, client) DO UPDATE
+    SET revisions = revisions + excluded.revisions, bytes = bytes + excluded.bytes"""
+_RECORD = f"key, value, id >> {POSITION_BITS}, create_revision, version, lease, deleted"
+_CURRENT = f"""
+    SELECT l.key, l.value, l.id >> {POSITION_BITS}, l.create_revision, l.version, l.lease, l.deleted, l.id
+    FROM (SELECT max(id) AS id FROM log GROUP BY key) newest JOIN log l ON l.id = newest.id"""
+_KEY_AT = f"""
+    SELECT {_RECORD} FROM log
+    WHERE key = ? AND id <= ? ORDER BY id DESC LIMIT 1"""
+_REPLAY = f"""
+    SELECT l.key, l.value, l.id >> {POSITION_BITS}, l.create_revision, l.version, l.lease, l.deleted,
+           p.key, p.value, p.id >> {POSITION_BITS}, p.create_revision, p.version, p.lease, l.id
+    FROM log l LEFT JOIN log p ON p.id = l.previous
+    WHERE l.id >= ? AND l.id <= ? AND l.key >= ? {{upper}} ORDER BY l.id LIMIT ?"""
+_ROWS = """
+    SELECT id, key, value, create_revision, version, previous, lease, deleted FROM log
+    WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"""
+_SWEEP = "SELECT id, previous, deleted FROM log WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one transaction writes."""
+
+    rows: Sequence[Row] = ()
+    meta: Sequence[tuple[str, int]] = ()
+    new_leases: Sequence[tuple[int, int]] = ()
+    dropped_leases: Sequence[tuple[int]] = ()
+    churn: Sequence[ChurnRow] = ()
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What an opened store holds. ``rows`` counts superseded rows and tombstones too.
+
+    ``positions`` are those of current records that are not the first change of their revision.
+    """
+
+    records: list[Record]
+    rows: int
+    newest: int
+    meta: dict[str, int] = field(default_factory=dict)
+    leases: list[tuple[int, int]] = field(default_factory=list)
+    churn: list[ChurnRow] = field(default_factory=list)
+    positions: dict[str, int] = field(default_factory=dict)
+
+
+def load(connection: sqlite3.Connection) -> Loaded:
+    """Everything that is current."""
+    connection.execute("BEGIN")
+    try:
+        rows, newest = connection.execute("SELECT count(*), coalesce(max(id), 0) FROM log").fetchone()
+        meta = dict(connection.execute("SELECT name, value FROM meta"))
+        leases = connection.execute("SELECT id, ttl_seconds FROM lease").fetchall()
+        churn = [ChurnRow(*row) for row in connection.execute("SELECT folder, client, revisions, bytes FROM churn")]
+        current = [row for row in connection.execute(_CURRENT) if not row[6]]
+    finally:
+        rollback(connection)
+    records = [Record(*row[:6]) for row in current]
+    positions = {row[0]: position for row in current if (position := position_of(row[7]))}
+    return Loaded(records, rows, revision_of(newest), meta, leases, churn, positions)
+
+
+def append(connection: sqlite3.Connection, batch: Batch) -> None:
+    """Write a batch in one transaction; on return it is on the disk, on an error none of it is."""
+    inserts = _inserts(batch.rows)
+    if len(inserts) == 1 and not (batch.meta or batch.new_leases or batch.dropped_leases or batch.churn):
+        connection.execute(*inserts[0])  # a statement is a transaction of its own
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for insert in inserts:
+            connection.execute(*insert)
+        if batch.meta:
+            connection.executemany(_SET_META, batch.meta)
+        if batch.new_leases:
+            connection.executemany("INSERT INTO lease VALUES (?, ?)", batch.new_leases)
+        if batch.dropped_leases:
+            connection.executemany("DELETE FROM lease WHERE id = ?", batch.dropped_leases)
+        if batch.churn:
+            connection.executemany(_ADD_CHURN, [(c.folder, c.client, c.revisions, c.bytes) for c in batch.churn])
+        connection.execute("COMMIT")
+    except BaseException:
+        rollback(connection)
+        raise
+
+
+def _inserts(rows: Sequence[Row]) -> list[tuple[str, tuple[object, ...]]]:
+    """Statements, with their arguments, that insert the rows.
+
+    As few as possible: the driver lets go of the GIL in each and must win it back, which takes up to
+    5 ms when the loop is busy. A statement for each row made every row of a batch wait that long.
+    """
+    found: list[tuple[str, tuple[object, ...]]] = []
+    at, left = 0, len(rows)
+    for size, statement in _INSERTS.items():
+        while size <= left:
+            found.append((statement, tuple(chain.from_iterable(rows[at : at + size]))))
+            at, left = at + size, left - size
+    return found
+
+
+def record_at(connection: sqlite3.Connection, key: str, revision: int) -> Record | None:
+    row = connection.execute(_KEY_AT, (key, last_row_id(revision))).fetchone()
+    return None if row is None or row[6] else Record(*row[:6])
+
+
+def record_of(connection: sqlite3.Connection, row_id: int) -> Record | None:
+    """The record that a row holds, if it is still there."""
+    row = connection.execute(f"SELECT {_RECORD} FROM log WHERE id = ?", (row_id,)).fetchone()
+    return None if row is None or row[6] else Record(*row[:6])
+
+
+def range_at(
+    connection: sqlite3.Connection, start: str, end: str, revision: int, *, limit: int = 0, keys_only: bool = False
+) -> list[Record]:
+    """Live records with start <= key < end ("": no upper bound) as of ``revision``, in key order."""
+    upper, bounds = _bounds(start, end)
+    value = "x''" if keys_only else "l.value"
+    statement = f"""
+        SELECT l.key, {value}, l.id >> {POSITION_BITS}, l.create_revision, l.version, l.lease
+        FROM (SELECT key, max(id) AS id FROM log WHERE key >= ? {upper} AND id <= ? GROUP BY key ORDER BY key) newest
+        JOIN log l ON l.id = newest.id WHERE l.deleted = 0 ORDER BY newest.key LIMIT ?"""
+    arguments = (*bounds, last_row_id(revision), limit or -1)
+    return [Record(*row) for row in connection.execute(statement, arguments)]
+
+
+def count_at(connection: sqlite3.Connection, start: str, end: str, revision: int) -> int:
+    """How many records ``range_at`` would give without a limit."""
+    upper, bounds = _bounds(start, end)
+    statement = f"""
+        SELECT count(*) FROM (SELECT max(id) AS id FROM log WHERE key >= ? {upper} AND id <= ? GROUP BY key) newest
+        JOIN log l ON l.id = newest.id WHERE l.deleted = 0"""
+    (count,) = connection.execute(statement, (*bounds, last_row_id(revision))).fetchone()
+    return int(count)
+
+
+def replay(connection: sqlite3.Connection, prefix: str, start: int, upto: int, limit: int) -> tuple[list[Change], int]:
+    """Changes under ``prefix`` with revision in [start, upto], in order, and up to which revision they are complete.
+
+    It ends after the revision of the ``limit``-th change; a revision is never cut in two.
+    """
+    upper, bounds = _bounds(prefix, prefix_end(prefix))
+    statement = _REPLAY.format(upper=upper.replace("key", "l.key"))
+    rows = connection.execute(statement, (row_id(start), last_row_id(upto), *bounds, limit)).fetchall()
+    reached = upto
+    if len(rows) == limit:
+        last = rows[-1][13]
+        reached = revision_of(last)
+        rows += connection.execute(statement, (last + 1, last_row_id(reached), *bounds, -1)).fetchall()
+    changes = [
+        Change(Record(*row[:6]), Record(*row[7:13]) if row[7] is not None else None, bool(row[6])) for row in rows
+    ]
+    return changes, reached
+
+
+def rows_after(connection: sqlite3.Connection, after: int, upto: int, limit: int) -> list[Row]:
+    """At most ``limit`` rows with id in (after, upto], in order."""
+    return connection.execute(_ROWS, (after, upto, limit)).fetchall()
+
+
+def sweep(connection: sqlite3.Connection, swept: int, target: int, limit: int) -> tuple[int, int]:
+    """One step of compaction to revision ``target``: look at up to ``limit`` rows with id above ``swept``.
+
+    A row's predecessor is superseded at or below ``target`` and goes; so do tombstones below it (those
+    of ``target`` itself stay, for watches that start there). Returns the id up to which the sweep has
+    come and how many rows went. It needs no fsync: a sweep that a power cut undoes is simply done again.
+    """
+    rows = connection.execute(_SWEEP, (swept, last_row_id(target), limit)).fetchall()
+    reached = rows[-1][0] if len(rows) == limit else last_row_id(target)
+    dead = [(previous,) for _, previous, _ in rows if previous]
+    dead += [(row,) for row, _, deleted in rows if deleted and row < row_id(target)]
+    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        removed = connection.executemany("DELETE FROM log WHERE id = ?", dead).rowcount if dead else 0
+        # Only whole revisions below `target`: its own tombstones are looked at again next time.
+        connection.execute(_SET_META, ("swept", min(revision_of(reached), target) - 1))
+        connection.execute("COMMIT")
+    except BaseException:
+        rollback(connection)
+        raise
+    finally:
+        connection.execute("PRAGMA synchronous = FULL")
+    return reached, max(0, removed)
+
+
+def page_counts(connection: sqlite3.Connection) -> tuple[int, int]:
+    """How many pages of the file are free, and how many there are."""
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    (total,) = connection.execute("PRAGMA page_count").fetchone()
+    return int(free), int(total)
+
+
+def give_back_pages(connection: sqlite3.Connection, pages: int) -> tuple[int, int]:
+    """Return up to ``pages`` free pages to the file system; returns the page counts after it."""
+    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+    finally:
+        connection.execute("PRAGMA synchronous = FULL")
+    return page_counts(connection)
+
+
+def checkpoint(connection: sqlite3.Connection) -> None:
+    """Move the WAL into the database and empty it, unless a reader is still in it."""
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def copy_to(connection: sqlite3.Connection, path: str) -> None:
+    """Write a compact copy of the whole database to a new file."""
+    connection.execute("VACUUM INTO ?", (path,))
+
+
+def _bounds(start: str, end: str) -> tuple[str, tuple[str, ...]]:
+    return ("AND key < ?", (start, end)) if end else ("", (start,))

@@ -1,0 +1,349 @@
+"""Group commit: from any number of concurrent writers to one transaction and one fsync at a time.
+
+Invariants:
+
+* Guards are evaluated on the loop, in the order in which writes come, against the newest accepted
+  state: published records plus *pending* intents. An accepted intent has the next revision at once.
+* One batch is on its way to the disk at a time. When it is there its changes are published in
+  revision order (index, taps, watches) and only then the callers are answered: whoever got an
+  answer reads it back, and no reader sees what may still be lost.
+* A guard that fails because of a pending intent is not answered before that intent is settled: a
+  caller never learns of a record that did not come to be.
+* When a batch fails, everything accepted after it fails with it (its guards may rest on it), and
+  the next write gets the revisions anew. Volatile intents are evaluated again instead, so that
+  heartbeats go on when the disk is full.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from minikube_py.datastore.churn import Churn
+from minikube_py.datastore.index import KeyIndex
+from minikube_py.datastore.intents import Intent, KeyIntent, TransactionIntent, writes_of
+from minikube_py.datastore.leases import LeaseTable
+from minikube_py.datastore.sqlite import log
+from minikube_py.datastore.sqlite.disk import DiskThread
+from minikube_py.datastore.sqlite.intents import FlushIntent, LeaseIntent
+from minikube_py.datastore.sqlite.volatile import BatchRows, VolatileKeys
+from minikube_py.datastore.transactions import Scan, plan, read
+from minikube_py.datastore.types import Change, LeaseNotFound, Record, StoreUnavailable
+
+_logger = logging.getLogger(__name__)
+_BATCH_INTENTS = 1024
+_BATCH_BYTES = 8 << 20
+_PENDING_LIMIT = 65_536
+
+Publish = Callable[[Sequence[Change], int], None]
+
+
+class GroupCommit:
+    """The one writer of a store. All methods run on the event loop."""
+
+    def __init__(
+        self,
+        disk: DiskThread,
+        index: KeyIndex,
+        leases: LeaseTable,
+        volatile: VolatileKeys,
+        churn: Churn,
+        *,
+        revision: int,
+        publish: Publish,
+        stall_seconds: float,
+        now: Callable[[], float],
+    ) -> None:
+        """``publish`` gets each settled batch; ``now`` is monotonic time, for the deadlines of leases."""
+        self.published = revision
+        self._rows_written = 0
+        self._disk = disk
+        self._index = index
+        self._leases = leases
+        self._volatile = volatile
+        self._churn = churn
+        self._publish = publish
+        self._now = now
+        self._loop = asyncio.get_running_loop()
+        self._accepted = revision
+        self._queue: deque[Intent] = deque()
+        self._pending: dict[str, KeyIntent] = {}
+        self._in_flight: list[Intent] = []
+        self._kicked = False
+        self._stall_seconds = stall_seconds
+        self._stalled = False
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self._idle_waiters: list[asyncio.Future[None]] = []
+        self._closed = False
+
+    async def write(self, intent: KeyIntent) -> Change | None:
+        """Carry out a write; None: it was a deletion of a key that does not exist.
+
+        Raises KeyExists, RevisionMismatch, LeaseNotFound, StoreUnavailable. A cancelled caller does
+        not take its write back.
+        """
+        intent.future = self._loop.create_future()
+        while True:
+            if self._closed or self._stalled or len(self._queue) >= _PENDING_LIMIT:
+                raise StoreUnavailable(self._refusal())
+            pending, current = self._pending.get(intent.key), self.get(intent.key)
+            refusal = intent.refusal(current)
+            nothing_to_do = intent.value is None and current is None
+            if refusal is None and not nothing_to_do:
+                break
+            if pending is None or await pending.outcome(self._loop):
+                if refusal is not None:
+                    raise refusal
+                return None
+        self._accept(intent, current)
+        await intent.future
+        return intent.change
+
+    async def transact(self, intent: TransactionIntent, readable: Callable[[int], None]) -> None:
+        """Carry out a transaction; its plan has the outcome. ``readable`` raises for a revision that is not.
+
+        Raises what ``transactions.plan`` does, and StoreUnavailable. Unlike ``write`` it is answered with
+        the writes before it, whatever it came to: what its compares saw is true by then.
+        """
+        if self._closed or self._stalled or len(self._queue) >= _PENDING_LIMIT:
+            raise StoreUnavailable(self._refusal())
+        intent.future = self._loop.create_future()
+        chosen = plan(intent.transaction, self, check=self._check_lease, revision=readable)
+        self._accepted += 1
+        intent.accept(chosen, self._accepted)
+        if intent.parts:
+            for part in intent.parts:
+                self._pending[part.key] = part
+        else:
+            self._accepted -= 1
+        self._enqueue(intent)
+        await intent.future
+
+    def get(self, key: str) -> Record | None:
+        """The newest accepted record (see ``transactions.State``)."""
+        pending = self._pending.get(key)
+        return pending.head() if pending is not None else self._index.records.get(key)
+
+    def between(self, start: str, end: str) -> Iterable[Record]:
+        """The newest accepted records of a range, in key order."""
+        pending = {key: part for key, part in self._pending.items() if key >= start and (not end or key < end)}
+        if not pending:
+            return self._index.between(start, end)
+        records = {record.key: record for record in self._index.between(start, end)}
+        for key, part in pending.items():
+            head = part.head()
+            if head is None:
+                records.pop(key, None)
+            else:
+                records[key] = head
+        return [records[key] for key in sorted(records)]
+
+    async def write_other(self, intent: LeaseIntent | FlushIntent) -> None:
+        """Write or drop a lease, or flush volatile keys. Raises StoreUnavailable."""
+        if self._stalled or (self._closed and isinstance(intent, LeaseIntent)):
+            raise StoreUnavailable(self._refusal())
+        intent.future = self._loop.create_future()
+        self._enqueue(intent)
+        await intent.future
+
+    def take_rows_written(self) -> int:
+        """How many rows were written since the last call."""
+        rows, self._rows_written = self._rows_written, 0
+        return rows
+
+    async def settled(self) -> None:
+        """Wait until every accepted write is settled."""
+        while self._in_flight or self._queue:
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            self._idle_waiters.append(waiter)
+            await waiter
+
+    async def close(self) -> None:
+        """Accept nothing more; wait for what was accepted."""
+        self._closed = True
+        await self.settled()
+
+    def _accept(self, intent: KeyIntent, current: Record | None) -> None:
+        if intent.lease:
+            self._leases.usable(intent.lease)
+        self._accepted += 1
+        intent.accept(current, self._accepted)
+        self._pending[intent.key] = intent
+        self._enqueue(intent)
+
+    def _enqueue(self, intent: Intent) -> None:
+        self._queue.append(intent)
+        if not self._kicked and not self._in_flight:
+            # Not at once: whoever else writes in this turn of the loop shares the fsync.
+            self._kicked = True
+            self._loop.call_soon(self._send)
+
+    def _send(self) -> None:
+        self._kicked = False
+        if self._in_flight or not self._queue:
+            return
+        size = 0
+        while self._queue and len(self._in_flight) < _BATCH_INTENTS and size < _BATCH_BYTES:
+            intent = self._queue.popleft()
+            size += intent.size()
+            self._in_flight.append(intent)
+        batch = self._batch(self._in_flight)
+        if not (batch.rows or batch.meta or batch.new_leases or batch.dropped_leases):
+            self._settle(batch, None)
+            return
+        self._stall_timer = self._loop.call_later(self._stall_seconds, self._stall)
+
+        def job(connection: sqlite3.Connection) -> log.Batch:
+            log.append(connection, batch)
+            return batch
+
+        self._disk.submit(job, self._settle)
+
+    def _batch(self, intents: list[Intent]) -> log.Batch:
+        """What the disk must hold before ``intents`` may be published."""
+        written = BatchRows(self._volatile)
+        new_leases: list[tuple[int, int]] = []
+        dropped: list[tuple[int]] = []
+        meta: list[tuple[str, int]] = []
+        for intent in intents:
+            if isinstance(intent, FlushIntent):
+                meta += written.flush(intent, self.published)
+        for intent in intents:
+            for part in writes_of(intent):
+                written.add(part)
+            if isinstance(intent, LeaseIntent) and intent.drop:
+                dropped.append((intent.lease,))
+            elif isinstance(intent, LeaseIntent):
+                new_leases.append((intent.lease, intent.ttl_seconds))
+        return log.Batch(written.rows, [*meta, *written.floor_meta()], new_leases, dropped)
+
+    def _settle(self, batch: log.Batch | None, error: Exception | None) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+        self._stalled = False
+        intents, self._in_flight = self._in_flight, []
+        if error is not None or batch is None:
+            self._fail(intents, error or StoreUnavailable("the batch was not written"))
+        else:
+            self._apply(intents, batch)
+        if self._queue:
+            self._send()
+        else:
+            for waiter in self._idle_waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self._idle_waiters.clear()
+
+    def _apply(self, intents: list[Intent], batch: log.Batch) -> None:
+        for name, value in batch.meta:
+            if name == "floor":
+                self._volatile.floor, self._volatile.open = value, True
+        for intent in intents:
+            if isinstance(intent, FlushIntent):
+                self._volatile.written(intent.entries)
+                self._volatile.open = self._volatile.open and not intent.closing
+            elif isinstance(intent, LeaseIntent):
+                self._apply_lease(intent)
+        changes: list[Change] = []
+        for intent in intents:
+            if isinstance(intent, KeyIntent):
+                changes.append(self._apply_write(intent))
+            elif isinstance(intent, TransactionIntent):
+                self._apply_transaction(intent, changes)
+        self._rows_written += len(batch.rows)
+        if changes:
+            self.published = changes[-1].revision
+            self._publish(changes, self.published)
+        for intent in intents:
+            intent.settle(None)
+
+    def _apply_write(self, intent: KeyIntent) -> Change:
+        change = intent.settled_change()
+        self._index.apply(change)
+        self._volatile.apply(change, volatile=intent.volatile, position=intent.position)
+        self._churn.add(change, intent.client)
+        if change.record.lease or (change.previous is not None and change.previous.lease):
+            self._leases.apply(change)
+        if self._pending.get(intent.key) is intent:
+            del self._pending[intent.key]
+        return change
+
+    def _apply_transaction(self, intent: TransactionIntent, changes: list[Change]) -> None:
+        """Carry out the steps in order; scans see the index as it is in between."""
+        parts = iter(intent.parts)
+        before = changes[-1].revision if changes else self.published
+        revision = intent.parts[0].settled_change().revision if intent.parts else before
+        for step in intent.plan.walk():
+            changes.extend(self._apply_write(next(parts)) for _ in step.writes)
+            if isinstance(step.operation, Scan) and step.operation.revision <= 0:
+                step.found = read(step.operation, self._index, revision)
+        intent.plan.revision = revision
+
+    def _check_lease(self, lease: int) -> None:
+        self._leases.usable(lease)
+
+    def _apply_lease(self, intent: LeaseIntent) -> None:
+        if intent.drop:
+            self._leases.leases.pop(intent.lease, None)
+        else:
+            self._leases.add(intent.lease, intent.ttl_seconds, self._now())
+
+    def _fail(self, intents: list[Intent], error: Exception) -> None:
+        _logger.warning("datastore: a batch of %d writes failed: %s", len(intents), error)
+        doomed = [*intents, *self._queue]
+        self._queue.clear()
+        self._pending.clear()
+        self._accepted = self.published
+        for intent in doomed:
+            if isinstance(intent, KeyIntent) and intent.volatile:
+                self._again(intent)
+            else:
+                intent.settle(error)
+
+    def _again(self, intent: KeyIntent) -> None:
+        """Evaluate a volatile intent of a failed batch anew; it fails if it would need the disk again."""
+        current = self.get(intent.key)
+        refusal: Exception | None = intent.refusal(current)
+        if refusal is None and self._volatile.raised_floor(self._accepted + 1):
+            refusal = StoreUnavailable("no revisions left for volatile keys until the disk takes writes")
+        if refusal is not None:
+            intent.settle(refusal)
+            return
+        try:
+            self._accept(intent, current)
+        except LeaseNotFound as gone:
+            intent.settle(gone)
+
+    def _stall(self) -> None:
+        """The disk takes too long: answer everyone who waits. The batch may still be written, and is published then."""
+        self._stalled = True
+        self._stall_timer = None
+        error = StoreUnavailable(
+            f"the disk has not finished a write for {self._stall_seconds:g} s; the outcome of this one is unknown"
+        )
+        _logger.warning("datastore: %s", error)
+        for intent in self._in_flight:
+            intent.give_up(error)
+        queued = list(self._queue)
+        self._queue.clear()
+        for intent in queued:
+            for part in writes_of(intent):
+                if self._pending.get(part.key) is part:
+                    del self._pending[part.key]
+            intent.settle(error)
+        self._accepted = self.published
+        for intent in self._in_flight:
+            for part in writes_of(intent):
+                self._pending[part.key] = part
+                self._accepted = part.settled_change().revision
+
+    def _refusal(self) -> str:
+        if self._closed:
+            return "the datastore is closed"
+        if self._stalled:
+            return f"the disk has not finished a write for {self._stall_seconds:g} s; reads go on"
+        return f"{_PENDING_LIMIT} writes are waiting for the disk"

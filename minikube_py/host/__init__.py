@@ -1,0 +1,1 @@
+"""The machine itself: running its programs. Knows nothing of Kubernetes."""

@@ -1,0 +1,224 @@
+"""Decoding: text to object, and what the reference's strict decoder says about it.
+
+In: a request's body and the schema of its kind. Out: a plain object, or ``ApiError`` 400 with the text
+of Go's decoders (``sigs.k8s.io/json``, ``sigs.k8s.io/yaml``). The steps are separate functions because
+the API server takes them apart by the request's ``fieldValidation``:
+
+* ``parse_json``/``parse_yaml``: syntax; integers stay integers, numbers beyond 64 bits become floats;
+* ``check_types``: every value fits the Go type of its field, first misfit in document order;
+* ``duplicate_fields`` and ``unknown_fields``: what ``Strict`` refuses and ``Warn`` reports;
+* ``drop_unknown``: what decoding into Go structures silently loses.
+
+Custom resources are decoded without structures: their schemas report no types here, unknown fields as
+pruning sees them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from minikube_py.machinery import json_errors
+from minikube_py.machinery.errors import ApiError, bad_request, go_quote
+from minikube_py.machinery.objects import Object
+from minikube_py.machinery.schema import ANYTHING, Schema
+from minikube_py.machinery.type_errors import first_type_error
+
+MAX_BODY_BYTES = 3 * 1024 * 1024
+MAX_DEPTH = 300
+"""How deep objects may nest. Walkers of objects are recursive; the deepest legitimate ones are schemas of CRDs."""
+_SNIPPET_BYTES = 30
+_MAX_STRICT_ERRORS = 100
+_KEY_END = re.compile(rb'"[ \t\r\n]*:')
+_SHAPE = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+
+
+def parse_json(data: bytes) -> Object:
+    """The object of a JSON text. ApiError 400 with Go's text when it is malformed or no object."""
+    try:
+        found = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        why = json_errors.explain(data) or str(error)
+        raise bad_request(f"couldn't get version/kind; json parse error: {why}") from error
+    # A text nests no deeper than it has opening brackets, so most texts need no look at their depth.
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
+        check_depth(found)
+    if not isinstance(found, dict):
+        kind = json_kind(found)
+        raise bad_request(
+            f"couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into Go value of type {_SHAPE}"
+        )
+    return found
+
+
+def check_depth(value: Any) -> None:
+    """Raise ApiError 400 when JSON data nests deeper than ``MAX_DEPTH``."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        if not level:
+            return
+        level = [
+            item
+            for container in level
+            for item in (container.values() if isinstance(container, dict) else container)
+            if isinstance(item, dict | list)
+        ]
+    raise bad_request(f"couldn't get version/kind; json parse error: {json_errors.TOO_DEEP}")
+
+
+def json_kind(value: Any) -> str:
+    """What Go's decoder calls a JSON value."""
+    if isinstance(value, dict):
+        return "object"
+    if isinstance(value, list):
+        return "array"
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, bool):
+        return "bool"
+    return "null" if value is None else "number"
+
+
+def unrecognized(data: bytes, kind: str, why: str) -> ApiError:
+    """400 for a body that cannot be read at all; ``why`` is the decoder's text."""
+    snippet = data[:_SNIPPET_BYTES].hex() + (" ..." if len(data) > _SNIPPET_BYTES else "")
+    return bad_request(f"the object provided is unrecognized (must be of type {kind}): {why} ({snippet})")
+
+
+def cannot_be_handled(obj: Mapping[str, Any], kind: str, why: str) -> ApiError:
+    """400 for an object that cannot be decoded as ``kind``."""
+    version = str(obj.get("apiVersion") or "").rpartition("/")[2]
+    return bad_request(f"{obj.get('kind')} in version {go_quote(version)} cannot be handled as a {kind}: {why}")
+
+
+def strict_error(obj: Mapping[str, Any], kind: str, problems: list[str]) -> ApiError:
+    """400 for what ``duplicate_fields`` and ``unknown_fields`` found, under ``fieldValidation=Strict``."""
+    return cannot_be_handled(obj, kind, f"strict decoding error: {', '.join(problems)}")
+
+
+def check_types(schema: Schema, obj: Object, kind: str | None = None) -> None:
+    """Raise ApiError 400 for the first value that does not fit its Go type. Custom schemas are not checked."""
+    if schema.structural:
+        return
+    problem = first_type_error(schema, obj)
+    if problem:
+        raise cannot_be_handled(obj, kind or str(obj.get("kind")), problem)
+
+
+def duplicate_fields(data: bytes, parsed: Object | None = None) -> list[str]:
+    """``duplicate field "a.b"`` for each key that a JSON text repeats in one object.
+
+    The common case costs one pass over the bytes: a text has at least as many ends of keys as its object
+    has keys, and exactly as many when nothing is repeated and no string looks like a key. Pass the
+    already parsed object to save parsing it again.
+    """
+    if len(_KEY_END.findall(data)) == _count_keys(orjson.loads(data) if parsed is None else parsed):
+        return []
+    pairs = json.loads(data, object_pairs_hook=_Pairs)
+    return list(dict.fromkeys(_repeated(pairs, "")))[:_MAX_STRICT_ERRORS]
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object's members in the order of the text, repeated ones included."""
+
+
+def _count_keys(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(_count_keys(item) for item in value.values() if isinstance(item, dict | list))
+    return sum(_count_keys(item) for item in value if isinstance(item, dict | list))
+
+
+def _repeated(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, _Pairs):
+        seen: set[str] = set()
+        for key, item in value:
+            here = f"{path}.{key}" if path else key
+            if key in seen:
+                yield f'duplicate field "{here}"'
+            seen.add(key)
+            yield from _repeated(item, here)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _repeated(item, f"{path}[{index}]")
+
+
+def unknown_fields(schema: Schema, obj: Object) -> list[str]:
+    """``unknown field "a.b"`` for each field that the schema does not have, in document order."""
+    found: list[str] = []
+    _collect_unknown(schema, obj, "", found)
+    return found[:_MAX_STRICT_ERRORS]
+
+
+def _collect_unknown(schema: Schema, value: Any, path: str, found: list[str]) -> None:
+    if isinstance(value, dict):
+        properties, additional = schema.properties, schema.additional
+        closed = not schema.preserve_unknown and (bool(properties) or (schema.type == "object" and additional is None))
+        for key, item in value.items():
+            inner = properties.get(key)
+            if inner is None:
+                if additional is None:
+                    if closed and not (schema.embedded and key in _EMBEDDED):
+                        found.append(f'unknown field "{path}.{key}"' if path else f'unknown field "{key}"')
+                    continue
+                inner = additional
+            if isinstance(item, dict | list):
+                _collect_unknown(inner, item, f"{path}.{key}" if path else key, found)
+    elif isinstance(value, list) and schema.items is not None:
+        inner = schema.items
+        for index, item in enumerate(value):
+            if isinstance(item, dict | list):
+                _collect_unknown(inner, item, f"{path}[{index}]", found)
+
+
+_EMBEDDED = frozenset({"apiVersion", "kind", "metadata"})
+
+
+def drop_unknown(schema: Schema, draft: Any) -> None:
+    """Take out of a private draft, in place, every field that the schema does not have."""
+    if isinstance(draft, dict):
+        properties, additional = schema.properties, schema.additional
+        closed = not schema.preserve_unknown and (bool(properties) or (schema.type == "object" and additional is None))
+        doomed: list[str] = []
+        for key, item in draft.items():
+            inner = properties.get(key) or additional
+            if inner is not None:
+                if inner is not ANYTHING and isinstance(item, dict | list):
+                    drop_unknown(inner, item)
+            elif closed and not (schema.embedded and key in _EMBEDDED):
+                doomed.append(key)
+        for key in doomed:
+            del draft[key]
+    elif isinstance(draft, list) and schema.items is not None:
+        inner = schema.items
+        for item in draft:
+            if isinstance(item, dict | list):
+                drop_unknown(inner, item)
+
+
+def parse_yaml(data: bytes) -> Object:
+    """The object of a YAML text, read as ``sigs.k8s.io/yaml`` does. ApiError 400 when malformed or no object."""
+    from minikube_py.machinery.yaml_text import load_yaml  # PyYAML is not needed to serve JSON
+
+    try:
+        found = load_yaml(data)
+    except RecursionError as error:
+        raise bad_request(f"yaml: {json_errors.TOO_DEEP}") from error
+    check_depth(found)
+    if not isinstance(found, dict):
+        kind = json_kind(found)
+        raise bad_request(
+            f"couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into Go value of type {_SHAPE}"
+        )
+    return found
+
+
+def duplicate_yaml_keys(data: bytes) -> list[str]:
+    """The strict YAML reader's one complaint about repeated keys, if any."""
+    from minikube_py.machinery.yaml_text import repeated_keys
+
+    lines = repeated_keys(data)
+    return ["yaml: unmarshal errors:\n" + "\n".join(f"  {line}" for line in lines)] if lines else []

@@ -1,0 +1,121 @@
+"""ValidatingAdmissionPolicy: rules about writes, in CEL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from minikube_py.machinery.errors import FieldError, duplicate, invalid_value, not_supported, required
+from minikube_py.machinery.kind import Cell, Kind, Subresource
+from minikube_py.machinery.kinds.admissionregistration.policies import (
+    default_match_resources,
+    parameter_kind_text,
+    policy_head_errors,
+    variables_errors,
+)
+from minikube_py.machinery.kinds.admissionregistration.webhooks import condition_errors
+from minikube_py.machinery.kinds.common.checks import Errors, qualified_name
+from minikube_py.machinery.kinds.common.go_values import go_object
+from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name, part
+from minikube_py.machinery.kinds.common.setting import child, set_default
+from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status, keep_metadata
+from minikube_py.machinery.objects import Object
+from minikube_py.machinery.resources import Resource
+
+DEFINITION = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicy"
+_MAX_AUDITS = 20
+_REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
+
+
+def fill(policy: Object) -> None:
+    spec = child(policy, "spec")
+    set_default(spec, failurePolicy="Fail")
+    default_match_resources(spec.get("matchConstraints"))
+
+
+def validate(policy: Object) -> list[FieldError]:
+    """``validateValidatingAdmissionPolicySpec``, but for the expressions."""
+    spec = policy.get("spec") or {}
+    errors = policy_head_errors(spec)
+    errors += condition_errors("spec.matchConditions", spec.get("matchConditions") or ())
+    errors += variables_errors("spec.variables", spec.get("variables") or ())
+    validations, audits = spec.get("validations") or (), spec.get("auditAnnotations") or ()
+    if not validations and not audits:
+        text = "validations or auditAnnotations must contain at least one item"
+        errors += [required("spec.validations", text), required("spec.auditAnnotations", text)]
+    for index, entry in enumerate(validations):
+        errors += _validation_errors(f"spec.validations[{index}]", entry)
+    seen: set[str] = set()
+    if len(audits) > _MAX_AUDITS:
+        shown = [go_object("AuditAnnotation", entry) for entry in audits]
+        text = f"must not have more than {_MAX_AUDITS} auditAnnotations"
+        errors.append(invalid_value("spec.auditAnnotations", shown, text))
+    for index, entry in enumerate(audits):
+        path, key = f"spec.auditAnnotations[{index}]", entry.get("key") or ""
+        errors += _audit_errors(path, entry, key)
+        if key in seen:
+            errors.append(duplicate(f"{path}.key", key))
+        seen.add(key)
+    return errors
+
+
+def _validation_errors(path: str, entry: Mapping[str, Any]) -> Errors:
+    errors: Errors = []
+    if not (entry.get("expression") or "").strip():
+        errors.append(required(f"{path}.expression", "expression is not specified"))
+    message = entry.get("message") or ""
+    if message:
+        if not message.strip():
+            errors.append(invalid_value(f"{path}.message", message, "message must be non-empty if specified"))
+        elif "\n" in message:
+            errors.append(invalid_value(f"{path}.message", message, "must not contain line breaks"))
+    reason = entry.get("reason")
+    if reason is not None and reason not in _REASONS:
+        errors.append(not_supported(f"{path}.reason", reason, _REASONS[:3]))
+    return errors
+
+
+def _audit_errors(path: str, entry: Mapping[str, Any], key: str) -> Errors:
+    errors: Errors = qualified_name(f"{path}.key", key) if key else [required(f"{path}.key")]
+    if not (entry.get("valueExpression") or "").strip():
+        errors.append(required(f"{path}.valueExpression", "valueExpression is not specified"))
+    return errors
+
+
+def row(policy: Mapping[str, Any], now: float) -> Sequence[Cell]:
+    spec = part(policy, "spec")
+    return (name(policy), len(spec.get("validations") or ()), parameter_kind_text(spec), age(policy, now))
+
+
+KIND = Kind(
+    resource=Resource(
+        "admissionregistration.k8s.io",
+        "v1",
+        "validatingadmissionpolicies",
+        "ValidatingAdmissionPolicy",
+        namespaced=False,
+    ),
+    singular="validatingadmissionpolicy",
+    definition=DEFINITION,
+    categories=("api-extensions",),
+    subresources=(Subresource("status"),),
+    default=defaults(DEFINITION, fill),
+    prepare_create=fresh_status(DEFINITION),
+    prepare_status=keep_metadata,
+    validate=validate,
+    validate_update=lambda new, old: validate(new),
+    generation=True,
+    has_status=True,
+    unconditional_update=False,
+    columns=(
+        NAME,
+        column(
+            "Validations",
+            text="Validations indicates the number of validation rules defined in this configuration",
+            type="integer",
+        ),
+        column("ParamKind", text="ParamKind specifies the kind of resources used to parameterize this policy"),
+        AGE,
+    ),
+    row=row,
+)

@@ -1,0 +1,223 @@
+"""Defaults and validation that both sorts of webhook configurations share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from minikube_py.machinery.errors import FieldError, duplicate, invalid_value, required, too_many
+from minikube_py.machinery.kinds.common.checks import Errors, label_selector_errors, one_of, qualified_name
+from minikube_py.machinery.kinds.common.setting import items, set_default
+from minikube_py.machinery.names import dns1123_subdomain_errors, in_range_errors
+from minikube_py.machinery.objects import Object
+
+_VERSIONS = ("v1", "v1beta1")
+_OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
+_MAX_CONDITIONS = 64
+_SCOPES = ("*", "Cluster", "Namespaced")
+
+
+def default_rules(owner: Object, field: str) -> None:
+    """Rules hold in every scope unless they say otherwise."""
+    for rule in items(owner, field):
+        set_default(rule, scope="*")
+
+
+def default_webhooks(configuration: Object, **more: Any) -> None:
+    """``SetDefaults_ValidatingWebhook``; ``more`` is what a mutating one has beside it."""
+    for webhook in items(configuration, "webhooks"):
+        set_default(webhook, failurePolicy="Fail", matchPolicy="Equivalent", namespaceSelector={}, objectSelector={})
+        set_default(webhook, timeoutSeconds=10, **more)
+        service = (webhook.get("clientConfig") or {}).get("service")
+        if service is not None:
+            set_default(service, port=443)
+        default_rules(webhook, "rules")
+
+
+def webhook_errors(configuration: Object, *, mutating: bool) -> Errors:
+    """``ValidateValidatingWebhookConfiguration`` and its mutating kin."""
+    errors: Errors = []
+    seen: set[str] = set()
+    for index, webhook in enumerate(configuration.get("webhooks") or ()):
+        path, called = f"webhooks[{index}]", webhook.get("name") or ""
+        errors += _webhook_errors(path, webhook, mutating)
+        errors += _version_errors(f"{path}.admissionReviewVersions", webhook.get("admissionReviewVersions") or [])
+        if called in seen:
+            errors.append(duplicate(f"{path}.name", called))
+        seen.add(called)
+    return errors
+
+
+def _version_errors(path: str, versions: Sequence[str]) -> Errors:
+    if not versions:
+        return [required(path, "must specify one of v1, v1beta1")]
+    errors: Errors = [duplicate(f"{path}[{at}]", v) for at, v in enumerate(versions) if v in versions[:at]]
+    if not any(version in _VERSIONS for version in versions):
+        errors.append(invalid_value(path, list(versions), "must include at least one of v1, v1beta1"))
+    return errors
+
+
+def _webhook_errors(path: str, webhook: Mapping[str, Any], mutating: bool) -> Errors:
+    called = webhook.get("name") or ""
+    errors = _domain_errors(f"{path}.name", called)
+    for index, rule in enumerate(webhook.get("rules") or ()):
+        errors += rule_errors(f"{path}.rules[{index}]", rule)
+    if webhook.get("failurePolicy") is not None:
+        errors += one_of(f"{path}.failurePolicy", webhook["failurePolicy"], ("Fail", "Ignore"))
+    if webhook.get("matchPolicy") is not None:
+        errors += one_of(f"{path}.matchPolicy", webhook["matchPolicy"], ("Equivalent", "Exact"))
+    effects = webhook.get("sideEffects")
+    if effects is None:
+        errors.append(required(f"{path}.sideEffects", "must specify one of None, NoneOnDryRun"))
+    else:
+        errors += one_of(f"{path}.sideEffects", effects, ("None", "NoneOnDryRun"))
+    seconds = webhook.get("timeoutSeconds")
+    if seconds is not None and not 1 <= seconds <= 30:
+        text = "the timeout value must be between 1 and 30 seconds"
+        errors.append(invalid_value(f"{path}.timeoutSeconds", seconds, text))
+    for field in ("namespaceSelector", "objectSelector"):
+        errors += label_selector_errors(f"{path}.{field}", webhook.get(field))
+    errors += client_config_errors(f"{path}.clientConfig", webhook.get("clientConfig") or {})
+    if mutating and webhook.get("reinvocationPolicy") is not None:
+        errors += one_of(f"{path}.reinvocationPolicy", webhook["reinvocationPolicy"], ("IfNeeded", "Never"))
+    return errors + condition_errors(f"{path}.matchConditions", webhook.get("matchConditions") or ())
+
+
+def _domain_errors(path: str, value: str) -> Errors:
+    """``IsFullyQualifiedName``."""
+    if not value:
+        return [required(path)]
+    wrong = dns1123_subdomain_errors(value)
+    if wrong:
+        return [invalid_value(path, value, text) for text in wrong]
+    if value.count(".") < 2:
+        return [invalid_value(path, value, "should be a domain with at least three segments separated by dots")]
+    return []
+
+
+def condition_errors(path: str, conditions: Sequence[Mapping[str, Any]]) -> Errors:
+    """Names of match conditions; their expressions are compiled by the extension room."""
+    errors: Errors = [too_many(path, len(conditions), _MAX_CONDITIONS)] if len(conditions) > _MAX_CONDITIONS else []
+    seen: set[str] = set()
+    for index, condition in enumerate(conditions):
+        field, called = f"{path}[{index}]", condition.get("name") or ""
+        if not (condition.get("expression") or "").strip():
+            errors.append(required(f"{field}.expression"))
+        errors += qualified_name(f"{field}.name", called) if called else [required(f"{field}.name")]
+        if called and called in seen:
+            errors.append(duplicate(f"{field}.name", called))
+        seen.add(called)
+    return errors
+
+
+def client_config_errors(path: str, config: Mapping[str, Any]) -> Errors:
+    """Exactly one way to reach the webhook, and that one valid."""
+    url, service = config.get("url"), config.get("service")
+    if (url is None) == (service is None):
+        return [required(path, "exactly one of url or service is required")]
+    if service is None:
+        return _url_errors(f"{path}.url", url or "")
+    errors: Errors = []
+    for field in ("name", "namespace"):
+        if not service.get(field):
+            errors.append(required(f"{path}.service.{field}"))
+    port, target = service.get("port", 443), service.get("path")
+    errors += [
+        invalid_value(f"{path}.service.port", port, f"port is not valid: {text}")
+        for text in in_range_errors(port, 1, 65535)
+    ]
+    return errors + (_path_errors(f"{path}.service.path", target) if target is not None else [])
+
+
+def _path_errors(path: str, target: str) -> Errors:
+    if not target.startswith("/"):
+        return [invalid_value(path, target, "must start with a '/'")]
+    text = target[1:].removesuffix("/")
+    if not text:
+        return []
+    errors: Errors = []
+    for index, step in enumerate(text.split("/")):
+        if not step:
+            errors.append(invalid_value(path, target, f"segment[{index}] may not be empty"))
+        else:
+            errors += [
+                invalid_value(path, target, f"segment[{index}]: {problem}")
+                for problem in dns1123_subdomain_errors(step)
+            ]
+    return errors
+
+
+def _url_errors(path: str, url: str) -> Errors:
+    form = "; desired format: https://host[/path]"
+    found = urlsplit(url)
+    if found.scheme != "https":
+        return [invalid_value(path, found.scheme, f"'https' is the only allowed URL scheme{form}")]
+    errors: Errors = []
+    if not found.netloc:
+        errors.append(invalid_value(path, found.netloc, f"host must be specified{form}"))
+    if "@" in found.netloc:
+        user = found.netloc.rpartition("@")[0]
+        errors.append(invalid_value(path, user, "user information is not permitted in the URL"))
+    if found.fragment:
+        errors.append(invalid_value(path, found.fragment, "fragments are not permitted in the URL"))
+    if found.query:
+        errors.append(invalid_value(path, found.query, "query parameters are not permitted in the URL"))
+    return errors
+
+
+def rule_errors(path: str, rule: Mapping[str, Any]) -> list[FieldError]:
+    """``validateRuleWithOperations``."""
+    operations: Sequence[str] = rule.get("operations") or []
+    errors: Errors = []
+    if not operations:
+        errors.append(required(f"{path}.operations"))
+    if len(operations) > 1 and "*" in operations:
+        text = "if '*' is present, must not specify other operations"
+        errors.append(invalid_value(f"{path}.operations", list(operations), text))
+    for index, operation in enumerate(operations):
+        errors += one_of(f"{path}.operations[{index}]", operation, _OPERATIONS)
+    for field, what in (("apiGroups", "API groups"), ("apiVersions", "API versions")):
+        errors += _listed_errors(f"{path}.{field}", rule.get(field) or [], what, empty_ok=field == "apiGroups")
+    errors += _resource_errors(f"{path}.resources", rule.get("resources") or [])
+    if rule.get("scope") is not None:
+        errors += one_of(f"{path}.scope", rule["scope"], _SCOPES)
+    return errors
+
+
+def _listed_errors(path: str, values: Sequence[str], what: str, *, empty_ok: bool) -> Errors:
+    if not values:
+        return [required(path)]
+    errors: Errors = []
+    if len(values) > 1 and "*" in values:
+        errors.append(invalid_value(path, list(values), f"if '*' is present, must not specify other {what}"))
+    if not empty_ok:
+        errors += [required(f"{path}[{index}]") for index, value in enumerate(values) if not value]
+    return errors
+
+
+def _resource_errors(path: str, resources: Sequence[str]) -> Errors:
+    if not resources:
+        return [required(path)]
+    errors: Errors = []
+    if len(resources) > 1 and "*/*" in resources:
+        text = "if '*/*' is present, must not specify other resources"
+        errors.append(invalid_value(path, list(resources), text))
+    if len(resources) > 1 and "*" in resources and any("/" not in r for r in resources if r != "*"):
+        text = "if '*' is present, must not specify other resources without subresources"
+        errors.append(invalid_value(path, list(resources), text))
+    with_any = {r.removesuffix("/*") for r in resources if r.endswith("/*")}
+    any_with = {r.removeprefix("*/") for r in resources if r.startswith("*/")}
+    for index, resource in enumerate(resources):
+        field = f"{path}[{index}]"
+        if not resource:
+            errors.append(required(field))
+            continue
+        main, slash, sub = resource.partition("/")
+        if slash and sub != "*" and main in with_any:
+            text = f"if '{main}/*' is present, must not specify {resource}"
+            errors.append(invalid_value(field, resource, text))
+        if slash and main != "*" and sub in any_with:
+            text = f"if '*/{sub}' is present, must not specify {resource}"
+            errors.append(invalid_value(field, resource, text))
+    return errors

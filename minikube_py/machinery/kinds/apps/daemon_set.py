@@ -1,0 +1,194 @@
+"""DaemonSet: one pod on each matching node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from minikube_py.machinery.errors import FieldError, invalid_value, required
+from minikube_py.machinery.kind import Cell, Kind, Subresource
+from minikube_py.machinery.kinds.common.checks import (
+    int_or_percent,
+    label_selector_errors,
+    non_negative,
+    not_supported_in_order,
+    percent_of,
+    percent_over_100,
+)
+from minikube_py.machinery.kinds.common.go_values import go_object
+from minikube_py.machinery.kinds.common.pod_defaults import default_pod_template
+from minikube_py.machinery.kinds.common.pod_template_validation import pod_template_errors
+from minikube_py.machinery.kinds.common.pod_template_warnings import template_warnings
+from minikube_py.machinery.kinds.common.printing import (
+    AGE,
+    CONTAINERS,
+    IMAGES,
+    NAME,
+    age,
+    column,
+    container_images,
+    container_names,
+    label_text,
+    name,
+    part,
+    selector_text,
+)
+from minikube_py.machinery.kinds.common.setting import child, set_default
+from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status, immutable
+from minikube_py.machinery.kinds.common.workload import always_restart_errors, template_match_errors
+from minikube_py.machinery.objects import Object
+from minikube_py.machinery.resources import DAEMON_SETS
+
+DEFINITION = "io.k8s.api.apps.v1.DaemonSet"
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+_SPEC, _STATUS = f"{DEFINITION}Spec", f"{DEFINITION}Status"
+
+
+def fill(daemon_set: Object) -> None:
+    """``SetDefaults_DaemonSet``."""
+    spec = child(daemon_set, "spec")
+    strategy = child(spec, "updateStrategy")
+    set_default(strategy, type="RollingUpdate")
+    if strategy["type"] == "RollingUpdate":
+        set_default(child(strategy, "rollingUpdate"), maxUnavailable=1, maxSurge=0)
+    set_default(spec, revisionHistoryLimit=10)
+    default_pod_template(child(spec, "template"))
+    # The conversion from the internal form always writes it; 0 until ``prepare_create`` counts.
+    child(child(daemon_set, "metadata"), "annotations").setdefault(TEMPLATE_GENERATION, "0")
+
+
+_reset = fresh_status(DEFINITION)
+
+
+def prepare_create(daemon_set: Object) -> None:
+    """The template's generation, kept in an annotation since apps/v1, starts at 1."""
+    _reset(daemon_set)
+    child(child(daemon_set, "metadata"), "annotations")[TEMPLATE_GENERATION] = "1"
+
+
+def prepare_update(daemon_set: Object, old: Object) -> None:
+    """The template's generation counts its changes."""
+    before = ((old.get("metadata") or {}).get("annotations") or {}).get(TEMPLATE_GENERATION) or "0"
+    count = int(before) if before.isdigit() else 0
+    if (daemon_set.get("spec") or {}).get("template") != (old.get("spec") or {}).get("template"):
+        count += 1
+    child(child(daemon_set, "metadata"), "annotations")[TEMPLATE_GENERATION] = str(count)
+
+
+def validate(daemon_set: Object) -> list[FieldError]:
+    """``ValidateDaemonSet``."""
+    spec = daemon_set.get("spec") or {}
+    selector, template = spec.get("selector"), spec.get("template") or {}
+    errors: list[FieldError] = label_selector_errors("spec.selector", selector)
+    errors += template_match_errors("spec.template.metadata.labels", selector, template)
+    if selector is not None and not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        errors.append(invalid_value("spec.selector", selector, "empty selector is invalid for daemonset"))
+    errors += pod_template_errors("spec.template", template)
+    errors += always_restart_errors("spec.template.spec", template.get("spec") or {})
+    errors += non_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
+    errors += _strategy_errors("spec.updateStrategy", spec.get("updateStrategy") or {})
+    return errors + non_negative("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
+
+
+def _strategy_errors(path: str, strategy: Mapping[str, Any]) -> list[FieldError]:
+    kind, rolling = strategy.get("type"), strategy.get("rollingUpdate")
+    if kind == "OnDelete":
+        return []
+    if kind != "RollingUpdate":
+        shown = go_object("DaemonSetUpdateStrategy", strategy)
+        return [not_supported_in_order(path, shown, ("RollingUpdate", "OnDelete"))]
+    if rolling is None:
+        return [required(f"{path}.rollingUpdate")]
+    unavailable, surge = rolling.get("maxUnavailable", 0), rolling.get("maxSurge", 0)
+    field = f"{path}.rollingUpdate"
+    errors: list[FieldError] = []
+    zero_unavailable, zero_surge = _is_zero(unavailable), _is_zero(surge)
+    if zero_unavailable and zero_surge:
+        errors.append(required(f"{field}.maxUnavailable", "cannot be 0 when maxSurge is 0"))
+    if not zero_unavailable and not zero_surge:
+        text = "may not be set when maxUnavailable is non-zero"
+        errors.append(invalid_value(f"{field}.maxSurge", surge, text))
+    for name_, value in (("maxUnavailable", unavailable), ("maxSurge", surge)):
+        errors += int_or_percent(f"{field}.{name_}", value) + percent_over_100(f"{field}.{name_}", value)
+    return errors
+
+
+def _is_zero(value: int | str) -> bool:
+    return value == 0 or percent_of(value) == 0
+
+
+def validate_update(daemon_set: Object, old: Object) -> list[FieldError]:
+    selectors = [(obj.get("spec") or {}).get("selector") for obj in (daemon_set, old)]
+    return validate(daemon_set) + immutable("spec.selector", *selectors)
+
+
+def validate_status(daemon_set: Object, old: Object) -> list[FieldError]:
+    """``ValidateDaemonSetStatusUpdate``: no count is negative."""
+    status, before = daemon_set.get("status") or {}, old.get("status") or {}
+    errors: list[FieldError] = []
+    for field in ("currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady",
+                  "observedGeneration", "updatedNumberScheduled", "numberAvailable", "numberUnavailable",
+                  "collisionCount"):  # fmt: skip
+        errors += non_negative(f"status.{field}", status.get(field))
+    if before.get("collisionCount") is not None and (status.get("collisionCount") or 0) < before["collisionCount"]:
+        errors.append(invalid_value("status.collisionCount", status.get("collisionCount"), "cannot be decremented"))
+    return errors
+
+
+def warnings(daemon_set: Object, old: Object | None) -> list[str]:
+    template = (daemon_set.get("spec") or {}).get("template") or {}
+    if old is not None and (old.get("spec") or {}).get("template") == template:
+        return []
+    return template_warnings("spec.template", template)
+
+
+def row(daemon_set: Mapping[str, Any], now: float) -> Sequence[Cell]:
+    spec, status = part(daemon_set, "spec"), part(daemon_set, "status")
+    template = part(spec, "template", "spec")
+    return (
+        name(daemon_set),
+        status.get("desiredNumberScheduled", 0),
+        status.get("currentNumberScheduled", 0),
+        status.get("numberReady", 0),
+        status.get("updatedNumberScheduled", 0),
+        status.get("numberAvailable", 0),
+        label_text(template.get("nodeSelector")),
+        age(daemon_set, now),
+        container_names(template),
+        container_images(template),
+        selector_text(spec.get("selector")),
+    )
+
+
+KIND = Kind(
+    resource=DAEMON_SETS,
+    singular="daemonset",
+    definition=DEFINITION,
+    short_names=("ds",),
+    categories=("all",),
+    subresources=(Subresource("status"),),
+    default=defaults(DEFINITION, fill),
+    prepare_create=prepare_create,
+    prepare_update=prepare_update,
+    validate=validate,
+    validate_update=validate_update,
+    validate_status=validate_status,
+    warnings=warnings,
+    generation=True,
+    has_status=True,
+    extra={"spec_annotation": TEMPLATE_GENERATION},
+    columns=(
+        NAME,
+        column("Desired", f"{_STATUS}.desiredNumberScheduled", type="integer"),
+        column("Current", f"{_STATUS}.currentNumberScheduled", type="integer"),
+        column("Ready", f"{_STATUS}.numberReady", type="integer"),
+        column("Up-to-date", f"{_STATUS}.updatedNumberScheduled", type="integer"),
+        column("Available", f"{_STATUS}.numberAvailable", type="integer"),
+        column("Node Selector", "io.k8s.api.core.v1.PodSpec.nodeSelector"),
+        AGE,
+        CONTAINERS,
+        IMAGES,
+        column("Selector", f"{_SPEC}.selector", wide=True),
+    ),
+    row=row,
+)

@@ -1,0 +1,20 @@
+"""SubjectAccessReview: asks whether somebody may do something."""
+
+from __future__ import annotations
+
+from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.kinds.authorization.reviews import validate_subject
+from minikube_py.machinery.kinds.common.strategy import wire_form
+from minikube_py.machinery.resources import Resource
+
+DEFINITION = "io.k8s.api.authorization.v1.SubjectAccessReview"
+
+KIND = Kind(
+    resource=Resource("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", namespaced=False),
+    singular="subjectaccessreview",
+    definition=DEFINITION,
+    verbs=("create",),
+    default=wire_form(DEFINITION),
+    validate=validate_subject,
+    extra={"virtual": True},
+)

@@ -1,0 +1,170 @@
+"""CronJob: makes Jobs on a schedule."""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from minikube_py.machinery.errors import FieldError, invalid_value, not_supported, required
+from minikube_py.machinery.kind import Cell, Kind, Subresource
+from minikube_py.machinery.kinds.batch.job import default_failure_policy
+from minikube_py.machinery.kinds.batch.job_validation import job_spec_errors
+from minikube_py.machinery.kinds.batch.schedule import schedule_error
+from minikube_py.machinery.kinds.common.checks import non_negative
+from minikube_py.machinery.kinds.common.pod_defaults import default_pod_template
+from minikube_py.machinery.kinds.common.pod_template_warnings import template_warnings
+from minikube_py.machinery.kinds.common.printing import (
+    AGE,
+    CONTAINERS,
+    IMAGES,
+    NAME,
+    age,
+    column,
+    container_images,
+    container_names,
+    name,
+    part,
+    selector_text,
+    since,
+)
+from minikube_py.machinery.kinds.common.setting import child, set_default
+from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status
+from minikube_py.machinery.objects import Object
+from minikube_py.machinery.resources import CRON_JOBS
+
+DEFINITION = "io.k8s.api.batch.v1.CronJob"
+_SPEC, _STATUS = f"{DEFINITION}Spec", f"{DEFINITION}Status"
+_POLICIES = ("Allow", "Forbid", "Replace")
+_MAX_NAME = 52
+"""Names of jobs are the CronJob's name, a hyphen and ten digits, within 63 characters."""
+
+
+def fill(cron_job: Object) -> None:
+    """``SetDefaults_CronJob``."""
+    spec = child(cron_job, "spec")
+    set_default(spec, concurrencyPolicy="Allow", suspend=False, successfulJobsHistoryLimit=3, failedJobsHistoryLimit=1)
+    job_spec = child(child(spec, "jobTemplate"), "spec")
+    default_failure_policy(job_spec.get("podFailurePolicy"))
+    default_pod_template(child(job_spec, "template"))
+
+
+def validate(cron_job: Object) -> list[FieldError]:
+    """``ValidateCronJobCreate``."""
+    called = (cron_job.get("metadata") or {}).get("name") or ""
+    errors: list[FieldError] = _spec_errors(cron_job.get("spec") or {}, None)
+    if len(called) > _MAX_NAME:
+        errors.append(invalid_value("metadata.name", called, f"must be no more than {_MAX_NAME} characters"))
+    return errors
+
+
+def _spec_errors(spec: Mapping[str, Any], before: Mapping[str, Any] | None) -> list[FieldError]:
+    schedule = spec.get("schedule") or ""
+    errors: list[FieldError] = []
+    if not schedule:
+        errors.append(required("spec.schedule"))
+    elif before is None or before.get("schedule") != schedule:
+        errors += _schedule_errors(schedule)
+    errors += non_negative("spec.startingDeadlineSeconds", spec.get("startingDeadlineSeconds"))
+    if spec.get("timeZone") is not None and (before is None or before.get("timeZone") != spec["timeZone"]):
+        errors += _zone_errors(spec["timeZone"])
+    policy = spec.get("concurrencyPolicy") or ""
+    if not policy:
+        errors.append(required("spec.concurrencyPolicy"))
+    elif policy not in _POLICIES:
+        errors.append(not_supported("spec.concurrencyPolicy", policy, _POLICIES))
+    errors += job_spec_errors("spec.jobTemplate.spec", (spec.get("jobTemplate") or {}).get("spec") or {})
+    for field in ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
+        errors += non_negative(f"spec.{field}", spec.get(field))
+    return errors
+
+
+def _schedule_errors(schedule: str) -> list[FieldError]:
+    if "TZ" in schedule:
+        text = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
+        return [invalid_value("spec.schedule", schedule, text)]
+    wrong = schedule_error(schedule)
+    return [invalid_value("spec.schedule", schedule, wrong)] if wrong is not None else []
+
+
+def _zone_errors(zone: str) -> list[FieldError]:
+    if not zone:
+        return [invalid_value("spec.timeZone", zone, "timeZone must be nil or non-empty string")]
+    if zone.lower() == "local":
+        text = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
+        return [invalid_value("spec.timeZone", zone, text)]
+    if not _zone_exists(zone):
+        return [invalid_value("spec.timeZone", zone, f"unknown time zone {zone}")]
+    return []
+
+
+@lru_cache(maxsize=64)
+def _zone_exists(zone: str) -> bool:
+    try:
+        zoneinfo.ZoneInfo(zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def validate_update(cron_job: Object, old: Object) -> list[FieldError]:
+    """Schedule and time zone are checked again only when they change."""
+    return _spec_errors(cron_job.get("spec") or {}, old.get("spec") or {})
+
+
+def warnings(cron_job: Object, old: Object | None) -> list[str]:
+    spec = cron_job.get("spec") or {}
+    template = part(spec, "jobTemplate", "spec", "template")
+    if old is not None and part(old, "spec", "jobTemplate", "spec", "template") == template:
+        return []
+    return template_warnings("spec.jobTemplate.spec.template", template)
+
+
+def row(cron_job: Mapping[str, Any], now: float) -> Sequence[Cell]:
+    spec, status = part(cron_job, "spec"), part(cron_job, "status")
+    job_spec = part(spec, "jobTemplate", "spec")
+    template = part(job_spec, "template", "spec")
+    last = status.get("lastScheduleTime")
+    return (
+        name(cron_job),
+        spec.get("schedule") or "",
+        "<none>" if spec.get("timeZone") is None else spec["timeZone"],
+        "True" if spec.get("suspend") else "False",
+        len(status.get("active") or ()),
+        since(last, now) if last else "<none>",
+        age(cron_job, now),
+        container_names(template),
+        container_images(template),
+        selector_text(job_spec.get("selector")),
+    )
+
+
+KIND = Kind(
+    resource=CRON_JOBS,
+    singular="cronjob",
+    definition=DEFINITION,
+    short_names=("cj",),
+    categories=("all",),
+    subresources=(Subresource("status"),),
+    default=defaults(DEFINITION, fill),
+    prepare_create=fresh_status(DEFINITION),
+    validate=validate,
+    validate_update=validate_update,
+    warnings=warnings,
+    generation=True,
+    has_status=True,
+    columns=(
+        NAME,
+        column("Schedule", f"{_SPEC}.schedule"),
+        column("Timezone", f"{_SPEC}.timeZone"),
+        column("Suspend", f"{_SPEC}.suspend", type="boolean"),
+        column("Active", f"{_STATUS}.active", type="integer"),
+        column("Last Schedule", f"{_STATUS}.lastScheduleTime"),
+        AGE,
+        CONTAINERS,
+        IMAGES,
+        column("Selector", "io.k8s.api.batch.v1.JobSpec.selector", wide=True),
+    ),
+    row=row,
+)

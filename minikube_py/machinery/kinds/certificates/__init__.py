@@ -1,0 +1,10 @@
+"""The kinds of one API group, in the order in which discovery lists them."""
+
+from __future__ import annotations
+
+from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.kinds.certificates import (
+    certificate_signing_request,
+)
+
+KINDS: tuple[Kind, ...] = (certificate_signing_request.KIND,)

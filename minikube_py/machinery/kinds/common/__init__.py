@@ -1,0 +1,1 @@
+"""What several kinds share: the wire form, defaults, validators and printers."""

@@ -1,0 +1,193 @@
+"""Security contexts of pods and containers, and what an operating system forbids."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from minikube_py.machinery.errors import FieldError, duplicate, forbidden_field, invalid_value, required
+from minikube_py.machinery.kinds.common.checks import Errors, not_supported_in_order, one_of, one_of_in_order
+from minikube_py.machinery.kinds.common.go_values import go_object
+from minikube_py.machinery.kinds.common.podspec.paths import descending_path_errors
+
+MAX_ID = 2**31 - 1
+_ID_TEXT = f"must be between 0 and {MAX_ID}, inclusive"
+_SYSCTL = r"([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_SYSCTL_LENGTH = 253
+
+
+def _id_errors(path: str, value: int | None) -> Errors:
+    if value is not None and not 0 <= value <= MAX_ID:
+        return [invalid_value(path, value, _ID_TEXT)]
+    return []
+
+
+def pod_security_errors(path: str, spec: Mapping[str, Any]) -> Errors:
+    """``validatePodSpecSecurityContext``."""
+    context = spec.get("securityContext") or {}
+    field = f"{path}.securityContext"
+    errors: Errors = []
+    for name in ("fsGroup", "runAsUser", "runAsGroup"):
+        errors += _id_errors(f"{field}.{name}", context.get(name))
+    for index, group in enumerate(context.get("supplementalGroups") or ()):
+        errors += _id_errors(f"{field}.supplementalGroups[{index}]", group)
+    if spec.get("shareProcessNamespace") and spec.get("hostPID"):
+        text = "ShareProcessNamespace and HostPID cannot both be enabled"
+        errors.append(invalid_value(f"{path}.shareProcessNamespace", True, text))
+    errors += _sysctl_errors(f"{field}.sysctls", context.get("sysctls") or ())
+    if context.get("fsGroupChangePolicy") is not None:
+        errors += one_of(f"{field}.fsGroupChangePolicy", context["fsGroupChangePolicy"], ("Always", "OnRootMismatch"))
+    errors += _seccomp_errors(f"{field}.seccompProfile", context.get("seccompProfile"))
+    errors += _app_armor_errors(f"{field}.appArmorProfile", context.get("appArmorProfile"))
+    if context.get("supplementalGroupsPolicy") is not None:
+        errors += one_of(f"{field}.supplementalGroupsPolicy", context["supplementalGroupsPolicy"], ("Merge", "Strict"))
+    if context.get("seLinuxChangePolicy") is not None:
+        errors += one_of(f"{field}.seLinuxChangePolicy", context["seLinuxChangePolicy"], ("MountOption", "Recursive"))
+    return errors
+
+
+def _sysctl_errors(path: str, sysctls: Any) -> Errors:
+    errors: Errors = []
+    seen: set[str] = set()
+    for index, sysctl in enumerate(sysctls):
+        field, name = f"{path}[{index}].name", sysctl.get("name") or ""
+        if not name:
+            errors.append(required(field))
+        elif len(name) > _SYSCTL_LENGTH or not re.fullmatch(_SYSCTL, name):
+            text = f"must have at most {_SYSCTL_LENGTH} characters and match regex ^{_SYSCTL}$"
+            errors.append(invalid_value(field, name, text))
+        elif name in seen:
+            errors.append(duplicate(field, name))
+        seen.add(name)
+    return errors
+
+
+def container_security_errors(path: str, context: Mapping[str, Any] | None, *, host_users: bool) -> Errors:
+    """``ValidateSecurityContext``."""
+    if context is None:
+        return []
+    errors = _id_errors(f"{path}.runAsUser", context.get("runAsUser"))
+    errors += _id_errors(f"{path}.runAsGroup", context.get("runAsGroup"))
+    mount = context.get("procMount")
+    if mount is not None:
+        errors += one_of_in_order(f"{path}.procMount", mount, ("Default", "Unmasked"))
+        if mount == "Unmasked" and host_users:
+            text = "`hostUsers` must be false to use `Unmasked`"
+            errors.append(invalid_value(f"{path}.procMount", mount, text))
+    errors += _seccomp_errors(f"{path}.seccompProfile", context.get("seccompProfile"))
+    if context.get("allowPrivilegeEscalation") is False:
+        errors += _escalation_errors(path, context)
+    return errors + _app_armor_errors(f"{path}.appArmorProfile", context.get("appArmorProfile"))
+
+
+def _escalation_errors(path: str, context: Mapping[str, Any]) -> Errors:
+    errors: Errors = []
+    shown = go_object("SecurityContext", context)
+    if context.get("privileged"):
+        text = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
+        errors.append(invalid_value(path, shown, text))
+    if "CAP_SYS_ADMIN" in ((context.get("capabilities") or {}).get("add") or ()):
+        text = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"
+        errors.append(invalid_value(path, shown, text))
+    return errors
+
+
+def _seccomp_errors(path: str, profile: Mapping[str, Any] | None) -> Errors:
+    if profile is None:
+        return []
+    kind, local = profile.get("type") or "", profile.get("localhostProfile")
+    if not kind:
+        return [required(f"{path}.type", "type is required when seccompProfile is set")]
+    errors = one_of_in_order(f"{path}.type", kind, ("Localhost", "RuntimeDefault", "Unconfined"))
+    if kind == "Localhost":
+        if local is None:
+            errors.append(required(f"{path}.localhostProfile", "must be set when seccomp type is Localhost"))
+        else:
+            errors += descending_path_errors(f"{path}.localhostProfile", local)
+    elif local is not None:
+        text = "can only be set when seccomp type is Localhost"
+        errors.append(invalid_value(f"{path}.localhostProfile", local, text))
+    return errors
+
+
+def _app_armor_errors(path: str, profile: Mapping[str, Any] | None) -> Errors:
+    if profile is None:
+        return []
+    kind, local = profile.get("type") or "", profile.get("localhostProfile")
+    field = f"{path}.localhostProfile"
+    if kind == "Localhost":
+        if local is None:
+            return [required(field, "must be set when AppArmor type is Localhost")]
+        if local.strip() != local:
+            return [invalid_value(field, local, "must not be padded with whitespace")]
+        return [] if local else [required(field, "must be set when AppArmor type is Localhost")]
+    if kind in ("RuntimeDefault", "Unconfined"):
+        text = "can only be set when AppArmor type is Localhost"
+        return [invalid_value(field, local, text)] if local is not None else []
+    if not kind:
+        return [required(f"{path}.type", "type is required when appArmorProfile is set")]
+    return [not_supported_in_order(f"{path}.type", kind, ("Localhost", "RuntimeDefault", "Unconfined"))]
+
+
+def operating_system_errors(path: str, spec: Mapping[str, Any]) -> Errors:
+    """``validateOS`` and the fields that do not exist on the chosen system."""
+    system = spec.get("os")
+    if system is None:
+        return []
+    name = system.get("name") or ""
+    if not name:
+        return [required(f"{path}.os.name")]
+    if name not in ("linux", "windows"):
+        return [not_supported_in_order(f"{path}.os.name", name, ("linux", "windows"))]
+    return _linux_errors(path, spec) if name == "linux" else _windows_errors(path, spec)
+
+
+def _linux_errors(path: str, spec: Mapping[str, Any]) -> Errors:
+    text = "windows options cannot be set for a linux pod"
+    contexts = [(f"{path}.securityContext", spec.get("securityContext") or {}), *_container_contexts(path, spec)]
+    return [
+        forbidden_field(f"{field}.windowsOptions", text) for field, found in contexts if found.get("windowsOptions")
+    ]
+
+
+_POD_ONLY_LINUX = (
+    "appArmorProfile", "seLinuxOptions", "seccompProfile", "fsGroup", "fsGroupChangePolicy", "sysctls", "runAsUser",
+    "runAsGroup", "supplementalGroups", "supplementalGroupsPolicy",
+)  # fmt: skip
+_HOST_ONLY_LINUX = ("hostUsers", "hostPID", "hostIPC", "shareProcessNamespace")
+_CONTAINER_ONLY_LINUX = (
+    "appArmorProfile", "seLinuxOptions", "seccompProfile", "capabilities", "readOnlyRootFilesystem", "privileged",
+    "allowPrivilegeEscalation", "procMount", "runAsUser", "runAsGroup",
+)  # fmt: skip
+_NOT_ON_WINDOWS = "cannot be set for a windows pod"
+
+
+def _windows_errors(path: str, spec: Mapping[str, Any]) -> Errors:
+    context = spec.get("securityContext") or {}
+    wrong = [f"securityContext.{name}" for name in _POD_ONLY_LINUX if context.get(name) is not None]
+    wrong += [name for name in _HOST_ONLY_LINUX if spec.get(name) is not None]
+    errors: list[FieldError] = [forbidden_field(f"{path}.{name}", _NOT_ON_WINDOWS) for name in wrong]
+    for field, found in _container_contexts(path, spec):
+        errors += [
+            forbidden_field(f"{field}.{name}", _NOT_ON_WINDOWS)
+            for name in _CONTAINER_ONLY_LINUX
+            if found.get(name) is not None
+        ]
+    return errors
+
+
+def _container_contexts(path: str, spec: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return [
+        (f"{path}.{sort}[{index}].securityContext", container.get("securityContext") or {})
+        for sort in ("containers", "initContainers", "ephemeralContainers")
+        for index, container in enumerate(spec.get(sort) or ())
+    ]
+
+
+def host_users_errors(path: str, spec: Mapping[str, Any]) -> Errors:
+    """``validateHostUsers``: a user namespace excludes the host's other namespaces."""
+    if spec.get("hostUsers") is not False:
+        return []
+    text = "when `hostUsers` is false"
+    return [forbidden_field(f"{path}.{name}", text) for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name)]

@@ -1,0 +1,150 @@
+"""Names and amounts of resources: what may be asked for in containers, quotas and limits.
+
+Rules: ``k8s.io/kubernetes/pkg/apis/core/helper`` and ``validateResourceName`` with its kin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from minikube_py.machinery.errors import FieldError, forbidden_field, invalid_value
+from minikube_py.machinery.kinds.common.checks import non_negative_quantity, quantity
+from minikube_py.machinery.names import qualified_name_errors
+
+_CONTAINER = frozenset({"cpu", "memory", "ephemeral-storage"})
+_COUNTED = frozenset(
+    [
+        "pods",
+        "services",
+        "replicationcontrollers",
+        "resourcequotas",
+        "secrets",
+        "configmaps",
+        "persistentvolumeclaims",
+        "services.nodeports",
+        "services.loadbalancers",
+    ]
+)
+_COMPUTE = frozenset(
+    [
+        "cpu",
+        "memory",
+        "ephemeral-storage",
+        "requests.cpu",
+        "requests.memory",
+        "requests.storage",
+        "requests.ephemeral-storage",
+        "limits.cpu",
+        "limits.memory",
+        "limits.ephemeral-storage",
+    ]
+)
+_STANDARD = _CONTAINER | _COUNTED | _COMPUTE | {"storage"}
+_QUOTA = _COUNTED | _COMPUTE
+_HUGE = "hugepages-"
+_STORAGE_CLASS = ".storageclass.storage.k8s.io/"
+_ATTACHABLE = "attachable-volumes-"
+
+
+def is_huge_page(name: str) -> bool:
+    return name.startswith(_HUGE)
+
+
+def is_native(name: str) -> bool:
+    """Whether the name belongs to Kubernetes: without a domain, or in kubernetes.io."""
+    return "/" not in name or "kubernetes.io/" in name
+
+
+def is_extended(name: str) -> bool:
+    """Whether it is somebody's own resource, such as ``example.com/gpu``."""
+    return not is_native(name) and not name.startswith("requests.") and not qualified_name_errors(f"requests.{name}")
+
+
+def is_integer(name: str) -> bool:
+    """Whether amounts are whole numbers."""
+    return name in _COUNTED or is_extended(name)
+
+
+def standard_resource_errors(path: str, name: str) -> list[FieldError]:
+    """``ValidateResourceName``: a qualified name that is standard when it has no domain."""
+    errors = [invalid_value(path, name, text) for text in qualified_name_errors(name)]
+    if errors:
+        return errors
+    if "/" not in name and name not in _STANDARD and not is_huge_page(name):
+        return [invalid_value(path, name, "must be a standard resource type or fully qualified")]
+    return []
+
+
+def container_resource_errors(path: str, name: str) -> list[FieldError]:
+    """``validateContainerResourceName``."""
+    errors = standard_resource_errors(path, name)
+    if "/" not in name:
+        if name not in _CONTAINER and not is_huge_page(name):
+            errors.append(invalid_value(path, name, "must be a standard resource for containers"))
+    elif not is_native(name) and not is_extended(name):
+        errors.append(invalid_value(path, name, "doesn't follow extended resource name standard"))
+    return errors
+
+
+def quota_name_errors(path: str, name: str) -> list[FieldError]:
+    """``ValidateResourceQuotaResourceName``."""
+    errors = standard_resource_errors(path, name)
+    if "/" not in name and name not in _QUOTA and not _quota_huge_page(name):
+        errors.append(invalid_value(path, name, "must be a standard resource for quota"))
+    return errors
+
+
+def _quota_huge_page(name: str) -> bool:
+    return name.startswith((_HUGE, f"requests.{_HUGE}"))
+
+
+def quota_value_errors(path: str, name: str, amount: Any) -> list[FieldError]:
+    """``ValidateResourceQuantityValue``."""
+    return non_negative_quantity(path, amount) + integer_errors(path, name, amount)
+
+
+def integer_errors(path: str, name: str, amount: Any) -> list[FieldError]:
+    found = quantity(amount)
+    if is_integer(name) and found.nano % 10**9:
+        return [invalid_value(path, str(found), "must be an integer")]
+    return []
+
+
+def requirements_errors(path: str, resources: Mapping[str, Any]) -> list[FieldError]:
+    """``ValidateContainerResourceRequirements``: limits and requests (claims are checked by the pod)."""
+    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+    errors: list[FieldError] = []
+    for name, amount in sorted(limits.items()):
+        field = f"{path}.limits[{name}]"
+        errors += container_resource_errors(field, name)
+        errors += non_negative_quantity(field, amount) + integer_errors(field, name, amount)
+    for name, amount in sorted(requests.items()):
+        errors += _request_errors(path, name, amount, limits)
+    huge = any(is_huge_page(name) for name in (*limits, *requests))
+    if huge and not {"cpu", "memory"} & {*limits, *requests}:
+        errors.append(forbidden_field(path, "HugePages require cpu or memory"))
+    return errors
+
+
+def _request_errors(path: str, name: str, amount: Any, limits: Mapping[str, Any]) -> list[FieldError]:
+    field = f"{path}.requests[{name}]"
+    errors = container_resource_errors(field, name)
+    errors += non_negative_quantity(field, amount) + integer_errors(field, name, amount)
+    asked = quantity(amount)
+    overcommit = is_native(name) and not is_huge_page(name)
+    if name in limits:
+        limit = quantity(limits[name])
+        if asked != limit and not overcommit:
+            text = f"must be equal to {name} limit of {limit}"
+            errors.append(invalid_value(f"{path}.requests", str(asked), text))
+        elif asked > limit:
+            text = f"must be less than or equal to {name} limit of {limit}"
+            errors.append(invalid_value(f"{path}.requests", str(asked), text))
+    elif not overcommit:
+        errors.append(required_limit(f"{path}.limits"))
+    return errors
+
+
+def required_limit(path: str) -> FieldError:
+    return FieldError("FieldValueRequired", path, "", "Limit must be set for non overcommitable resources")

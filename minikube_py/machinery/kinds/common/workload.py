@@ -1,0 +1,81 @@
+"""What the controllers of pods share: selectors against templates, replica checks, printer parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from minikube_py.machinery.errors import ApiError, FieldError, invalid_value, required
+from minikube_py.machinery.kinds.common.checks import label_selector_errors, not_supported_in_order
+from minikube_py.machinery.kinds.common.pod_template_validation import pod_template_errors
+from minikube_py.machinery.objects import Object
+from minikube_py.machinery.selectors import selector_from_label_selector
+
+MISMATCH = "`selector` does not match template `labels`"
+
+
+def template_labels(template: Mapping[str, Any]) -> Any:
+    """The template's labels, sorted as Go prints maps; None when there are none."""
+    labels = (template.get("metadata") or {}).get("labels")
+    return dict(sorted(labels.items())) if labels else None
+
+
+def selector_errors(path: str, selector: Mapping[str, Any] | None) -> list[FieldError]:
+    """The selector is there, valid, and does not select everything."""
+    if selector is None:
+        return [required(path)]
+    errors = label_selector_errors(path, selector)
+    if not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        errors.append(invalid_value(path, dict(selector), "empty selector is invalid for this kind"))
+    return errors
+
+
+def template_match_errors(
+    path: str, selector: Mapping[str, Any] | None, template: Mapping[str, Any]
+) -> list[FieldError]:
+    """The template's labels are selected (``path`` is that of the labels)."""
+    try:
+        matches = selector is not None and selector_from_label_selector(selector).matches(
+            template_labels(template) or {}
+        )
+    except ApiError:
+        return []
+    return [] if matches else [invalid_value(path, template_labels(template), MISMATCH)]
+
+
+def valid_selector(selector: Mapping[str, Any] | None) -> bool:
+    """Whether the selector converts (``metav1.LabelSelectorAsSelector``)."""
+    try:
+        selector_from_label_selector(selector)
+    except ApiError:
+        return False
+    return True
+
+
+def always_restart_errors(path: str, spec: Mapping[str, Any]) -> list[FieldError]:
+    """Pods of these controllers restart always, and have no deadline."""
+    errors: list[FieldError] = []
+    policy = spec.get("restartPolicy") or ""
+    if policy != "Always":
+        errors.append(not_supported_in_order(f"{path}.restartPolicy", policy, ["Always"]))
+    if spec.get("activeDeadlineSeconds") is not None:
+        text = "activeDeadlineSeconds in ReplicaSet is not Supported"
+        errors.append(FieldError("FieldValueForbidden", f"{path}.activeDeadlineSeconds", "", text))
+    return errors
+
+
+def replicated_template_errors(
+    path: str, template: Object | None, selector: Mapping[str, Any] | None, replicas: int
+) -> list[FieldError]:
+    """``ValidatePodTemplateSpecForReplicaSet``, also for Deployments and ReplicationControllers."""
+    if template is None:
+        return [required(path)]
+    errors: list[FieldError] = []
+    if selector is None or selector.get("matchLabels") or selector.get("matchExpressions"):
+        errors += template_match_errors(f"{path}.metadata.labels", selector, template)
+    errors += pod_template_errors(path, template)
+    return errors + always_restart_errors(f"{path}.spec", template.get("spec") or {})
+
+
+def scale_change_errors(field: str, new: Any, old: Any) -> list[FieldError]:
+    return [] if new == old else [invalid_value(field, new, "field is immutable")]

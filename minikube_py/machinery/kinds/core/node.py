@@ -1,0 +1,186 @@
+"""Node: a machine that runs pods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from minikube_py.machinery.errors import FieldError, duplicate, forbidden_field, invalid_value
+from minikube_py.machinery.kind import Cell, Kind, Subresource
+from minikube_py.machinery.kinds.common.checks import (
+    cidr_errors,
+    non_negative_quantity,
+    parse_cidr,
+    qualified_name,
+)
+from minikube_py.machinery.kinds.common.podspec.scheduling import taint_effect_errors
+from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name, part, yes_no
+from minikube_py.machinery.kinds.common.resource_names import integer_errors
+from minikube_py.machinery.kinds.common.setting import child
+from minikube_py.machinery.kinds.common.strategy import defaults
+from minikube_py.machinery.names import label_value_errors
+from minikube_py.machinery.objects import Object, labels_of, thaw
+from minikube_py.machinery.resources import NODES
+
+DEFINITION = "io.k8s.api.core.v1.Node"
+_STATUS = "io.k8s.api.core.v1.NodeStatus"
+_INFO = "io.k8s.api.core.v1.NodeSystemInfo"
+_ROLE_PREFIX = "node-role.kubernetes.io/"
+_ROLE = "kubernetes.io/role"
+
+
+def fill(node: Object) -> None:
+    """What can be allocated defaults to the capacity; the first pod CIDR is mirrored."""
+    status, spec = child(node, "status"), child(node, "spec")
+    if status.get("capacity") and not status.get("allocatable"):
+        status["allocatable"] = dict(status["capacity"])
+    if spec.get("podCIDR") and not spec.get("podCIDRs"):
+        spec["podCIDRs"] = [spec["podCIDR"]]
+    elif spec.get("podCIDRs") and not spec.get("podCIDR"):
+        spec["podCIDR"] = spec["podCIDRs"][0]
+
+
+def validate(node: Object) -> list[FieldError]:
+    """``ValidateNode``."""
+    spec = node.get("spec") or {}
+    errors = _taint_errors("spec.taints", spec.get("taints") or ())
+    errors += _amount_errors(node.get("status") or {})
+    cidrs: Sequence[str] = spec.get("podCIDRs") or ()
+    for index, cidr in enumerate(cidrs):
+        errors += cidr_errors(f"spec.podCIDRs[{index}]", cidr)
+    if len(cidrs) > 2 or (len(cidrs) == 2 and not _dual_stack(cidrs)):
+        text = "may specify no more than one CIDR for each IP family"
+        errors.append(invalid_value("spec.podCIDRs", list(cidrs), text))
+    return errors
+
+
+def _dual_stack(cidrs: Sequence[str]) -> bool:
+    return {found.version for cidr in cidrs if (found := parse_cidr(cidr)) is not None} == {4, 6}
+
+
+def _taint_errors(path: str, taints: Sequence[Mapping[str, Any]]) -> list[FieldError]:
+    errors: list[FieldError] = []
+    seen: set[tuple[str, str]] = set()
+    for index, taint in enumerate(taints):
+        field, key, effect = f"{path}[{index}]", taint.get("key") or "", taint.get("effect") or ""
+        errors += qualified_name(f"{field}.key", key)
+        wrong = label_value_errors(taint.get("value") or "")
+        if wrong:
+            errors.append(invalid_value(f"{field}.value", taint.get("value") or "", ";".join(wrong)))
+        errors += taint_effect_errors(f"{field}.effect", effect)
+        if (key, effect) in seen:
+            error = duplicate(field, f"{key}={taint.get('value') or ''}:{effect}")
+            errors.append(
+                FieldError(error.type, error.field, error.value, "taints must be unique by key and effect pair")
+            )
+        seen.add((key, effect))
+    return errors
+
+
+def _amount_errors(status: Mapping[str, Any]) -> list[FieldError]:
+    errors: list[FieldError] = []
+    for field in ("capacity", "allocatable"):
+        for resource, amount in sorted((status.get(field) or {}).items()):
+            path = f"status.{field}[{resource}]"
+            errors += non_negative_quantity(path, amount) + integer_errors(path, resource, amount)
+    return errors
+
+
+def validate_update(node: Object, old: Object) -> list[FieldError]:
+    """``ValidateNodeUpdate``: CIDRs and provider id are set once."""
+    errors = validate(node)
+    spec, before = node.get("spec") or {}, old.get("spec") or {}
+    if before.get("podCIDRs") and spec.get("podCIDRs") != before["podCIDRs"]:
+        text = 'node updates may not change podCIDR except from "" to valid'
+        errors.append(forbidden_field("spec.podCIDRs", text))
+    if before.get("providerID") and spec.get("providerID") != before["providerID"]:
+        text = 'node updates may not change providerID except from "" to valid'
+        errors.append(forbidden_field("spec.providerID", text))
+    addresses = set()
+    for index, address in enumerate((node.get("status") or {}).get("addresses") or ()):
+        key = (address.get("type"), address.get("address"))
+        if key in addresses:
+            errors.append(duplicate(f"status.addresses[{index}]", dict(address)))
+        addresses.add(key)
+    return errors
+
+
+def prepare_update(node: Object, old: Object) -> None:
+    """Status changes through its subresource only; the registry keeps it."""
+    if "status" in old:
+        node["status"] = thaw(old["status"])
+
+
+def row(node: Mapping[str, Any], now: float) -> Sequence[Cell]:
+    """``printNode``."""
+    info = part(node, "status", "nodeInfo")
+    return (
+        name(node),
+        status_text(node),
+        ",".join(_roles(node)) or "<none>",
+        age(node, now),
+        info.get("kubeletVersion") or "",
+        _address(node, "InternalIP"),
+        _address(node, "ExternalIP"),
+        info.get("osImage") or "<unknown>",
+        info.get("kernelVersion") or "<unknown>",
+        info.get("containerRuntimeVersion") or "<unknown>",
+    )
+
+
+def status_text(node: Mapping[str, Any]) -> str:
+    """``Ready``, ``NotReady`` or ``Unknown``, and whether scheduling is off."""
+    ready = next((c for c in part(node, "status").get("conditions") or () if c.get("type") == "Ready"), None)
+    words = ["Unknown" if ready is None else "Ready" if ready.get("status") == "True" else "NotReady"]
+    if part(node, "spec").get("unschedulable"):
+        words.append("SchedulingDisabled")
+    return ",".join(words)
+
+
+def _roles(node: Mapping[str, Any]) -> list[str]:
+    found = set()
+    for key, value in labels_of(node).items():
+        if key.startswith(_ROLE_PREFIX) and len(key) > len(_ROLE_PREFIX):
+            found.add(key.removeprefix(_ROLE_PREFIX))
+        elif key == _ROLE and value:
+            found.add(value)
+    return sorted(found)
+
+
+def _address(node: Mapping[str, Any], kind: str) -> str:
+    for address in part(node, "status").get("addresses") or ():
+        if address.get("type") == kind:
+            return str(address.get("address") or "")
+    return "<none>"
+
+
+KIND = Kind(
+    resource=NODES,
+    singular="node",
+    definition=DEFINITION,
+    short_names=("no",),
+    subresources=(
+        Subresource("proxy", ("create", "delete", "get", "patch", "update"), kind="NodeProxyOptions"),
+        Subresource("status"),
+    ),
+    default=defaults(DEFINITION, fill),
+    prepare_update=prepare_update,
+    validate=validate,
+    validate_update=validate_update,
+    has_status=True,
+    columns=(
+        NAME,
+        column("Status", text="The status of the node"),
+        column("Roles", text="The roles of the node"),
+        AGE,
+        column("Version", f"{_INFO}.kubeletVersion"),
+        column("Internal-IP", f"{_STATUS}.addresses", wide=True),
+        column("External-IP", f"{_STATUS}.addresses", wide=True),
+        column("OS-Image", f"{_INFO}.osImage", wide=True),
+        column("Kernel-Version", f"{_INFO}.kernelVersion", wide=True),
+        column("Container-Runtime", f"{_INFO}.containerRuntimeVersion", wide=True),
+    ),
+    row=row,
+    selectable={"spec.unschedulable": lambda node: yes_no(part(node, "spec").get("unschedulable"))},
+    extra={"status_on_create": True, "unsupported_field": "field label not supported: {field}"},
+)

@@ -1,0 +1,167 @@
+"""EndpointSlice: a part of the addresses behind a Service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from minikube_py.machinery.errors import FieldError, duplicate, invalid_value, required, too_many
+from minikube_py.machinery.kind import Cell, Kind
+from minikube_py.machinery.kinds.common.checks import (
+    Errors,
+    ip_texts,
+    label,
+    non_special_ip_errors,
+    one_of,
+    parse_ip,
+    port_number,
+    qualified_name,
+    subdomain,
+    texts_as_errors,
+)
+from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, joined, name
+from minikube_py.machinery.kinds.common.setting import items, set_default
+from minikube_py.machinery.kinds.common.strategy import defaults, immutable, keeping_empty
+from minikube_py.machinery.objects import Object
+from minikube_py.machinery.resources import ENDPOINT_SLICES
+
+DEFINITION = "io.k8s.api.discovery.v1.EndpointSlice"
+_MAX_ENDPOINTS = 1000
+_MAX_ADDRESSES = 100
+_MAX_PORTS = 20000
+_SHOWN = 3
+
+
+def fill(endpoint_slice: Object) -> None:
+    """Ports are TCP and have an empty name unless they say otherwise."""
+    for port in items(endpoint_slice, "ports"):
+        set_default(port, name="", protocol="TCP")
+
+
+_default, _prepare = keeping_empty(defaults(DEFINITION, fill), "endpoints")
+
+
+def prepare_update(endpoint_slice: Object, old: Object) -> None:
+    """Labels count as content: ``generation`` follows them as it follows endpoints and ports."""
+    _prepare(endpoint_slice)
+    labels, before = endpoint_slice["metadata"].get("labels") or {}, old["metadata"].get("labels") or {}
+    if labels != before:
+        endpoint_slice["metadata"]["generation"] = int(old["metadata"].get("generation") or 0) + 1
+
+
+def validate(endpoint_slice: Object) -> list[FieldError]:
+    """``ValidateEndpointSlice``."""
+    kind = endpoint_slice.get("addressType") or ""
+    errors: Errors = one_of("addressType", kind, ("FQDN", "IPv4", "IPv6")) if kind else [required("addressType")]
+    endpoints = endpoint_slice.get("endpoints") or ()
+    if len(endpoints) > _MAX_ENDPOINTS:
+        return [*errors, too_many("endpoints", len(endpoints), _MAX_ENDPOINTS)]
+    for index, endpoint in enumerate(endpoints):
+        errors += _endpoint_errors(f"endpoints[{index}]", endpoint, kind)
+    return errors + _port_errors("ports", endpoint_slice.get("ports") or ())
+
+
+def _endpoint_errors(path: str, endpoint: Mapping[str, Any], kind: str) -> Errors:
+    addresses = endpoint.get("addresses") or ()
+    errors: Errors = []
+    if not addresses:
+        errors.append(required(f"{path}.addresses", "must contain at least 1 address"))
+    elif len(addresses) > _MAX_ADDRESSES:
+        errors.append(too_many(f"{path}.addresses", len(addresses), _MAX_ADDRESSES))
+    for index, address in enumerate(addresses):
+        errors += _address_errors(f"{path}.addresses", index, address, kind)
+    if endpoint.get("nodeName") is not None:
+        errors += subdomain(f"{path}.nodeName", endpoint["nodeName"])
+    if endpoint.get("hostname") is not None:
+        errors += label(f"{path}.hostname", endpoint["hostname"])
+    return errors
+
+
+def _address_errors(path: str, index: int, address: str, kind: str) -> Errors:
+    field = f"{path}[{index}]"
+    if kind == "FQDN":
+        return subdomain(field, address.removesuffix("."))
+    if kind not in ("IPv4", "IPv6"):
+        return []
+    found = parse_ip(address)
+    if found is None:
+        return texts_as_errors(field, address, ip_texts(address))
+    if f"IPv{found.version}" != kind:
+        return [invalid_value(path, address, f"must be an {kind} address")]
+    return non_special_ip_errors(field, address)
+
+
+def _port_errors(path: str, ports: Sequence[Mapping[str, Any]]) -> Errors:
+    if len(ports) > _MAX_PORTS:
+        return [too_many(path, len(ports), _MAX_PORTS)]
+    errors: Errors = []
+    names: set[str] = set()
+    for index, port in enumerate(ports):
+        field, called = f"{path}[{index}]", port.get("name") or ""
+        if called:
+            errors += label(f"{field}.name", called)
+        if called in names:
+            errors.append(duplicate(f"{field}.name", called))
+        names.add(called)
+        if port.get("port") is not None:
+            errors += port_number(f"{field}.port", port["port"])
+        protocol = port.get("protocol")
+        if not protocol:
+            errors.append(required(f"{field}.protocol"))
+        else:
+            errors += one_of(f"{field}.protocol", protocol, ("SCTP", "TCP", "UDP"))
+        if port.get("appProtocol") is not None:
+            errors += qualified_name(f"{field}.appProtocol", port["appProtocol"])
+    return errors
+
+
+def validate_update(endpoint_slice: Object, old: Object) -> list[FieldError]:
+    """The type of addresses never changes."""
+    errors = validate(endpoint_slice)
+    return errors + immutable("addressType", endpoint_slice.get("addressType"), old.get("addressType"))
+
+
+def row(endpoint_slice: Mapping[str, Any], now: float) -> Sequence[Cell]:
+    return (
+        name(endpoint_slice),
+        endpoint_slice.get("addressType") or "",
+        _ports_text(endpoint_slice.get("ports") or ()),
+        _endpoints_text(endpoint_slice.get("endpoints") or ()),
+        age(endpoint_slice, now),
+    )
+
+
+def _ports_text(ports: Sequence[Mapping[str, Any]]) -> str:
+    if not ports:
+        return "<unset>"
+    shown = [str(port["port"]) if port.get("port") is not None else "*" for port in ports[:_SHOWN]]
+    return joined(shown) + (f" + {len(ports) - _SHOWN} more..." if len(ports) > _SHOWN else "")
+
+
+def _endpoints_text(endpoints: Sequence[Mapping[str, Any]]) -> str:
+    if not endpoints:
+        return "<unset>"
+    addresses = [address for endpoint in endpoints for address in endpoint.get("addresses") or ()]
+    more = len(addresses) - _SHOWN
+    return joined(addresses[:_SHOWN]) + (f" + {more} more..." if more > 0 else "")
+
+
+KIND = Kind(
+    resource=ENDPOINT_SLICES,
+    singular="endpointslice",
+    definition=DEFINITION,
+    default=_default,
+    prepare_create=_prepare,
+    prepare_update=prepare_update,
+    validate=validate,
+    validate_update=validate_update,
+    generation=True,
+    columns=(
+        NAME,
+        column("AddressType", f"{DEFINITION}.addressType"),
+        column("Ports", f"{DEFINITION}.ports"),
+        column("Endpoints", f"{DEFINITION}.endpoints"),
+        AGE,
+    ),
+    row=row,
+)

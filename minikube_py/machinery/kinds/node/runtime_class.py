@@ -1,0 +1,52 @@
+"""RuntimeClass: how the containers of a pod are run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from minikube_py.machinery.errors import FieldError
+from minikube_py.machinery.kind import Cell, Kind
+from minikube_py.machinery.kinds.common.checks import Errors, label, non_negative_quantity
+from minikube_py.machinery.kinds.common.metadata import label_errors
+from minikube_py.machinery.kinds.common.podspec.scheduling import toleration_errors
+from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name
+from minikube_py.machinery.kinds.common.resource_names import container_resource_errors, integer_errors
+from minikube_py.machinery.kinds.common.strategy import immutable, wire_form
+from minikube_py.machinery.objects import Object
+from minikube_py.machinery.resources import RUNTIME_CLASSES
+
+DEFINITION = "io.k8s.api.node.v1.RuntimeClass"
+
+
+def validate(runtime_class: Object) -> list[FieldError]:
+    """``ValidateRuntimeClass``."""
+    errors: Errors = label("handler", runtime_class.get("handler") or "")
+    for resource, amount in sorted(((runtime_class.get("overhead") or {}).get("podFixed") or {}).items()):
+        field = f"overhead.limits[{resource}]"
+        errors += container_resource_errors(field, resource)
+        errors += non_negative_quantity(field, amount) + integer_errors(field, resource, amount)
+    scheduling = runtime_class.get("scheduling") or {}
+    errors += label_errors("scheduling.nodeSelector", scheduling.get("nodeSelector"))
+    return errors + toleration_errors("scheduling.tolerations", scheduling.get("tolerations") or ())
+
+
+def validate_update(runtime_class: Object, old: Object) -> list[FieldError]:
+    """The handler never changes."""
+    return immutable("handler", runtime_class.get("handler"), old.get("handler"))
+
+
+def row(runtime_class: Mapping[str, Any], now: float) -> Sequence[Cell]:
+    return (name(runtime_class), runtime_class.get("handler") or "", age(runtime_class, now))
+
+
+KIND = Kind(
+    resource=RUNTIME_CLASSES,
+    singular="runtimeclass",
+    definition=DEFINITION,
+    default=wire_form(DEFINITION),
+    validate=validate,
+    validate_update=validate_update,
+    columns=(NAME, column("Handler"), AGE),
+    row=row,
+)

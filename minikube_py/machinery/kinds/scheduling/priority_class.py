@@ -1,0 +1,79 @@
+"""PriorityClass: a name for a priority of pods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from minikube_py.machinery.errors import FieldError, forbidden_field
+from minikube_py.machinery.kind import Cell, Kind
+from minikube_py.machinery.kinds.common.checks import not_supported_in_order
+from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name
+from minikube_py.machinery.kinds.common.setting import set_default
+from minikube_py.machinery.kinds.common.strategy import defaults, immutable
+from minikube_py.machinery.objects import Object, name_of
+from minikube_py.machinery.resources import PRIORITY_CLASSES
+
+DEFINITION = "io.k8s.api.scheduling.v1.PriorityClass"
+HIGHEST_USER_PRIORITY = 1_000_000_000
+_SYSTEM = {"system-node-critical": 2_000_001_000, "system-cluster-critical": 2_000_000_000}
+
+
+def fill(priority_class: Object) -> None:
+    """Pods of the class preempt others unless it says otherwise."""
+    set_default(priority_class, preemptionPolicy="PreemptLowerPriority")
+
+
+def validate(priority_class: Object) -> list[FieldError]:
+    """``ValidatePriorityClass``."""
+    called, value = name_of(priority_class), priority_class.get("value") or 0
+    errors: list[FieldError] = []
+    if called.startswith("system-"):
+        if _SYSTEM.get(called) != value:
+            text = "priority class names with 'system-' prefix are reserved for system use only"
+            errors.append(forbidden_field("metadata.name", text))
+    elif value > HIGHEST_USER_PRIORITY:
+        text = f"maximum allowed value of a user defined priority is {HIGHEST_USER_PRIORITY}"
+        errors.append(forbidden_field("value", text))
+    policy = priority_class.get("preemptionPolicy")
+    if policy is not None and policy not in ("PreemptLowerPriority", "Never"):
+        errors.append(not_supported_in_order("preemptionPolicy", policy, ("PreemptLowerPriority", "Never")))
+    return errors
+
+
+def validate_update(priority_class: Object, old: Object) -> list[FieldError]:
+    """Value and preemption policy never change."""
+    errors: list[FieldError] = []
+    if (priority_class.get("value") or 0) != (old.get("value") or 0):
+        errors.append(forbidden_field("value", "may not be changed in an update."))
+    return errors + immutable("preemptionPolicy", priority_class.get("preemptionPolicy"), old.get("preemptionPolicy"))
+
+
+def row(priority_class: Mapping[str, Any], now: float) -> Sequence[Cell]:
+    return (
+        name(priority_class),
+        priority_class.get("value", 0),
+        bool(priority_class.get("globalDefault")),
+        age(priority_class, now),
+        priority_class.get("preemptionPolicy") or "",
+    )
+
+
+KIND = Kind(
+    resource=PRIORITY_CLASSES,
+    singular="priorityclass",
+    definition=DEFINITION,
+    short_names=("pc",),
+    default=defaults(DEFINITION, fill),
+    validate=validate,
+    validate_update=validate_update,
+    generation=True,
+    columns=(
+        NAME,
+        column("Value", f"{DEFINITION}.value", type="integer"),
+        column("Global-Default", f"{DEFINITION}.globalDefault", type="boolean"),
+        AGE,
+        column("PreemptionPolicy", f"{DEFINITION}.preemptionPolicy"),
+    ),
+    row=row,
+)

@@ -1,0 +1,346 @@
+"""Managed fields: who set which field, kept in ``metadata.managedFields`` as the API server does.
+
+``track_update`` records an ordinary write, ``apply_patch`` carries out a server-side apply. The rules are
+those of ``k8s.io/apimachinery/pkg/util/managedfields`` and ``sigs.k8s.io/structured-merge-diff``:
+
+* a manager is its name, its operation, the subresource and, for updates, the API version;
+* who changes or adds a field owns it alone; who applies the value it has shares it; whose field is
+  removed loses it;
+* an apply that changes a field of another manager is a conflict, unless it is forced;
+* what a manager applied before and leaves out now is removed, unless another one owns it.
+
+Pure functions: the live object is read-only, drafts are private and changed where said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from minikube_py.machinery.errors import ApiError, bad_request
+from minikube_py.machinery.field_managers import (
+    APPLY,
+    UPDATE,
+    Entry,
+    Manager,
+    Managers,
+    merge_ancient,
+    read_managers,
+    write_managers,
+)
+from minikube_py.machinery.field_paths import (
+    KEYED,
+    VALUES,
+    WHOLE,
+    child,
+    compare,
+    elements,
+    field_set,
+    ownership,
+)  # fmt: skip
+from minikube_py.machinery.field_sets import (
+    FieldSet,
+    difference,
+    intersection,
+    is_member,
+    paths,
+    union,
+    with_named_fields,
+)  # fmt: skip
+from minikube_py.machinery.objects import Object, metadata, thaw
+from minikube_py.machinery.schema import ANYTHING, Schema
+from minikube_py.machinery.times import rfc3339
+from minikube_py.machinery.typed_errors import typed_errors
+
+BEFORE_FIRST_APPLY = "before-first-apply"
+_IDENTITY: FieldSet = {"f:metadata": {"f:name": {}}}
+"""What every applied object names, though it is not kept: metadata itself is never pruned."""
+_NOT_TRACKED = frozenset(
+    {"name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields",
+     "resourceVersion"}
+)  # fmt: skip
+
+
+def track_update(
+    schema: Schema,
+    live: Mapping[str, Any] | None,
+    draft: Object,
+    *,
+    manager: str,
+    api_version: str,
+    now: float,
+    subresource: str = "",
+    reset: Iterable[str] = (),
+) -> None:
+    """Write ``draft.metadata.managedFields`` for a create (no live object), update or patch.
+
+    ``reset`` are the dotted paths that this endpoint does not set and nobody owns through it ("status" on
+    the main resource, "spec" on the status subresource). A client may hand in managed fields of its own,
+    or clear them with one empty entry; through a subresource it may not. An object whose managed fields
+    are gone is not tracked again by updates.
+    """
+    managers = _current(live, draft, ignore_draft=bool(subresource))
+    meta: Object = draft.setdefault("metadata", {})
+    if not managers and live is not None:
+        meta.pop("managedFields", None)
+        return
+    taken, gone = _changes(schema, live or {}, draft, tuple(reset))
+    if taken or gone:
+        me = Manager(manager, UPDATE, api_version, subresource)
+        _take(managers, me, taken, gone, rfc3339(now))
+        merge_ancient(managers)
+    write_managers(meta, managers)
+
+
+def _take(managers: Managers, me: Manager, taken: FieldSet, gone: FieldSet, time: str) -> None:
+    """Give changed fields to one manager, take them and what is gone from all others."""
+    lost = union(taken, gone)
+    for other, entry in list(managers.items()):
+        rest = difference(entry.fields, gone if other == me else lost)
+        if rest:
+            managers[other] = Entry(rest, entry.time, entry.api_version)
+        else:
+            del managers[other]
+    if taken:
+        mine = managers.get(me)
+        managers[me] = Entry(union(mine.fields, taken) if mine else taken, time, me.api_version)
+
+
+def _changes(
+    schema: Schema, live: Mapping[str, Any], draft: Mapping[str, Any], reset: tuple[str, ...]
+) -> tuple[FieldSet, FieldSet]:
+    """(taken, gone) between two objects, without what is never tracked and what the endpoint resets."""
+    taken, gone = compare(schema, _tracked(live), _tracked(draft))
+    hidden = _reset_set(reset)
+    if not hidden:
+        return taken or {}, gone or {}
+    return _outside(taken or {}, hidden), _outside(gone or {}, hidden)
+
+
+def _tracked(obj: Mapping[str, Any]) -> Object:
+    """The object without its type, name and what the server keeps in metadata (a shallow copy)."""
+    result = {key: value for key, value in obj.items() if key not in ("apiVersion", "kind", "metadata")}
+    result["metadata"] = {key: value for key, value in metadata(obj).items() if key not in _NOT_TRACKED}
+    return result
+
+
+def _reset_set(reset: tuple[str, ...]) -> FieldSet:
+    result: FieldSet = {}
+    for path in reset:
+        node = result
+        for part in path.split("."):
+            node = node.setdefault(f"f:{part}", {})
+    return result
+
+
+def _outside(fields: FieldSet, hidden: FieldSet) -> FieldSet:
+    """The set without the subtrees that ``hidden`` ends in."""
+    result: FieldSet = {}
+    for key, node in fields.items():
+        below = hidden.get(key)
+        if below is None:
+            result[key] = node
+        elif below:
+            rest = _outside(node, below)
+            if rest:
+                result[key] = rest
+    return result
+
+
+def _current(live: Mapping[str, Any] | None, draft: Mapping[str, Any], *, ignore_draft: bool) -> Managers:
+    """The managers to start from: the draft's when it brings any, else the live object's."""
+    brought = metadata(draft).get("managedFields")
+    if brought and not ignore_draft:
+        if brought == [{}]:
+            return {}
+        managers = read_managers(brought)
+        if managers:
+            return managers
+    return read_managers(metadata(live or {}).get("managedFields") or [])
+
+
+def apply_patch(
+    schema: Schema,
+    live: Mapping[str, Any] | None,
+    patch: Object,
+    *,
+    manager: str,
+    force: bool,
+    api_version: str,
+    now: float,
+    subresource: str = "",
+    reset: Iterable[str] = (),
+) -> Object:
+    """Server-side apply: the object that results, with its managed fields; a private copy.
+
+    Raises ApiError: 409 with one cause for each field that another manager owns and the patch changes, 500
+    with the reference's text for a patch that does not fit the schema, 400 when it brings managed fields.
+    The result is not defaulted. Applying what is already so returns the object as it is.
+    """
+    if metadata(patch).get("managedFields") is not None:
+        raise bad_request("metadata.managedFields must be nil")
+    _check_typed(schema, patch)
+    current = live or {}
+    managers = read_managers(metadata(current).get("managedFields") or [])
+    hidden = tuple(reset)
+    if not managers and live is not None:
+        # Fields from before the first apply belong to nobody by name.
+        before, _ = _changes(schema, {}, current, hidden)
+        if before:
+            managers[Manager(BEFORE_FIRST_APPLY, UPDATE, api_version)] = Entry(before, rfc3339(now), api_version)
+    me = Manager(manager, APPLY, "", subresource)
+    last = managers.get(me)
+    mine = _outside(field_set(schema, _tracked(patch)) or {}, _reset_set(hidden))
+    mine = _drop_root_metadata(mine)
+    others = {who: entry for who, entry in managers.items() if who != me}
+    merged: Object = _merge(schema, thaw(dict(current)), patch)
+    if last is not None:
+        merged = _prune(schema, merged, last.fields, [mine, _IDENTITY, *(entry.fields for entry in others.values())])
+    taken, gone = _changes(schema, current, merged, hidden)
+    if not force:
+        _refuse_conflicts(others, taken)
+    lost = union(taken, gone)
+    result = {
+        who: Entry(difference(entry.fields, lost), entry.time, entry.api_version) for who, entry in others.items()
+    }
+    result = {who: entry for who, entry in result.items() if entry.fields}
+    same = last is not None and not taken and not gone and last.fields == mine and last.api_version == api_version
+    if mine:
+        # An apply that changes nothing but who owns what leaves the time as it was (none for a new owner).
+        time = rfc3339(now) if live is None or taken or gone else last.time if last is not None else ""
+        result[me] = last if same and last is not None else Entry(mine, time, api_version)
+    meta: Object = merged.setdefault("metadata", {})
+    write_managers(meta, result)
+    return merged
+
+
+def _drop_root_metadata(fields: FieldSet) -> FieldSet:
+    """An applied ``metadata`` that names nothing tracked owns nothing."""
+    if fields.get("f:metadata") == {}:
+        return {key: node for key, node in fields.items() if key != "f:metadata"}
+    return fields
+
+
+def _check_typed(schema: Schema, patch: Object) -> None:
+    problems = typed_errors(schema, patch)
+    if not problems:
+        return
+    meta = metadata(patch)
+    group, _, version = str(patch.get("apiVersion") or "").rpartition("/")
+    where = f"({meta.get('namespace') or ''}/{meta.get('name') or ''}; {group}/{version}, Kind={patch.get('kind')})"
+    text = problems[0] if len(problems) == 1 else "errors:\n" + "\n".join(f"  {problem}" for problem in problems)
+    raise ApiError(500, "", f"failed to create typed patch object {where}: {text}")
+
+
+def _refuse_conflicts(others: Managers, taken: FieldSet) -> None:
+    conflicts: list[tuple[Manager, list[str]]] = []
+    for who, entry in others.items():
+        contested = list(paths(intersection(entry.fields, taken)))
+        if contested:
+            conflicts.append((who, contested))
+    if not conflicts:
+        return
+    conflicts.sort(key=lambda conflict: (conflict[0].name, conflict[0].operation, conflict[0].api_version))
+    causes = [
+        {"reason": "FieldManagerConflict", "message": f"conflict with {who.shown()}", "field": path}
+        for who, contested in conflicts
+        for path in contested
+    ]
+    if len(causes) == 1:
+        message = f"Apply failed with 1 conflict: conflict with {conflicts[0][0].shown()}: {conflicts[0][1][0]}"
+    else:
+        lines = [
+            line
+            for who, contested in conflicts
+            for line in (f"conflicts with {who.shown()}:", *(f"- {path}" for path in contested))
+        ]
+        message = f"Apply failed with {len(causes)} conflicts: " + "\n".join(lines)
+    raise ApiError(409, "Conflict", message, details={"causes": causes})
+
+
+def _merge(schema: Schema, live: Any, wanted: Any) -> Any:
+    """The live value with what is applied laid over it; ``live`` is private and may become part of the result."""
+    how = ownership(schema)
+    if isinstance(live, dict) and isinstance(wanted, dict) and how != WHOLE:
+        for key, value in wanted.items():
+            live[key] = _merge(child(schema, key), live[key], value) if key in live else thaw(value)
+        return live
+    if isinstance(live, list) and isinstance(wanted, list) and how in (KEYED, VALUES):
+        return _merge_items(schema, how, live, wanted)
+    return thaw(wanted)
+
+
+def _merge_items(schema: Schema, how: int, live: list[Any], wanted: list[Any]) -> list[Any]:
+    """Shared items in the applied order, live ones that are not named where they were, new ones after them."""
+    inner = schema.items or ANYTHING
+    before, after = elements(schema, how, live), elements(schema, how, wanted)
+    left, right = list(before), list(after)
+    result: list[Any] = []
+    done: set[str] = set()
+    while left or right:
+        if left and left[0] in done:
+            left.pop(0)
+        elif left and left[0] not in after:
+            result.append(before[left.pop(0)])
+        elif right:
+            element = right.pop(0)
+            done.add(element)
+            item = after[element]
+            result.append(_merge(inner, before[element], item) if element in before else thaw(item))
+        else:
+            left.pop(0)
+    return result
+
+
+def _prune(schema: Schema, merged: Object, last: FieldSet, owned: list[FieldSet]) -> Object:
+    """Remove what the manager applied last time and nobody owns any more."""
+    still: FieldSet = {}
+    for fields in owned:
+        still = union(still, fields)
+    doomed = difference(with_named_fields(last), with_named_fields(still))
+    return _removed(schema, merged, doomed) if doomed else merged
+
+
+def _removed(schema: Schema, value: Any, doomed: FieldSet) -> Any:
+    """A private value without the members of a set and what lies below them."""
+    how = ownership(schema)
+    if isinstance(value, dict) and how != WHOLE:
+        for key in list(value):
+            node = doomed.get(f"f:{key}")
+            if node is None:
+                continue
+            if is_member(node):
+                del value[key]
+            else:
+                value[key] = _removed(child(schema, key), value[key], node)
+        return value
+    if isinstance(value, list) and how in (KEYED, VALUES):
+        inner = schema.items or ANYTHING
+        kept: list[Any] = []
+        for element, item in elements(schema, how, value).items():
+            node = doomed.get(element)
+            if node is None:
+                kept.append(item)
+            elif not is_member(node):
+                kept.append(_removed(inner, item, node))
+        return kept
+    return value
+
+
+def same_but_times(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
+    """Whether two objects differ in nothing but the times of their managed fields (and their revision)."""
+    return _comparable(left) == _comparable(right)
+
+
+def _comparable(obj: Mapping[str, Any]) -> Object:
+    meta = {key: value for key, value in metadata(obj).items() if key != "resourceVersion"}
+    if "managedFields" in meta:
+        entries: list[Object] = meta["managedFields"]
+        meta["managedFields"] = [{key: value for key, value in entry.items() if key != "time"} for entry in entries]
+    return {**obj, "metadata": meta}
+
+
+def manager_name(user_agent: str) -> str:
+    """The manager of a request that names none: the User-Agent up to its first slash, at most 128 characters."""
+    name = user_agent.partition("/")[0]
+    return "".join(char for char in name if char.isprintable())[:128] or "unknown"

@@ -1,0 +1,117 @@
+"""Custom resources: served once established, pruned and defaulted, gone with their definition."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import orjson
+import pytest
+
+from minikube_py.components.apiserver.custom.paths import first_value
+from minikube_py.machinery.objects import Object
+
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+HATS = "/apis/example.com/v1/namespaces/x/hats"
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "spec": {
+            "type": "object",
+            "properties": {"size": {"type": "integer", "default": 7}, "replicas": {"type": "integer"}},
+        },
+        "status": {"type": "object", "properties": {"replicas": {"type": "integer"}}},
+    },
+}
+CRD: Object = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "hats.example.com"},
+    "spec": {
+        "group": "example.com",
+        "scope": "Namespaced",
+        "names": {"plural": "hats", "kind": "Hat", "shortNames": ["ht"]},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {"openAPIV3Schema": SCHEMA},
+                "subresources": {
+                    "status": {},
+                    "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"},
+                },
+                "additionalPrinterColumns": [{"name": "Size", "type": "integer", "jsonPath": ".spec.size"}],
+            }
+        ],
+    },
+}
+
+
+async def establish(http: aiohttp.ClientSession) -> None:
+    async with http.post(CRDS, json=CRD) as answer:
+        assert answer.status == 201, await answer.text()
+    async with asyncio.timeout(5):
+        async with http.get(f"{CRDS}?watch=1") as stream:
+            async for line in stream.content:
+                conditions = (orjson.loads(line)["object"].get("status") or {}).get("conditions") or []
+                if any(item["type"] == "Established" and item["status"] == "True" for item in conditions):
+                    return
+
+
+async def test_life_of_a_custom_resource(http: aiohttp.ClientSession) -> None:
+    await establish(http)
+    body = {"apiVersion": "example.com/v1", "kind": "Hat", "metadata": {"name": "h"}, "spec": {"nope": 1}}
+    async with http.post(HATS, json=body) as answer:
+        made = await answer.json()
+        assert (answer.status, made["spec"], made["metadata"]["generation"]) == (201, {"size": 7}, 1)
+    async with http.get(HATS, headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}) as answer:
+        table = await answer.json(content_type=None)
+        assert table["rows"][0]["cells"] == ["h", 7]
+    async with http.get("/apis/example.com/v1") as answer:
+        names = [item["name"] for item in (await answer.json())["resources"]]
+        assert names == ["hats", "hats/scale", "hats/status"]
+    patch = {"spec": {"replicas": 3}}
+    headers = {"Content-Type": "application/merge-patch+json"}
+    async with http.patch(f"{HATS}/h/scale", data=orjson.dumps(patch), headers=headers) as answer:
+        assert (await answer.json())["spec"] == {"replicas": 3}
+    async with http.delete(f"{CRDS}/hats.example.com") as answer:
+        assert answer.status == 200
+    async with asyncio.timeout(5):
+        while True:
+            async with http.get("/apis/example.com/v1") as answer:
+                if answer.status == 404:
+                    return
+            await asyncio.sleep(0.02)
+
+
+PATHS = {
+    ".spec.a": 1,
+    "{.spec.a}": 1,
+    ".spec.list[0].v": "x",
+    ".spec.list[*].v": "x",
+    '.spec.list[?(@.k=="two")].v': "y",
+    ".metadata.annotations['a.b/c']": "z",
+    r".metadata.annotations.a\.b/c": "z",
+    ".none.at.all": None,
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_paths(path: str) -> None:
+    obj = {
+        "metadata": {"annotations": {"a.b/c": "z"}},
+        "spec": {"a": 1, "list": [{"k": "one", "v": "x"}, {"k": "two", "v": "y"}]},
+    }
+    assert first_value(obj, path) == PATHS[path]
+
+
+async def test_schemas_are_published(http: aiohttp.ClientSession) -> None:
+    await establish(http)
+    async with http.get("/openapi/v3/apis/example.com/v1") as answer:
+        schema = (await answer.json())["components"]["schemas"]["com.example.v1.Hat"]
+    assert schema["x-kubernetes-group-version-kind"] == [{"group": "example.com", "version": "v1", "kind": "Hat"}]
+    assert set(schema["properties"]) == {"apiVersion", "kind", "metadata", "spec", "status"}
+    async with http.get("/openapi/v3/apis/example.com/v9") as answer:
+        assert (answer.status, await answer.read(), "Content-Type" in answer.headers) == (404, b"", False)

@@ -1,0 +1,78 @@
+"""What paths and methods mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from minikube_py.components.apiserver.http.negotiation import Form, negotiate
+from minikube_py.components.apiserver.http.options import duration_seconds
+from minikube_py.components.apiserver.http.request_info import parse_request
+from minikube_py.machinery.errors import ApiError
+
+CASES = {
+    "list": ("GET", "/api/v1/namespaces/x/pods", ("list", "", "v1", "x", "pods", "", "")),
+    "list-all": ("GET", "/api/v1/pods", ("list", "", "v1", "", "pods", "", "")),
+    "get": ("GET", "/apis/apps/v1/namespaces/x/deployments/d", ("get", "apps", "v1", "x", "deployments", "d", "")),
+    "watch-by-query": ("GET", "/api/v1/pods?watch=1", ("watch", "", "v1", "", "pods", "", "")),
+    "watch-by-path": ("GET", "/api/v1/watch/namespaces/x/pods/p", ("watch", "", "v1", "x", "pods", "p", "")),
+    "watch-off": ("GET", "/api/v1/pods?watch=false", ("list", "", "v1", "", "pods", "", "")),
+    "name-by-selector": (
+        "GET",
+        "/api/v1/nodes?fieldSelector=metadata.name%3Dn",
+        ("list", "", "v1", "", "nodes", "n", ""),
+    ),
+    "namespace": ("GET", "/api/v1/namespaces/x", ("get", "", "v1", "x", "namespaces", "x", "")),
+    "finalize": ("PUT", "/api/v1/namespaces/x/finalize", ("update", "", "v1", "x", "namespaces", "x", "finalize")),
+    "status": ("PATCH", "/api/v1/namespaces/x/pods/p/status", ("patch", "", "v1", "x", "pods", "p", "status")),
+    "delete-many": ("DELETE", "/api/v1/namespaces/x/pods", ("deletecollection", "", "v1", "x", "pods", "", "")),
+    "create": ("POST", "/api/v1/namespaces/x/pods", ("create", "", "v1", "x", "pods", "", "")),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_resource_paths(case: tuple[str, str, tuple[str, ...]]) -> None:
+    method, target, expected = case
+    info = parse_request(method, target)
+    found = (info.verb, info.group, info.version, info.namespace, info.resource, info.name, info.subresource)
+    assert info.resource_request
+    assert found == expected
+
+
+@pytest.mark.parametrize("path", ["/", "/version", "/api", "/apis/apps/v1", "/healthz/ping"])
+def test_other_paths(path: str) -> None:
+    info = parse_request("GET", path)
+    assert not info.resource_request
+    assert info.attributes().verb == "get"
+
+
+def test_proxy_rest_keeps_its_slashes() -> None:
+    info = parse_request("GET", "/api/v1/namespaces/x/services/http:s:80/proxy/a//b/?q=1")
+    assert (info.name, info.subresource, info.rest) == ("http:s:80", "proxy", "/a//b/")
+
+
+ACCEPTS = {
+    "": Form(),
+    "*/*": Form(),
+    "application/xml, application/json;q=0.5": Form(),
+    "text/html,application/xhtml+xml,*/*;q=0.8": Form(),
+    "application/json;as=Table;v=v1;g=meta.k8s.io": Form(view="Table"),
+    "application/json;as=Table;v=v9;g=meta.k8s.io,application/json": Form(),
+    "application/yaml": Form("application/yaml"),
+}
+
+
+@pytest.mark.parametrize("accept", ACCEPTS)
+def test_negotiation(accept: str) -> None:
+    assert negotiate(accept, "", "test/1") == ACCEPTS[accept]
+
+
+@pytest.mark.parametrize("accept", ["text/yaml", "application/*", "garbage"])
+def test_not_acceptable(accept: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        negotiate(accept, "", "test/1")
+    assert refused.value.code == 406
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("1m30s", 90.0), ("0", 0.0), ("1.5s", 1.5), ("abc", None), ("5", None)])
+def test_durations(text: str, seconds: float | None) -> None:
+    assert duration_seconds(text) == seconds

@@ -1,0 +1,335 @@
+"""Who a request comes from: certificates, front proxies, static, service account and bootstrap tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from pathlib import Path
+
+import pytest
+
+from minikube_py.client.testing.fake_client import FakeClient
+from minikube_py.client.testing.fake_clock import FakeClock
+from minikube_py.components.apiserver.authentication.impersonation import impersonate
+from minikube_py.components.apiserver.authentication.static_tokens import read_token_file
+from minikube_py.components.apiserver.security import SecurityBundle, SecuritySettings, build_security
+from minikube_py.components.apiserver.types import (
+    ANONYMOUS,
+    Attributes,
+    Credentials,
+    Decision,
+    RequestContext,
+    UserInfo,
+)
+from minikube_py.machinery.errors import ApiError
+from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.resources import NODES, PODS, SECRETS, SERVICE_ACCOUNTS, TOKEN_REVIEWS
+from minikube_py.machinery.times import rfc3339
+from minikube_py.pki import Pki, ensure_pki
+from minikube_py.pki.certificates import load_certificates
+from minikube_py.pki.layout import KeyPair
+
+ISSUER = "https://kubernetes.default.svc"
+ADMIN = RequestContext(UserInfo("admin", ("system:masters",)))
+SA_KIND = Kind(SERVICE_ACCOUNTS, "serviceaccount", "io.k8s.api.core.v1.ServiceAccount")
+REVIEW_KIND = Kind(TOKEN_REVIEWS, "tokenreview", "io.k8s.api.authentication.v1.TokenReview")
+
+
+class World:
+    """A PKI, an API in memory and the security around it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.clock = FakeClock()
+        self.client = FakeClient(self.clock)
+        self.pki: Pki = ensure_pki(directory, node_name="n", node_ips=[], service_ip="10.43.0.1", clock=self.clock)
+        tokens = directory / "tokens.csv"
+        tokens.write_text('tok,admin,1,"system:masters"\nlimited,limited-user,3,"a,b"\n')
+        self.security: SecurityBundle = build_security(
+            self.client, self.pki, SecuritySettings(token_auth_file=str(tokens)), self.clock
+        )
+        self.client.seed(SERVICE_ACCOUNTS, {"metadata": {"name": "bot", "namespace": "ns"}})
+        self.client.seed(
+            PODS,
+            {"metadata": {"name": "p", "namespace": "ns"}, "spec": {"serviceAccountName": "bot", "nodeName": "n1"}},
+        )
+        self.client.seed(SECRETS, {"metadata": {"name": "s", "namespace": "ns"}})
+        self.client.seed(NODES, {"metadata": {"name": "n1"}})
+
+    async def who(self, token: str = "", pair: KeyPair | None = None, headers: dict[str, str] | None = None):
+        der = b""
+        if pair is not None:
+            from cryptography.hazmat.primitives.serialization import Encoding
+
+            der = load_certificates(pair.certificate.read_bytes())[0].public_bytes(Encoding.DER)
+        return await self.security.authenticator.authenticate(Credentials(token, der, "", headers or {}))
+
+    async def token(self, **spec) -> dict:
+        handler = self.security.virtual_handlers["", "serviceaccounts", "token"]
+        answer = await handler.create(ADMIN, SA_KIND, "ns", "bot", {"metadata": {}, "spec": spec})
+        assert answer["kind"] == "TokenRequest"
+        return answer
+
+    def bound(self, kind: str, name: str) -> dict[str, str]:
+        return {"apiVersion": "v1", "kind": kind, "name": name}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def refused(awaitable) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        await awaitable
+    return caught.value
+
+
+async def test_no_credentials_are_anonymous(world: World) -> None:
+    assert await world.who() == ANONYMOUS
+
+
+async def test_static_tokens(world: World) -> None:
+    user = await world.who("limited")
+    assert (user.name, user.uid, user.groups) == ("limited-user", "3", ("a", "b", "system:authenticated"))
+    assert (await refused(world.who("nothing"))).code == 401
+
+
+async def test_client_certificate(world: World) -> None:
+    user = await world.who(pair=world.pki.client_admin)
+    assert (user.name, user.groups) == ("system:admin", ("system:masters", "system:authenticated"))
+
+
+async def test_expired_certificate_is_refused(world: World) -> None:
+    world.clock.jump(366 * 86400)
+    assert (await refused(world.who(pair=world.pki.client_admin))).code == 401
+
+
+async def test_certificate_of_another_ca_is_nobody(world: World, tmp_path: Path) -> None:
+    other = await asyncio.to_thread(
+        ensure_pki, tmp_path / "x", node_name="n", node_ips=[], service_ip="10.43.0.1", clock=world.clock
+    )
+    assert await world.who(pair=other.client_admin) == ANONYMOUS
+
+
+async def test_serving_certificate_is_no_identity(world: World) -> None:
+    assert await world.who(pair=world.pki.serving_kubelet) == ANONYMOUS
+
+
+HEADERS = {"X-Remote-User": "joe", "X-Remote-Group": "devs", "X-Remote-Extra-A%2fb": "c"}
+
+
+async def test_front_proxy_names_the_user(world: World) -> None:
+    user = await world.who(pair=world.pki.client_auth_proxy, headers=HEADERS)
+    assert user == UserInfo("joe", ("devs", "system:authenticated"), "", {"a/b": ("c",)})
+
+
+@pytest.mark.parametrize("pair", ["client_admin", "client_kubelet"])
+async def test_remote_headers_of_ordinary_clients_are_ignored(world: World, pair: str) -> None:
+    user = await world.who(pair=getattr(world.pki, pair), headers=HEADERS)
+    assert user.name != "joe"
+
+
+async def test_remote_headers_without_certificate_are_ignored(world: World) -> None:
+    assert await world.who(headers=HEADERS) == ANONYMOUS
+
+
+async def test_service_account_token(world: World) -> None:
+    token = (await world.token(boundObjectRef=world.bound("Pod", "p")))["status"]["token"]
+    user = await world.who(token)
+    assert user.name == "system:serviceaccount:ns:bot"
+    assert user.groups == ("system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated")
+    assert user.extra["authentication.kubernetes.io/pod-name"] == ("p",)
+    assert user.extra["authentication.kubernetes.io/node-name"] == ("n1",)
+    assert user.extra["authentication.kubernetes.io/credential-id"][0].startswith("JTI=")
+
+
+@pytest.mark.parametrize("expires", [3600, 600])
+async def test_token_expires(world: World, expires: int) -> None:
+    answer = await world.token(expirationSeconds=expires)
+    assert answer["status"]["expirationTimestamp"] == rfc3339(world.clock.now() + expires)
+    token = answer["status"]["token"]
+    world.clock.jump(expires - 1)
+    assert await world.who(token)
+    world.clock.jump(1)
+    assert (await refused(world.who(token))).code == 401
+
+
+async def test_kubelet_lifetime_is_extended(world: World) -> None:
+    token = (await world.token(expirationSeconds=3607, boundObjectRef=world.bound("Pod", "p")))["status"]["token"]
+    world.clock.jump(30 * 86400)
+    assert await world.who(token)
+
+
+@pytest.mark.parametrize(
+    ("kind", "resource", "name", "namespace"),
+    [("Pod", PODS, "p", "ns"), ("Secret", SECRETS, "s", "ns"), ("Node", NODES, "n1", None)],
+)
+async def test_token_ends_with_what_it_is_bound_to(world: World, kind, resource, name, namespace) -> None:
+    token = (await world.token(boundObjectRef=world.bound(kind, name)))["status"]["token"]
+    assert await world.who(token)
+    stored = await world.client.get(resource, name, namespace)
+    await world.client.delete(resource, name, namespace)
+    world.clock.jump(120)
+    try:
+        await world.client.get(resource, name, namespace)
+    except ApiError:
+        world.client.seed(resource, {"metadata": {"name": name, **({"namespace": namespace} if namespace else {})}})
+    assert (await refused(world.who(token))).code == 401, stored
+
+
+async def test_token_ends_with_its_account_even_when_it_is_made_anew(world: World) -> None:
+    token = (await world.token())["status"]["token"]
+    assert await world.who(token)
+    await world.client.delete(SERVICE_ACCOUNTS, "bot", "ns")
+    assert (await refused(world.who(token))).code == 401
+    world.client.seed(SERVICE_ACCOUNTS, {"metadata": {"name": "bot", "namespace": "ns"}})
+    assert (await refused(world.who(token))).code == 401
+
+
+async def test_token_for_another_audience_is_refused_and_reviewed(world: World) -> None:
+    token = (await world.token(audiences=["vault"]))["status"]["token"]
+    assert (await refused(world.who(token))).code == 401
+    handler = world.security.virtual_handlers["authentication.k8s.io", "tokenreviews", ""]
+    body = {"metadata": {}, "spec": {"token": token, "audiences": ["x", "vault"]}}
+    status = (await handler.create(ADMIN, REVIEW_KIND, "", "", body))["status"]
+    assert (status["authenticated"], status["audiences"]) == (True, ["vault"])
+    body = {"metadata": {}, "spec": {"token": token}}
+    status = (await handler.create(ADMIN, REVIEW_KIND, "", "", body))["status"]
+    assert status == {"user": {}, "error": "invalid bearer token"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "text"),
+    [
+        ({"expirationSeconds": 60}, 422, "may not specify a duration less than 10 minutes"),
+        ({"expirationSeconds": 8589934592}, 422, "may not specify a duration larger than 2^32 seconds"),
+        ({"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "gone"}}, 404, 'pods "gone" not found'),
+        (
+            {"boundObjectRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}},
+            400,
+            "cannot bind token to object of type apps/v1, Kind=Deployment",
+        ),
+        (
+            {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "other"}},
+            409,
+            "The object might have been deleted and then recreated",
+        ),
+    ],
+    ids=["too short", "too long", "no such pod", "kind that cannot bind", "wrong uid"],
+)
+async def test_token_requests_that_are_refused(world: World, spec: dict, code: int, text: str) -> None:
+    error = await refused(world.token(**spec))
+    assert error.code == code
+    assert text in error.message
+
+
+def bootstrap_secret(**changes: str) -> dict:
+    data = {
+        "token-id": "abcdef",
+        "token-secret": "0123456789abcdef",
+        "usage-bootstrap-authentication": "true",
+        "auth-extra-groups": "system:bootstrappers:nodes",
+        **changes,
+    }
+    return {
+        "metadata": {"name": "bootstrap-token-abcdef", "namespace": "kube-system"},
+        "type": "bootstrap.kubernetes.io/token",
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
+    }
+
+
+async def test_bootstrap_token(world: World) -> None:
+    world.client.seed(SECRETS, bootstrap_secret())
+    user = await world.who("abcdef.0123456789abcdef")
+    assert user.name == "system:bootstrap:abcdef"
+    assert user.groups == ("system:bootstrappers", "system:bootstrappers:nodes", "system:authenticated")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"token-secret": "fedcba9876543210"},
+        {"usage-bootstrap-authentication": "false"},
+        {"expiration": "2001-01-01T00:00:00Z"},
+        {"expiration": "soon"},
+        {"auth-extra-groups": "system:masters"},
+    ],
+    ids=["wrong secret", "not for authentication", "expired", "unreadable expiry", "group outside"],
+)
+async def test_bootstrap_tokens_that_are_refused(world: World, changes: dict[str, str]) -> None:
+    world.client.seed(SECRETS, bootstrap_secret(**changes))
+    assert (await refused(world.who("abcdef.0123456789abcdef"))).code == 401
+
+
+@pytest.mark.parametrize("line", ["only,two", ",user,uid"])
+def test_bad_token_files_are_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"# comment\n{line}\n")
+    with pytest.raises(ValueError, match=r"t\.csv:2"):
+        read_token_file(path)
+
+
+class OnlyAllowed:
+    """Allows impersonating what is listed as (resource, name)."""
+
+    def __init__(self, *allowed: tuple[str, str]) -> None:
+        self.allowed = allowed
+
+    async def authorize(self, user: UserInfo, attributes: Attributes) -> tuple[Decision, str]:
+        assert attributes.verb == "impersonate"
+        ok = (attributes.resource, attributes.name) in self.allowed
+        return (Decision.ALLOW if ok else Decision.NO_OPINION), ""
+
+
+ME = UserInfo("me", ("g",))
+
+
+@pytest.mark.parametrize(
+    ("headers", "allowed", "expected"),
+    [
+        ([], [], ME),
+        ([("Impersonate-User", "joe")], [("users", "joe")], UserInfo("joe", ("system:authenticated",))),
+        (
+            [("impersonate-user", "joe"), ("Impersonate-Group", "a"), ("Impersonate-Group", "b")],
+            [("users", "joe"), ("groups", "a"), ("groups", "b")],
+            UserInfo("joe", ("a", "b", "system:authenticated")),
+        ),
+        (
+            [("Impersonate-User", "system:serviceaccount:ns:bot")],
+            [("serviceaccounts", "bot")],
+            UserInfo(
+                "system:serviceaccount:ns:bot",
+                ("system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated"),
+            ),
+        ),
+        (
+            [("Impersonate-User", "joe"), ("Impersonate-Uid", "7"), ("Impersonate-Extra-Scope", "x")],
+            [("users", "joe"), ("uids", "7"), ("userextras", "x")],
+            UserInfo("joe", ("system:authenticated",), "7", {"scope": ("x",)}),
+        ),
+        ([("Impersonate-User", "system:anonymous")], [("users", "system:anonymous")], ANONYMOUS),
+    ],
+    ids=["nobody", "user", "groups", "service account", "uid and extra", "anonymous"],
+)
+async def test_impersonation(headers, allowed, expected: UserInfo) -> None:
+    assert await impersonate(ME, headers, OnlyAllowed(*allowed)) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "text"),
+    [
+        ([("Impersonate-User", "joe")], 'users "joe" is forbidden: User "me" cannot impersonate resource "users"'),
+        (
+            [("Impersonate-User", "ok"), ("Impersonate-Group", "system:masters")],
+            'groups "system:masters" is forbidden: User "me" cannot impersonate resource "groups"',
+        ),
+    ],
+)
+async def test_impersonation_that_is_refused(headers, text: str) -> None:
+    error = await refused(impersonate(ME, headers, OnlyAllowed(("users", "ok"))))
+    assert error.code == 403
+    assert error.message.startswith(text)
+
+
+async def test_impersonating_groups_without_a_user_is_an_error() -> None:
+    assert (await refused(impersonate(ME, [("Impersonate-Group", "a")], OnlyAllowed()))).code == 500

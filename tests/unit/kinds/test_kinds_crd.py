@@ -1,0 +1,217 @@
+"""CustomResourceDefinitions: what Kubernetes says about their schemas, columns, versions and updates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from minikube_py.machinery.kinds.apiextensions.custom_resource_definition import KIND
+from minikube_py.machinery.kinds.apiextensions.patterns import go_pattern_error
+from minikube_py.machinery.kinds.apiextensions.schema_walk import field_at
+from minikube_py.machinery.objects import Object, thaw
+
+OBJECT = {"type": "object"}
+
+
+def definition(schema: Any = None, **version: Any) -> Object:
+    made = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema or OBJECT}, **version}
+    return defined([made])
+
+
+def defined(versions: list[Any], **spec: Any) -> Object:
+    names = {"plural": "cats", "kind": "Cat"}
+    draft = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "cats.cat.example.com"},
+        "spec": {"group": "cat.example.com", "scope": "Namespaced", "names": names, "versions": versions, **spec},
+    }
+    KIND.default(draft)
+    KIND.prepare_create(draft)
+    return draft
+
+
+def lines(draft: Object) -> list[str]:
+    return [f"{error.field}: {error.body()}" for error in KIND.validate(draft)]
+
+
+def inside(**properties: Any) -> Object:
+    return definition({"type": "object", "properties": properties})
+
+
+ROOT = "spec.validation.openAPIV3Schema"
+
+
+@pytest.mark.parametrize(
+    ("draft", "wanted"),
+    [
+        pytest.param(definition(), [], id="valid"),
+        pytest.param(
+            inside(a={}),
+            [f"{ROOT}.properties[a].type: Required value: must not be empty for specified object fields"],
+            id="untyped-field",
+        ),
+        pytest.param(
+            inside(a={"type": "string", "anyOf": [{"type": "string"}]}),
+            [f"{ROOT}.properties[a].anyOf[0].type: Forbidden: must be empty to be structural"],
+            id="type-in-junctor",
+        ),
+        pytest.param(
+            inside(a={"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]}),
+            [],
+            id="int-or-string",
+        ),
+        pytest.param(
+            definition({"type": "object", "oneOf": [{"properties": {"b": {"minimum": 1}}}]}),
+            [f"{ROOT}.properties[b]: Required value: because it is defined in {ROOT}.oneOf[0].properties[b]"],
+            id="undeclared-in-structure",
+        ),
+        pytest.param(
+            inside(metadata={"type": "object", "properties": {"labels": {"type": "object"}}}),
+            [
+                f"{ROOT}.properties[metadata]: Forbidden: must not specify anything other than name and generateName, "
+                "but metadata is implicitly specified"
+            ],
+            id="root-metadata",
+        ),
+        pytest.param(
+            inside(a={"type": "object", "properties": {"b": {"type": "string"}}, "default": {"c": 1}}),
+            [f'{ROOT}.properties[a].default: Invalid value: {{"c":1}}: must not have unknown fields'],
+            id="unpruned-default",
+        ),
+        pytest.param(
+            inside(a={"type": "text"}),
+            [
+                f'{ROOT}.properties[a].type: Unsupported value: "text": supported values: "array", "boolean", '
+                '"integer", "number", "object", "string"'
+            ],
+            id="unknown-type",
+        ),
+        pytest.param(
+            inside(a={"$ref": "#/definitions/x", "type": "object"}),
+            [f"{ROOT}.properties[a].$ref: Forbidden: $ref is not supported"],
+            id="reference",
+        ),
+        pytest.param(
+            inside(
+                a={
+                    "type": "array",
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["k"],
+                    "items": {"type": "object", "properties": {"k": {"type": "string"}}},
+                }
+            ),
+            [
+                f"{ROOT}.properties[a].items.properties[k].default: Required value: this property is in "
+                "x-kubernetes-list-map-keys, so it must have a default or be a required property"
+            ],
+            id="optional-map-key",
+        ),
+        pytest.param(
+            inside(a={"type": "string", "x-kubernetes-validations": [{"rule": " ", "message": "m"}]}),
+            [f"{ROOT}.properties[a].x-kubernetes-validations[0].rule: Required value: rule is not specified"],
+            id="empty-rule",
+        ),
+        pytest.param(
+            inside(a={"type": "string", "pattern": "a("}),
+            [
+                f'{ROOT}.properties[a].pattern: Invalid value: "a(": must be a valid regular expression, but isn\'t: '
+                "error parsing regexp: missing closing ): `a(`"
+            ],
+            id="pattern",
+        ),
+        pytest.param(
+            definition(OBJECT, subresources={"scale": {"specReplicasPath": ".status.x"}}),
+            [
+                'spec.subresources.scale.specReplicasPath: Invalid value: ".status.x": should be a json path under '
+                ".spec",
+                "spec.subresources.scale.statusReplicasPath: Required value",
+            ],
+            id="scale",
+        ),
+        pytest.param(
+            definition(OBJECT, selectableFields=[{"jsonPath": ".spec.a"}]),
+            [
+                'spec.selectableFields[0].jsonPath: Invalid value: ".spec.a": is an invalid path: does not refer to a '
+                "valid field"
+            ],
+            id="selectable",
+        ),
+    ],
+)
+def test_schema_errors(draft: Object, wanted: list[str]) -> None:
+    assert lines(draft) == wanted
+
+
+def test_differing_versions_are_told_apart() -> None:
+    versions = [
+        {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "array"}}},
+        {"name": "v2", "served": True, "storage": False, "schema": {"openAPIV3Schema": OBJECT}},
+    ]
+    path = "spec.versions[0].schema.openAPIV3Schema"
+    assert lines(defined(versions)) == [
+        f"{path}.items: Required value: must be specified",
+        f'{path}.type: Invalid value: "array": must be object at the root',
+    ]
+
+
+def test_update_demands_no_more_than_the_stored_definition() -> None:
+    old = inside(a={})
+    changed = thaw(old)
+    changed["spec"]["preserveUnknownFields"] = old["spec"]["preserveUnknownFields"] = True
+    assert KIND.validate_update(changed, old) == []
+
+
+def test_a_stored_version_cannot_go() -> None:
+    old = definition()
+    versions = [{"name": "v2", "served": True, "storage": True, "schema": {"openAPIV3Schema": OBJECT}}]
+    changed = defined(versions)
+    KIND.prepare_update(changed, old)
+    changed["status"]["storedVersions"] = ["v1", "v2"]
+    assert [error.field for error in KIND.validate_update(changed, old)] == ["status.storedVersions[0]"]
+
+
+def test_unknown_formats_warn_once_and_only_when_new() -> None:
+    draft = inside(a={"type": "string", "format": "odd"}, b={"type": "integer", "format": "int32"})
+    assert KIND.warnings(draft, None) == ['unrecognized format "odd"']
+    assert KIND.warnings(draft, draft) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        (".a", ("a",)),
+        ("['a'].b", ("a", "b")),
+        (".m.x", ("m", "x")),
+        (".a.", "unexpected end of JSON path"),
+        ("a", "expected [ or . but got: a"),
+        (".zz", "does not refer to a valid field"),
+    ],
+)
+def test_field_paths(path: str, wanted: Any) -> None:
+    schema = {
+        "properties": {
+            "a": {"properties": {"b": {"type": "string"}}},
+            "m": {"additionalProperties": {"type": "string"}},
+        }
+    }
+    if isinstance(wanted, tuple):
+        assert field_at(schema, path)[0] == wanted
+    else:
+        with pytest.raises(ValueError, match=f"^{wanted.replace('[', chr(92) + '[')}$"):
+            field_at(schema, path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "wanted"),
+    [
+        ("^[a-z]+$", ""),
+        ("[[:alpha:]]", ""),
+        ("[a", "error parsing regexp: missing closing ]: `[a`"),
+        ("a(?=b)", "error parsing regexp: invalid or unsupported Perl syntax: `(?=`"),
+        ("*a", "error parsing regexp: missing argument to repetition operator: `*`"),
+    ],
+)
+def test_go_patterns(pattern: str, wanted: str) -> None:
+    assert go_pattern_error(pattern) == wanted
