@@ -95,6 +95,9 @@ class ServerSettings:
     authorization_mode: tuple[str, ...] = option(
         ("Node", "RBAC"), "Authorizers in order: Node, RBAC, AlwaysAllow, AlwaysDeny"
     )
+    enable_priority_and_fairness: bool = option(True, "Queue and refuse requests by FlowSchemas and priority levels")
+    max_requests_inflight: int = option(400, "Reading requests served at a time; with the next one: the seats to share")
+    max_mutating_requests_inflight: int = option(200, "Writing requests served at a time")
     enable_admission_plugins: tuple[str, ...] = option((), "Admission plugin to add to the default ones")
     disable_admission_plugins: tuple[str, ...] = option((), "Admission plugin to leave out")
 
@@ -221,6 +224,9 @@ def _check(settings: ServerSettings) -> None:
             raise ConfigError(
                 f"--authorization-mode: unknown mode {mode!r}; known are Node, RBAC, AlwaysAllow, AlwaysDeny"
             )
+    for name in ("max_requests_inflight", "max_mutating_requests_inflight"):
+        if getattr(settings, name) < 1:
+            raise ConfigError(f"--{flag_name(name)}: must be at least 1, so that requests can be served at all")
     if settings.datastore_endpoint:
         try:
             sqlite_path(settings.datastore_endpoint)

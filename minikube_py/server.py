@@ -214,10 +214,11 @@ def server_components(server: Server) -> Sequence[Component]:
 
 async def _foundation(server: Server, ready: Ready) -> None:
     """Datastore and PKI side by side, then the API server on them; afterwards the store's housekeeping."""
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, disable_created_metrics
 
     from minikube_py.datastore.endpoints import open_endpoint
 
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # Kubernetes has no ``_created`` series
     pki_task = asyncio.create_task(asyncio.to_thread(_pki, server))
     try:
         store = await open_endpoint(config.datastore_endpoint(server.settings), clock=server.clock)
@@ -284,6 +285,9 @@ def _make_api(server: Server, store: TappedStore, pki: Pki, registry: CollectorR
                 str(pki.client_kube_apiserver.key),
             ),
             service_ranges=ServiceRanges(settings.service_cidr, first_port, last_port),
+            priority_and_fairness=settings.enable_priority_and_fairness,
+            max_requests_inflight=settings.max_requests_inflight,
+            max_mutating_requests_inflight=settings.max_mutating_requests_inflight,
         ),
         store,
         server.clock,

@@ -19,7 +19,11 @@ from collections.abc import Callable, Mapping
 from prometheus_client import CollectorRegistry
 
 from minikube_py.client.types import Client
+from minikube_py.components.apiserver.bootstrap.policy import mandatory_flow_control
 from minikube_py.components.apiserver.custom.controller import CustomKinds
+from minikube_py.components.apiserver.flowcontrol import FlowControl, run_consumer
+from minikube_py.components.apiserver.flowcontrol.in_flight import limit_in_flight
+from minikube_py.components.apiserver.flowcontrol.metrics import FlowMetrics
 from minikube_py.components.apiserver.http.discovery import Discovery
 from minikube_py.components.apiserver.http.dispatch import Dispatcher
 from minikube_py.components.apiserver.http.endpoints import Check, Endpoints
@@ -87,6 +91,10 @@ class ApiServer:
         allocators = {("", "services"): ServiceAllocator(settings.service_ranges, services)}
         self.core = Core(self.kinds, self._caches, clock, _NotYet(), allocators=allocators)
         self._custom = CustomKinds(self.core)
+        reading, writing = settings.max_requests_inflight, settings.max_mutating_requests_inflight
+        self._flow = FlowControl(reading + writing, clock, FlowMetrics(metrics))
+        if not settings.priority_and_fairness:
+            limit_in_flight(self._flow, reading, writing)
         self._face: Face | None = None
         self.port = settings.port
         """The port that is listened on; differs from the settings when those ask for any (0)."""
@@ -123,6 +131,7 @@ class ApiServer:
             self._request_metrics,
             impersonate=impersonate,
             denied=denied,
+            flow=self._flow,
         )
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -149,7 +158,11 @@ class ApiServer:
                 )
             self._custom.start()
             ready()
-            await self._custom.run()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._custom.run(), name="custom-kinds")
+                if settings.priority_and_fairness:
+                    consumer = run_consumer(self.client(), self._flow, self._clock, mandatory_flow_control())
+                    tasks.create_task(consumer, name="flow-control")
         finally:
             listening.close()
             await self._face.drain()

@@ -29,4 +29,9 @@ class ApiServerSettings:
     advertise_address: str = ""
     tls: ssl.SSLContext | None = None
     kubelet_tls: KubeletTls | None = None
+    priority_and_fairness: bool = False
+    """False: the two limits below hold as they stand."""
+    max_requests_inflight: int = 400
+    max_mutating_requests_inflight: int = 200
+    """With priority and fairness the two are added up to the seats that priority levels share."""
     service_ranges: ServiceRanges = field(default_factory=ServiceRanges)

@@ -55,6 +55,7 @@ def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
         pytest.param({"node_ip": "host"}, "--node-ip: 'host' is not an IP address", id="name for an address"),
         pytest.param({"https_listen_port": 70000}, "is not a port", id="port out of range"),
         pytest.param({"service_node_port_range": "9-3"}, "is not LOW-HIGH", id="empty port range"),
+        pytest.param({"max_requests_inflight": 0}, "must be at least 1", id="no seats"),
         pytest.param({"disable": ("coffee",)}, "unknown part 'coffee'", id="unknown part"),
         pytest.param({"node_label": ("x",)}, "is not key=value", id="label without value"),
         pytest.param({"node_taint": ("x=y:Never",)}, "is not key=value:Effect", id="taint with a wrong effect"),

@@ -38,6 +38,7 @@ PRIORITY_LEVELS = Resource(
 )
 RBAC_AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
 FLOW_AUTOUPDATE = "apf.kubernetes.io/autoupdate-spec"
+_MANDATORY = ("exempt", "catch-all")
 _BOOTSTRAPPING = {"kubernetes.io/bootstrapping": "rbac-defaults"}
 
 
@@ -70,6 +71,15 @@ def cluster_role_rules(name: str) -> tuple[Object, ...]:
     """The rules of a bootstrap ClusterRole."""
     section = next(section for section in bootstrap_sections() if section.resource is CLUSTER_ROLES)
     return tuple(next(obj for obj in section.objects if obj["metadata"]["name"] == name)["rules"])
+
+
+def mandatory_flow_control() -> Mapping[Resource, tuple[Object, ...]]:
+    """The flow control objects that hold even where the store lacks them: ``exempt`` and ``catch-all``."""
+    return {
+        section.resource: tuple(obj for obj in section.objects if obj["metadata"]["name"] in _MANDATORY)
+        for section in bootstrap_sections()
+        if section.resource in (PRIORITY_LEVELS, FLOW_SCHEMAS)
+    }
 
 
 def _section(resource: Resource, entries: Mapping[str, Any], build: Any) -> Section:

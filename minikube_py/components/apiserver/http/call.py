@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from minikube_py.components.apiserver.flowcontrol.control import Flow
 from minikube_py.components.apiserver.http.bodies import too_large
 from minikube_py.components.apiserver.http.negotiation import Form
 from minikube_py.components.apiserver.http.request_info import Query, RequestInfo
@@ -27,6 +28,7 @@ class Call:
     user: UserInfo
     request_id: str
     warnings: list[str] = field(default_factory=list)
+    flow: Flow | None = None
 
     @property
     def query(self) -> Query:

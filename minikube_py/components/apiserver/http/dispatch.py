@@ -9,6 +9,7 @@ from minikube_py.components.apiserver.http.call import Call, Response, not_found
 from minikube_py.components.apiserver.http.component_statuses import component_statuses
 from minikube_py.components.apiserver.http.discovery import Discovery, no_such_resource
 from minikube_py.components.apiserver.http.endpoints import Endpoints
+from minikube_py.components.apiserver.http.request_info import RequestInfo
 from minikube_py.components.apiserver.http.resources import VERBS, get, patch_object, update_object
 from minikube_py.components.apiserver.registry.core import Core
 from minikube_py.components.apiserver.registry.kinds import is_virtual
@@ -58,6 +59,13 @@ class Dispatcher:
             if described is not None:
                 return described
         return not_found_page()
+
+    def stored(self, info: RequestInfo) -> int:
+        """The number of stored objects of a request's resource, in all namespaces; 0 for an unknown one."""
+        kind = self._core.kinds.get(info.group, info.version, info.resource)
+        if kind is None or is_virtual(kind):
+            return 0
+        return self._core.cache(kind).count
 
     async def _resource(self, call: Call) -> Response:
         info, core = call.info, self._core

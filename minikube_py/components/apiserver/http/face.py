@@ -1,7 +1,7 @@
 """The catch-all handler and its filters.
 
-Outermost first: request id and panic barrier, timeout, authentication, impersonation, authorization,
-then the dispatcher. Every failure becomes a ``Status``. Writes run to their end even when the client
+Outermost first: request id and panic barrier, timeout, authentication, impersonation, flow control,
+authorization, then the dispatcher. Every failure becomes a ``Status``. Writes run to their end even when the client
 goes away, so that what was stored and what was reserved for it stay in step; reads and watches are
 cancelled.
 """
@@ -15,7 +15,9 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
-from minikube_py.components.apiserver.http.call import Call, Response, answer_object
+from minikube_py.components.apiserver.flowcontrol.control import RETRY_AFTER_SECONDS, Flow, FlowControl, TooManyRequests
+from minikube_py.components.apiserver.flowcontrol.width import seats_of
+from minikube_py.components.apiserver.http.call import Call, Response, answer_object, answer_text
 from minikube_py.components.apiserver.http.compression import compress
 from minikube_py.components.apiserver.http.dispatch import Dispatcher, method_not_allowed
 from minikube_py.components.apiserver.http.metrics import RequestMetrics
@@ -41,6 +43,8 @@ log = logging.getLogger(__name__)
 LONGEST_SECONDS = 60.0
 Impersonate = Callable[[UserInfo, Headers, Authorizer], Awaitable[UserInfo]]
 Denied = Callable[[UserInfo, Attributes, str], ApiError]
+_QUEUE_PART = 4
+"""A request may spend this part of its time (a quarter) in a queue; then it is refused."""
 
 
 def denied_plainly(user: UserInfo, attributes: Attributes, reason: str) -> ApiError:
@@ -61,6 +65,7 @@ class Face:
         *,
         impersonate: Impersonate | None = None,
         denied: Denied = denied_plainly,
+        flow: FlowControl | None = None,
     ) -> None:
         self._dispatcher = dispatcher
         self._authenticator = authenticator
@@ -69,6 +74,7 @@ class Face:
         self._metrics = metrics
         self._impersonate = impersonate
         self._denied = denied
+        self._flow = flow
         self._writes: set[asyncio.Task[Response]] = set()
 
     async def __call__(self, request: web.BaseRequest) -> Response:
@@ -81,6 +87,10 @@ class Face:
             response = await self._timed(call)
         except ApiError as error:
             response = _error_answer(call, error)
+        except TooManyRequests:
+            response = answer_text("Too many requests, please try again later.\n", 429)
+            response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+            response.headers["X-Content-Type-Options"] = "nosniff"
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception:
@@ -116,6 +126,33 @@ class Face:
             user = await self._impersonate(user, headers, self._authorizer)
         call.user = user
         attributes = call.info.attributes()
+        control = self._flow
+        if control is None or (call.info.long_running and call.info.verb != "watch"):
+            return await self._authorized(call, user, attributes)
+        flow = control.classify(user, attributes)
+        if flow is None:
+            return await self._authorized(call, user, attributes)
+        call.flow = flow
+        return await self._seated(control, flow, call, user, attributes)
+
+    async def _seated(
+        self, control: FlowControl, flow: Flow, call: Call, user: UserInfo, attributes: Attributes
+    ) -> Response:
+        """Serve the request when it has got its seats. A watch holds them for its beginning alone."""
+        info = call.info
+        seats = seats_of(info.verb, info.name, info.query.get("limit", ""), lambda: self._dispatcher.stored(info))
+        seat = await control.enter(flow, seats, request_timeout(call.query, LONGEST_SECONDS) / _QUEUE_PART)
+        if seat is None:
+            return await self._authorized(call, user, attributes)
+        if info.verb == "watch":
+            control.leave(seat)
+            return await self._authorized(call, user, attributes)
+        try:
+            return await self._authorized(call, user, attributes)
+        finally:
+            control.leave(seat)
+
+    async def _authorized(self, call: Call, user: UserInfo, attributes: Attributes) -> Response:
         decision, reason = await self._authorizer.authorize(user, attributes)
         if decision is not Decision.ALLOW:
             raise self._denied(user, attributes, reason)
@@ -150,6 +187,8 @@ class Face:
         headers = response.headers
         headers["Audit-Id"] = call.request_id
         headers.setdefault("Cache-Control", "no-cache, private")
+        if call.flow is not None and call.flow.schema.uid:
+            headers.update(call.flow.headers)
         if call.warnings:
             add_warnings(headers, call.warnings)
         if isinstance(response, web.Response):
