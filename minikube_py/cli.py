@@ -15,7 +15,11 @@ from typing import Any
 import click
 
 from minikube_py import KUBERNETES_VERSION, __version__, config
+from minikube_py.cli_certificate import certificate
 from minikube_py.cli_datastore import datastore
+from minikube_py.cli_plugins import plugins
+from minikube_py.cli_secrets_encrypt import secrets_encrypt
+from minikube_py.cli_token import token
 
 
 class OneLineErrors(click.Group):
@@ -167,7 +171,11 @@ def uninstall(keep_data: bool, yes: bool, **flags: Any) -> None:
     click.echo("nothing is left behind")
 
 
+main.add_command(certificate)
 main.add_command(datastore)
+main.add_command(plugins)
+main.add_command(secrets_encrypt)
+main.add_command(token)
 
 
 if __name__ == "__main__":

@@ -41,10 +41,12 @@ def _endpoint(endpoint: str, data_dir: str | None) -> str:
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end; every expected failure is one line and exit code 1."""
+    import uvloop
+
     from minikube_py.datastore.types import DatastoreError
 
     try:
-        return asyncio.run(work)
+        return uvloop.run(work)
     except (DatastoreError, ValueError, OSError) as error:
         sys.exit(f"pyk3s: {error}")
 
@@ -149,6 +151,13 @@ def migrate(source: str, target: str) -> None:
 @click.option("--cert-file", type=click.Path(exists=True, path_type=Path), help="Certificate: serve with TLS")
 @click.option("--key-file", type=click.Path(exists=True, path_type=Path), help="Key of that certificate")
 @click.option("--trusted-ca-file", type=click.Path(exists=True, path_type=Path), help="Ask clients for certificates")
+@click.option(
+    "--datastore-client-rate",
+    "client_rate",
+    type=click.IntRange(0),
+    default=0,
+    help="Writes a second that one client may make on average; beyond it waits [0: no limit]",
+)
 def serve(
     endpoint: str,
     data_dir: str | None,
@@ -156,6 +165,7 @@ def serve(
     cert_file: Path | None,
     key_file: Path | None,
     trusted_ca_file: Path | None,
+    client_rate: int,
 ) -> None:
     """Serve a datastore as etcd does, without a cluster, until SIGTERM."""
     from minikube_py.datastore.etcd import EtcdTls
@@ -166,10 +176,10 @@ def serve(
     if cert_file and key_file:
         authority = trusted_ca_file.read_bytes() if trusted_ca_file else None
         tls = EtcdTls(cert_file.read_bytes(), key_file.read_bytes(), authority)
-    _run(_serve(_endpoint(endpoint, data_dir), etcd_listen, tls))
+    _run(_serve(_endpoint(endpoint, data_dir), etcd_listen, tls, client_rate))
 
 
-async def _serve(endpoint: str, listen: str, tls: Any) -> None:
+async def _serve(endpoint: str, listen: str, tls: Any, client_rate: int) -> None:
     """The store's housekeeping and its etcd face until SIGTERM or SIGINT."""
     from minikube_py.client.clock import SystemClock
     from minikube_py.datastore.endpoints import open_endpoint
@@ -178,7 +188,7 @@ async def _serve(endpoint: str, listen: str, tls: Any) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    store = await open_endpoint(endpoint, clock=SystemClock())
+    store = await open_endpoint(endpoint, clock=SystemClock(), client_rate=client_rate)
     try:
         face = serve_etcd(
             store, listen=listen, tls=tls, ready=lambda: None, bound=lambda at: click.echo(f"serving {at}")

@@ -43,6 +43,7 @@ def option(default: Any, text: str, *, choices: tuple[str, ...] = (), short: str
     return field(default=default, metadata={"help": text, "choices": choices, "short": short})
 
 
+AUTHORIZATION_MODES = ("Node", "RBAC", "Webhook", "AlwaysAllow", "AlwaysDeny")
 DISABLEABLE = ("dns", "proxy", "network")
 
 
@@ -58,10 +59,15 @@ class ServerSettings:
     https_listen_port: int = option(6443, "Port the API listens on")
     advertise_address: str = option("", "Address under which others reach the API (default: node-ip)")
     tls_san: tuple[str, ...] = option((), "Further name or address for the API's certificate")
-    token: str = option("", "Secret that joins agents (default: generated)")
+    token: str = option("", "Secret that joins servers and agents (default: generated)")
+    cluster_signing_duration: str = option("8760h0m0s", "Longest life of certificates signed on request")
+    agent_token: str = option("", "Secret that joins agents, but not servers (default: the token)")
     write_kubeconfig: str = option("/etc/pyk3s/pyk3s.yaml", "File for the administrator's kubeconfig")
     write_kubeconfig_mode: str = option("0600", "Mode of that file, octal")
     datastore_endpoint: str = option("", "sqlite:///PATH or postgresql://... (default: SQLite under data-dir)")
+    datastore_client_rate: int = option(
+        0, "Writes a second that one client (user agent) may make on average; beyond it waits (0: no limit)"
+    )
     etcd_listen: str = option("", "HOST:PORT on which the datastore speaks etcd's v3 API, with client certificates")
 
     cluster_cidr: str = option("10.42.0.0/16", "Addresses of pods")
@@ -89,17 +95,57 @@ class ServerSettings:
     bridge_name: str = option("cni0", "Bridge that joins the node's pods")
 
     token_auth_file: str = option("", 'CSV file of static tokens: token,user,uid,"group1,group2"')
+    authentication_config: str = option("", "File with an AuthenticationConfiguration (OIDC issuers, anonymous access)")
+    oidc_issuer_url: str = option("", "URL of an OpenID Connect issuer whose ID tokens are accepted")
+    oidc_client_id: str = option("", "Audience that the issuer's tokens must have")
+    oidc_ca_file: str = option("", "CA certificates of the issuer's server (default: the system's)")
+    oidc_username_claim: str = option("sub", "Claim that is the user's name")
+    oidc_username_prefix: str = option("", "Prefix of user names, - for none (default: ISSUER#, none for email)")
+    oidc_groups_claim: str = option("", "Claim that lists the user's groups")
+    oidc_groups_prefix: str = option("", "Prefix of group names")
+    oidc_signing_algs: tuple[str, ...] = option(("RS256",), "Signature algorithm that is accepted")
+    oidc_required_claim: tuple[str, ...] = option((), "Claim that tokens must have, key=value")
+    authentication_token_webhook_config_file: str = option("", "Kubeconfig of a service that reviews tokens")
+    authentication_token_webhook_cache_ttl: str = option("2m0s", "How long its answers are remembered")
+    authentication_token_webhook_version: str = option("v1beta1", "Version of TokenReview it speaks: v1, v1beta1")
     service_account_issuer: str = option("https://kubernetes.default.svc", "Issuer of service account tokens")
     api_audiences: tuple[str, ...] = option((), "Audiences of the API (default: the issuer)")
     anonymous_auth: bool = option(True, "Let requests without credentials in as system:anonymous")
     authorization_mode: tuple[str, ...] = option(
-        ("Node", "RBAC"), "Authorizers in order: Node, RBAC, AlwaysAllow, AlwaysDeny"
+        ("Node", "RBAC"), "Authorizers in order: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny"
     )
+    authorization_config: str = option("", "File with an AuthorizationConfiguration; instead of authorization-mode")
+    authorization_webhook_config_file: str = option("", "Kubeconfig of a service that reviews access (mode Webhook)")
+    authorization_webhook_version: str = option("v1beta1", "Version of SubjectAccessReview it speaks: v1, v1beta1")
+    authorization_webhook_cache_authorized_ttl: str = option("5m0s", "How long its permissions are remembered")
+    authorization_webhook_cache_unauthorized_ttl: str = option("30s", "How long its refusals are remembered")
+    secrets_encryption: bool = option(False, "Encrypt Secrets at rest with keys that the server keeps itself")
+    secrets_encryption_provider: str = option(
+        "aescbc", "Cipher of those keys", choices=("aescbc", "secretbox", "aesgcm")
+    )
+    encryption_provider_config: str = option("", "EncryptionConfiguration of your own")
+    encryption_provider_config_automatic_reload: bool = option(False, "Use changes of that file without a restart")
+    audit_policy_file: str = option("", "Policy file that says which requests are audited")
+    audit_log_path: str = option("", "File for audit events; - for standard output")
+    audit_log_maxage: int = option(0, "Days that a rotated audit log is kept; 0 keeps it")
+    audit_log_maxbackup: int = option(10, "Rotated audit logs that are kept; 0 keeps all")
+    audit_log_maxsize: int = option(100, "Megabytes after which the audit log is rotated; 0 never")
+    audit_log_compress: bool = option(False, "Compress rotated audit logs with gzip")
+    audit_log_format: str = option("json", "Form of the audit log", choices=("json", "legacy"))
+    audit_log_mode: str = option(
+        "blocking", "Whether requests wait for the audit log", choices=("batch", "blocking", "blocking-strict")
+    )
+    audit_webhook_config_file: str = option("", "kubeconfig of the service that audit events are sent to")
+    audit_webhook_mode: str = option(
+        "batch", "Whether requests wait for that service", choices=("batch", "blocking", "blocking-strict")
+    )
+    audit_truncate_max_event_size: int = option(0, "Bytes above which an event for the service loses its objects")
     enable_priority_and_fairness: bool = option(True, "Queue and refuse requests by FlowSchemas and priority levels")
     max_requests_inflight: int = option(400, "Reading requests served at a time; with the next one: the seats to share")
     max_mutating_requests_inflight: int = option(200, "Writing requests served at a time")
     enable_admission_plugins: tuple[str, ...] = option((), "Admission plugin to add to the default ones")
     disable_admission_plugins: tuple[str, ...] = option((), "Admission plugin to leave out")
+    admission_control_config_file: str = option("", "File with an AdmissionConfiguration: configures admission plugins")
 
     log_format: str = option("text", "Form of the log", choices=("text", "json"))
     debug: bool = option(False, "Log at debug level")
@@ -203,6 +249,7 @@ def _check(settings: ServerSettings) -> None:
     for name in ("https_listen_port", "kubelet_port"):
         if not 0 < getattr(settings, name) < 65536:
             raise ConfigError(f"--{flag_name(name)}: {getattr(settings, name)} is not a port (1-65535)")
+    seconds("cluster_signing_duration", settings.cluster_signing_duration)
     node_port_range(settings)
     for part in settings.disable:
         if part not in DISABLEABLE:
@@ -220,10 +267,16 @@ def _check(settings: ServerSettings) -> None:
             f"--write-kubeconfig-mode: {settings.write_kubeconfig_mode!r} is not an octal mode such as 0600"
         )
     for mode in settings.authorization_mode:
-        if mode not in ("Node", "RBAC", "AlwaysAllow", "AlwaysDeny"):
+        if mode not in AUTHORIZATION_MODES:
             raise ConfigError(
-                f"--authorization-mode: unknown mode {mode!r}; known are Node, RBAC, AlwaysAllow, AlwaysDeny"
+                f"--authorization-mode: unknown mode {mode!r}; known are {', '.join(AUTHORIZATION_MODES)}"
             )
+    for name in (
+        "authentication_token_webhook_cache_ttl",
+        "authorization_webhook_cache_authorized_ttl",
+        "authorization_webhook_cache_unauthorized_ttl",
+    ):
+        seconds(name, getattr(settings, name))
     for name in ("max_requests_inflight", "max_mutating_requests_inflight"):
         if getattr(settings, name) < 1:
             raise ConfigError(f"--{flag_name(name)}: must be at least 1, so that requests can be served at all")
@@ -232,8 +285,19 @@ def _check(settings: ServerSettings) -> None:
             sqlite_path(settings.datastore_endpoint)
         except ValueError as error:
             raise ConfigError(f"--datastore-endpoint: {error}") from None
+    if settings.datastore_client_rate < 0:
+        raise ConfigError("--datastore-client-rate: must be 0 (no limit) or more writes a second")
     if settings.etcd_listen and not re.fullmatch(r"(\S+):\d{1,5}", settings.etcd_listen):
         raise ConfigError(f"--etcd-listen: {settings.etcd_listen!r} is not HOST:PORT")
+
+
+def seconds(name: str, value: str) -> float:
+    """The seconds of a duration option such as ``1m30s``. Raises ConfigError."""
+    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", value)
+    if parts is None or not value:
+        raise ConfigError(f"--{flag_name(name)}: {value!r} is not a duration such as 30s or 2m0s")
+    hours, minutes, rest = (float(part or 0) for part in parts.groups())
+    return hours * 3600 + minutes * 60 + rest
 
 
 def _network(name: str, value: str) -> ipaddress.IPv4Network:

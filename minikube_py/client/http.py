@@ -75,16 +75,15 @@ class HttpClient:
         self._user_agent = user_agent
         self._clock = clock or SystemClock()
         self._session: aiohttp.ClientSession | None = None
+        self._tls: ssl.SSLContext | bool = True
         self._pool = InformerPool(self, self._clock)
 
     async def __aenter__(self) -> HttpClient:
         import aiohttp
 
-        context: ssl.SSLContext | bool = True
-        if self.base_url.startswith("https:"):
-            context = await asyncio.to_thread(_tls_context, *self._files, self._insecure)
+        await self._load_credentials()
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context, limit=0, keepalive_timeout=60),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
             timeout=aiohttp.ClientTimeout(total=request_timeout_seconds, connect=connect_timeout_seconds),
             headers={"User-Agent": self._user_agent, "Accept": "application/json"},
             read_bufsize=2**18,
@@ -98,6 +97,18 @@ class HttpClient:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    async def reload_credentials(self) -> None:
+        """Show the certificate, and trust the CAs, that the files hold now, from the next request on.
+
+        Requests and watches under way go on. Raises OSError, and then nothing has changed. Not for a
+        client of ``kubeconfig_client``, whose files are gone.
+        """
+        await self._load_credentials()
+
+    async def _load_credentials(self) -> None:
+        if self.base_url.startswith("https:"):
+            self._tls = await asyncio.to_thread(_tls_context, *self._files, self._insecure)
 
     async def get(
         self, resource: Resource, name: str, namespace: str | None = None, *, subresource: str | None = None
@@ -222,6 +233,7 @@ class HttpClient:
                 params=query,
                 headers=await self._headers(),
                 timeout=timeout,
+                ssl=self._tls,
             ) as response:
                 if response.status != 200:
                     raise _error(response.status, response.headers, await response.read())
@@ -277,7 +289,7 @@ class HttpClient:
             headers["Content-Type"] = content_type
         try:
             async with self._open().request(
-                method, self.base_url + path, params=query, data=data, headers=headers
+                method, self.base_url + path, params=query, data=data, headers=headers, ssl=self._tls
             ) as response:
                 return response.status, response.headers, await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

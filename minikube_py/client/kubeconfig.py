@@ -56,6 +56,33 @@ def load_kubeconfig(path: Path, context: str = "") -> Connection:
     )
 
 
+def load_users(path: Path) -> tuple[dict[str, Connection], str]:
+    """(all users by name, without servers; the name of the current context's user or "").
+
+    Blocks. Raises KubeconfigError.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise KubeconfigError(f"cannot read kubeconfig {path}: {error}") from error
+    if not isinstance(content, dict):
+        raise KubeconfigError(f"kubeconfig {path} is empty")
+    users: dict[str, Connection] = {}
+    for entry in content.get("users") or ():
+        user = dict(entry.get("user") or {})
+        users[str(entry.get("name") or "")] = Connection(
+            server="",
+            cert_pem=_pem(user, "client-certificate", path.parent),
+            key_pem=_pem(user, "client-key", path.parent),
+            token=_token(user, path.parent),
+        )
+    context = str(content.get("current-context") or "")
+    current = str(_named(content, "contexts", "context", context).get("user") or "") if context else ""
+    return users, current
+
+
 def _named(content: dict[str, Any], section: str, inner: str, name: str) -> dict[str, Any]:
     for entry in content.get(section) or ():
         if entry.get("name") == name:

@@ -37,13 +37,13 @@ def without_password(endpoint: str) -> str:
     return urlunsplit((parts.scheme, netloc, parts.path, "", ""))
 
 
-async def open_endpoint(endpoint: str, *, clock: Clock) -> TransactionalStore:
-    """Open, or set up, the datastore. Raises ValueError and what the engines raise."""
+async def open_endpoint(endpoint: str, *, clock: Clock, client_rate: float = 0.0) -> TransactionalStore:
+    """Open, or set up, the datastore; ``client_rate``: see ``quota``. Raises ValueError and what the engines raise."""
     path = sqlite_path(endpoint)
     if path is not None:
-        from minikube_py.datastore.sqlite import open_sqlite
+        from minikube_py.datastore.sqlite import SqliteSettings, open_sqlite
 
-        return await open_sqlite(path, clock=clock)
-    from minikube_py.datastore.postgres import open_postgres
+        return await open_sqlite(path, clock=clock, settings=SqliteSettings(client_rate=client_rate))
+    from minikube_py.datastore.postgres import PostgresSettings, open_postgres
 
-    return await open_postgres(endpoint, clock=clock)
+    return await open_postgres(endpoint, clock=clock, settings=PostgresSettings(client_rate=client_rate))

@@ -91,8 +91,10 @@ async def _postgres(url: str) -> AsyncIterator[Inspection]:
     import asyncpg
 
     from minikube_py.datastore.postgres import log
-    from minikube_py.datastore.postgres.errors import translated
+    from minikube_py.datastore.postgres.errors import CONNECTION_ERRORS, translated
+    from minikube_py.datastore.postgres.url import check_files
 
+    await check_files(url)
     try:
         connection: Any = await asyncpg.connect(url, timeout=10.0)
         try:
@@ -111,5 +113,5 @@ async def _postgres(url: str) -> AsyncIterator[Inspection]:
                 yield Inspection(meta, leases, [ChurnRow(*row) for row in churn], size, [], rows())
         finally:
             await connection.close()
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+    except CONNECTION_ERRORS as failure:
         raise translated(failure) from failure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from minikube_py.datastore.rows import Row, row_id
 from minikube_py.datastore.transactions import Plan, Transaction
@@ -20,13 +21,17 @@ class Intent:
     __slots__ = ("failure", "followers", "future", "is_settled")
 
     def __init__(self) -> None:
-        self.future: asyncio.Future[None] | None = None
+        self.future: asyncio.Future[Any] | None = None
         self.followers: list[asyncio.Future[bool]] = []
         self.failure: Exception | None = None
         self.is_settled = False
 
     def size(self) -> int:
         return 0
+
+    def outcome_value(self) -> Any:
+        """What the future gives when it was carried out."""
+        return None
 
     def settle(self, failure: Exception | None) -> None:
         """The outcome is known."""
@@ -43,7 +48,7 @@ class Intent:
         if future is None or future.done():
             return
         if failure is None:
-            future.set_result(None)
+            future.set_result(self.outcome_value())
         else:
             future.set_exception(failure)
 
@@ -87,6 +92,9 @@ class KeyIntent(Intent):
 
     def size(self) -> int:
         return len(self.value) if self.value is not None else 0
+
+    def outcome_value(self) -> Change | None:
+        return self.change
 
     def refusal(self, current: Record | None) -> DatastoreError | None:
         """Why the guard does not let this write through, given the key's newest record; None: it does."""

@@ -13,6 +13,7 @@ Errors::
       FutureRevision     the asked revision has not been given out yet
       LeaseNotFound      the lease does not exist (any more)
       StoreUnavailable   the disk or database cannot take writes now; reads may still work
+        StoreTimeout     it did not finish a write in time: whether the write takes place is unknown
       StoreCorrupt       the file is damaged or is not a datastore; the text says how to mend it
       StoreLocked        another process owns the file
 """
@@ -65,6 +66,10 @@ class LeaseNotFound(DatastoreError):
 
 
 class StoreUnavailable(DatastoreError):
+    pass
+
+
+class StoreTimeout(StoreUnavailable):
     pass
 
 
@@ -150,6 +155,16 @@ class Datastore(Protocol):
     @property
     def compacted_revision(self) -> int:
         """Reads and watches below this revision fail with ``Compacted``."""
+
+    @property
+    def stall(self) -> str:
+        """Why writes do not get through now, in one line (a disk that hangs, a database that is away); empty: they do.
+
+        Meanwhile reads of the newest state and watches go on, and volatile writes where the engine has them.
+        """
+
+    def on_stall(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call ``callback`` on the event loop with each new ``stall``; returns the function that ends it."""
 
     async def get(self, key: str, *, revision: int = 0) -> Record | None:
         """The record of a key, at a revision (0: newest). Raises Compacted, FutureRevision."""

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from minikube_py.datastore.types import Compacted, LeaseNotFound, StoreUnavailable
+from minikube_py.datastore.types import Compacted, LeaseNotFound, StoreCorrupt, StoreUnavailable
 from minikube_py.machinery.clock import Clock
 
 _logger = logging.getLogger(__name__)
-_STEP_SECONDS = 0.010
+_STEP_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,16 @@ class Garbage:
     def heavy(self) -> bool:
         """History outweighs the live data: keep less of it."""
         return self.superseded > self.live // 2 + 200
+
+    @property
+    def flooded(self) -> bool:
+        """History grows so fast that what is kept of it must be counted in revisions rather than in seconds."""
+        return self.superseded > 2 * self.affordable
+
+    @property
+    def affordable(self) -> int:
+        """How many revisions of history are kept in a flood."""
+        return 2 * self.live + 10_000
 
 
 class Compactable(Protocol):
@@ -74,7 +84,8 @@ async def compact_forever(
 ) -> None:
     """Compact to the revision of ``retention`` seconds ago, or of ``heavy_retention`` when there is much garbage.
 
-    ``written`` is set by each durable publish, ``heavy`` when the garbage becomes heavy.
+    In a flood the newest revisions alone are kept, as many as can be afforded, however young the others are.
+    ``written`` is set by each durable publish, ``heavy`` when the garbage becomes heavy or a flood.
     """
     marks: deque[tuple[float, int]] = deque()
     newest_mark = 0
@@ -85,13 +96,20 @@ async def compact_forever(
         if newest_mark != store.current_revision:
             newest_mark = store.current_revision
             marks.append((now, newest_mark))
-        keep = heavy_retention if store.garbage().heavy else retention
+        garbage = store.garbage()
+        keep = heavy_retention if garbage.heavy else retention
+        oldest_kept = store.current_revision - garbage.affordable if garbage.flooded else 0
         reached: tuple[float, int] | None = None
-        while marks and marks[0][0] <= now - keep:
+        while marks and (marks[0][0] <= now - keep or marks[0][1] <= oldest_kept):
             reached = marks.popleft()
-        due = reached is not None and reached[1] > store.compacted_revision
-        if reached is not None and due and not await attempt("compaction", partial(store.compact, reached[1])):
-            marks.appendleft(reached)
+        target = max(oldest_kept, reached[1] if reached is not None else 0)
+        if target > store.compacted_revision:
+            done = await attempt("compaction", partial(store.compact, target))
+            if done and garbage.flooded:
+                written.set()  # it may be one again already
+                continue
+            if not done and reached is not None:
+                marks.appendleft(reached)
         if marks:
             await sleep_unless(clock, keep / 4, heavy)
             heavy.clear()
@@ -132,11 +150,17 @@ async def sleep_unless(clock: Clock, seconds: float, event: asyncio.Event) -> No
 
 
 async def attempt(what: str, act: Callable[[], Awaitable[None]]) -> bool:
-    """Whether it was done. A disk that does not take writes now must not end housekeeping, which comes again."""
+    """Whether it was done. A disk that does not take writes now must not end housekeeping, which comes again.
+
+    Nor must a file or database that is damaged: what is in memory is served on, until someone mends it.
+    """
     try:
         await act()
     except StoreUnavailable as failure:
         _logger.warning("datastore: %s failed, will be tried again: %s", what, failure)
+        return False
+    except StoreCorrupt as failure:
+        _logger.error("datastore: %s failed: %s", what, failure)
         return False
     except (Compacted, LeaseNotFound):
         return True  # someone else did it meanwhile

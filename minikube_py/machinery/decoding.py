@@ -52,7 +52,17 @@ def parse_json(data: bytes) -> Object:
         raise bad_request(
             f"couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into Go value of type {_SHAPE}"
         )
+    _check_type_meta(found)
     return found
+
+
+def _check_type_meta(found: Object) -> None:
+    """ApiError 400 when ``kind`` or ``apiVersion`` is no text; absent and null ones are for the caller to judge."""
+    for name in ("apiVersion", "kind"):
+        value = found.get(name)
+        if value is not None and not isinstance(value, str):
+            why = f"json: cannot unmarshal {json_kind(value)} into Go struct field .{name} of type string"
+            raise bad_request(f"couldn't get version/kind; json parse error: {why}")
 
 
 def check_depth(value: Any) -> None:
@@ -178,7 +188,10 @@ _EMBEDDED = frozenset({"apiVersion", "kind", "metadata"})
 
 
 def drop_unknown(schema: Schema, draft: Any) -> None:
-    """Take out of a private draft, in place, every field that the schema does not have."""
+    """Take out of a private draft, in place, every field that the schema does not have.
+
+    Where Go has no null (a text or number in a list or map), null becomes the zero value, as its decoder makes it.
+    """
     if isinstance(draft, dict):
         properties, additional = schema.properties, schema.additional
         closed = not schema.preserve_unknown and (bool(properties) or (schema.type == "object" and additional is None))
@@ -188,15 +201,30 @@ def drop_unknown(schema: Schema, draft: Any) -> None:
             if inner is not None:
                 if inner is not ANYTHING and isinstance(item, dict | list):
                     drop_unknown(inner, item)
+                elif item is None and key not in properties:
+                    draft[key] = _zero(inner)
             elif closed and not (schema.embedded and key in _EMBEDDED):
                 doomed.append(key)
         for key in doomed:
             del draft[key]
     elif isinstance(draft, list) and schema.items is not None:
         inner = schema.items
-        for item in draft:
+        for index, item in enumerate(draft):
             if isinstance(item, dict | list):
                 drop_unknown(inner, item)
+            elif item is None:
+                draft[index] = _zero(inner)
+
+
+_ZEROS: Mapping[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False}
+_WITH_NULL = frozenset({"quantity", "time", "micro-time"})
+
+
+def _zero(schema: Schema) -> Any:
+    """What Go's decoder makes of null for a scalar of a built-in kind; None for everything else."""
+    if schema.structural or schema.int_or_string or schema.format in _WITH_NULL:
+        return None
+    return _ZEROS.get(schema.type)
 
 
 def parse_yaml(data: bytes) -> Object:
@@ -213,6 +241,7 @@ def parse_yaml(data: bytes) -> Object:
         raise bad_request(
             f"couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into Go value of type {_SHAPE}"
         )
+    _check_type_meta(found)
     return found
 
 

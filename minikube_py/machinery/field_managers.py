@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from minikube_py.machinery.errors import go_quote
@@ -96,6 +97,7 @@ def _entry_order(item: tuple[Manager, Entry]) -> tuple[str, float, str, str, str
     return who.operation, _seconds(entry.time), who.name, entry.api_version, who.subresource
 
 
+@lru_cache(maxsize=256)
 def _seconds(time: str) -> float:
     try:
         return parse_time(time) if time else 0.0

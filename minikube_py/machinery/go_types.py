@@ -29,6 +29,7 @@ FIELD_DEFAULTS: Mapping[tuple[str, str], Any] = {
     (_CORE + "ContainerPort", "protocol"): "TCP",
     (_CORE + "ServicePort", "protocol"): "TCP",
     (_CORE + "EndpointPort", "protocol"): "TCP",
+    (_CORE + "LocalObjectReference", "name"): "",
 }
 
 # Named string types, by structure: "field:Type", with the package only where it is another one.

@@ -72,6 +72,14 @@ def no_change_from(draft: Object, old: Object) -> None:
     """Leave the draft as it is."""
 
 
+class TakesLong(Exception):
+    """Raised by ``validate`` and its like instead of blocking: ``work`` gives the errors, in a thread."""
+
+    def __init__(self, work: Callable[[], list[FieldError]]) -> None:
+        super().__init__()
+        self.work = work
+
+
 def no_errors(obj: Object) -> list[FieldError]:
     """Nothing to object to."""
     return []

@@ -258,6 +258,12 @@ def _refuse_conflicts(others: Managers, taken: FieldSet) -> None:
     raise ApiError(409, "Conflict", message, details={"causes": causes})
 
 
+def merged(schema: Schema, live: Mapping[str, Any], wanted: Mapping[str, Any]) -> Object:
+    """``wanted`` laid over ``live`` as server-side apply does, without looking at owners; a private copy."""
+    result: Object = _merge(schema, thaw(dict(live)), wanted)
+    return result
+
+
 def _merge(schema: Schema, live: Any, wanted: Any) -> Any:
     """The live value with what is applied laid over it; ``live`` is private and may become part of the result."""
     how = ownership(schema)

@@ -297,7 +297,12 @@ def mask_trailing_dash(name: str) -> str:
 
 def random_suffix(length: int = 5) -> str:
     """Random letters and digits without vowels and look-alikes, as generated names end in."""
-    return "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(length))
+    number, size = secrets.randbits(16 * length), len(_SUFFIX_ALPHABET)  # so many bits that no letter is favoured
+    letters = []
+    for _ in range(length):
+        number, letter = divmod(number, size)
+        letters.append(_SUFFIX_ALPHABET[letter])
+    return "".join(letters)
 
 
 def generate_name(base: str) -> str:

@@ -128,7 +128,13 @@ def _schema_of(api_version: str, kind: str) -> Schema:
         return partial_metadata_list_schema()
     name = definitions().definition_of(api_version, kind)
     if name is None:
-        raise ApiError(406, "NotAcceptable", f"{kind or 'the object'} has no protobuf form")
+        sort = "UnstructuredList" if kind.endswith("List") else "Unstructured"
+        raise ApiError(
+            406,
+            "NotAcceptable",
+            f"object *unstructured.{sort} does not implement the protobuf marshalling interface and cannot be encoded "
+            "to a protobuf message",
+        )
     return definitions().schema(name)
 
 

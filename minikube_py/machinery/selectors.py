@@ -63,9 +63,13 @@ class Requirement:
         return f"{self.key}{sign}{','.join(self.values)}"
 
 
+_LONGEST_INTEGER = 63
+"""No label value is longer, so no text beyond this can be one that a number is compared with."""
+
+
 def _integer(text: str | None) -> int | None:
     """A 64-bit integer as Go's ParseInt reads it, or None."""
-    if text is None or not re.fullmatch(r"[+-]?[0-9]+", text, re.ASCII):
+    if text is None or len(text) > _LONGEST_INTEGER or not re.fullmatch(r"[+-]?[0-9]+", text, re.ASCII):
         return None
     number = int(text)
     return number if -(2**63) <= number < 2**63 else None

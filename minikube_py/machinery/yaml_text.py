@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import yaml
 
+from minikube_py.machinery import json_errors
 from minikube_py.machinery.errors import ApiError, bad_request
 from minikube_py.machinery.objects import thaw
 
@@ -18,6 +19,11 @@ _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 MAX_EXPANDED_NODES = 200_000
 """How many nodes a document with aliases may have when they are written out."""
+MAX_NESTING = 1000
+"""Deeper than any object may be (``decoding.MAX_DEPTH``), and shallow enough for the C stack."""
+_OPENINGS = (b"[", b"{", b"- ", b"-\t", b"? ", b"?\t", b": ", b":\t")
+_LONGEST_NUMBER = 256
+"""Digits of an integer; one of this length still is a float in any base."""
 _NULL, _BOOL = "tag:yaml.org,2002:null", "tag:yaml.org,2002:bool"
 _INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 _MERGE = "tag:yaml.org,2002:merge"
@@ -58,6 +64,8 @@ def _construct_int(loader: Any, node: Any) -> int | float:
     text = loader.construct_scalar(node).replace("_", "")
     sign = -1 if text.startswith("-") else 1
     digits = text.lstrip("+-").lower()
+    if len(digits) > _LONGEST_NUMBER:
+        raise bad_request("error converting YAML to JSON: json: unsupported value: +Inf")
     for prefix, base in (("0b", 2), ("0o", 8), ("0x", 16)):
         if digits.startswith(prefix):
             return sign * int(digits[2:], base)
@@ -110,11 +118,37 @@ def repeated_keys(data: bytes) -> list[str]:
     return found
 
 
+def _check_depth(data: bytes) -> None:
+    """Refuse what nests too deep to be composed: libyaml's composer recurses on the C stack and has no limit.
+
+    Events come one by one without recursion. Few texts have so many openings that they must be looked at; those
+    that nest by indentation alone need a number of bytes that grows with the square of the depth.
+    """
+    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")  # UTF-16, in which the openings look different
+    if not wide and sum(map(data.count, _OPENINGS)) <= MAX_NESTING:
+        return
+    loader, depth = _YamlLoader(data), 0
+    try:
+        while (event := loader.get_event()) is not None and not isinstance(event, yaml.StreamEndEvent):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > MAX_NESTING:
+                    raise bad_request(f"yaml: {json_errors.TOO_DEEP}")
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+    finally:
+        loader.dispose()
+
+
 def _load(data: bytes, kind: type[Any]) -> tuple[Any, list[str]]:
     try:
+        _check_depth(data)
         loader = kind(data)
         try:
-            node = loader.get_single_node() if not _has_more(data) else loader.get_node()
+            if not _has_more(data):
+                node = loader.get_single_node()
+            else:
+                node = loader.get_node() if loader.check_node() else None
             aliased = node is not None and b"*" in data
             if aliased and _expanded(node, {}) > MAX_EXPANDED_NODES:
                 raise bad_request("yaml: document contains excessive aliasing")

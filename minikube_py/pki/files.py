@@ -6,10 +6,12 @@ small boards a single ``fsync`` takes milliseconds, and a first start writes thi
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 private_file_mode = 0o600
@@ -24,6 +26,17 @@ def make_private_directory(path: Path) -> None:
     """
     path.mkdir(mode=private_directory_mode, parents=True, exist_ok=True)
     path.chmod(private_directory_mode)
+
+
+@contextmanager
+def only_one(path: Path) -> Iterator[None]:
+    """Hold the lock of a file (made when missing); waits for another process that holds it. Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, private_file_mode)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_file(path: Path, content: bytes, mode: int = private_file_mode) -> None:

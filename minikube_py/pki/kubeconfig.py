@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
+from minikube_py.pki.authorities import KeyPair
 from minikube_py.pki.files import private_file_mode, read_file, write_file
-from minikube_py.pki.layout import KeyPair
 
 
 def write_kubeconfig(

@@ -5,10 +5,11 @@ with the paths of everything. File names are k3s's: ``<data-dir>/server/tls`` ho
 server's certificates and those of the control plane's clients; ``<data-dir>/agent`` holds what a node
 needs. Directories are 0700, files 0600.
 
-Promises: what exists and is good is left alone (a start that has nothing to do only reads); a leaf
+Promises: what exists and is good is left alone (a call that has nothing to do only reads); a leaf
 that expires within 120 days, or lacks a name, or was signed by another CA, is issued anew with its old
-key; a CA is never replaced here. A CA that was put in place beforehand is used, given that its key is
-there. Errors: ``PkiError`` for a file that cannot be used; OSError of the file system.
+key; a CA of our own that ends within a year is succeeded by a new one that it signs (``authorities``).
+A CA that was put in place beforehand is used, given that its key is there. Calls in other processes
+wait for each other. Errors: ``PkiError`` for a file that cannot be used; OSError of the file system.
 """
 
 from __future__ import annotations
@@ -21,24 +22,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minikube_py.machinery.clock import Clock
+from minikube_py.pki.authorities import (
+    AUTHORITIES,
+    KeyPair,
+    LoadedAuthority,
+    due_for_succession,
+    living,
+    load_authority,
+    load_private_key,
+    new_authority,
+    own_name_prefix,
+    succeed,
+)
 from minikube_py.pki.errors import PkiError
-from minikube_py.pki.files import make_private_directory, read_file, write_files
+from minikube_py.pki.files import make_private_directory, only_one, read_file, write_files
 from minikube_py.pki.time_floor import TimeFloor
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
-    from minikube_py.pki.certificates import Authority, SigningKey, Subject
+    from minikube_py.pki.certificates import SigningKey, Subject
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPair:
-    """Where a certificate and its key lie."""
-
-    certificate: Path
-    key: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,14 +81,12 @@ class Pki:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Leaf:
-    """One leaf certificate: ``attribute`` of ``Pki``, its CA, and whom it names."""
+    """One leaf certificate: ``attribute`` of ``Pki``, and whom it names."""
 
     attribute: str
-    ca: str
     common_name: str
     organizations: tuple[str, ...] = ()
     serves: bool = False
-    agent: bool = False
     dns_names: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
 
@@ -92,7 +95,44 @@ class _Leaf:
         return self.attribute.replace("_", "-")
 
 
-_AUTHORITIES = ("server_ca", "client_ca", "request_header_ca")
+LEAF_AUTHORITIES = {
+    "serving_kube_apiserver": "server_ca",
+    "client_kube_apiserver": "client_ca",
+    "client_auth_proxy": "request_header_ca",
+    "client_admin": "client_ca",
+    "client_controller": "client_ca",
+    "client_scheduler": "client_ca",
+    "client_kubelet": "client_ca",
+    "serving_kubelet": "server_ca",
+    "client_kube_proxy": "client_ca",
+}
+"""Every leaf (an attribute of ``Pki``) and the CA that signs it."""
+_AGENT_LEAVES = frozenset({"client_kubelet", "serving_kubelet", "client_kube_proxy"})
+AGENT_BUNDLES = ("server_ca", "client_ca")
+"""CAs whose bundles nodes find in their own folder."""
+
+
+def pki_files(data_dir: Path) -> dict[str, KeyPair]:
+    """Where each authority and leaf lies, by its name in ``Pki``."""
+    tls, agent = data_dir / "server" / "tls", data_dir / "agent"
+    names = (*AUTHORITIES, *LEAF_AUTHORITIES)
+    return {name: _pair(agent if name in _AGENT_LEAVES else tls, name.replace("_", "-")) for name in names}
+
+
+def service_key_file(data_dir: Path) -> Path:
+    return data_dir / "server" / "tls" / "service.key"
+
+
+def lock_file(data_dir: Path) -> Path:
+    """Held by whoever changes the PKI."""
+    return data_dir / "server" / "pki.lock"
+
+
+def open_floor(data_dir: Path, clock: Clock) -> TimeFloor:
+    """The time floor of a data folder, raised by what its CAs say about the past."""
+    floor = TimeFloor(data_dir / "server" / "clock-floor", clock)
+    _learn_from_authorities(floor, pki_files(data_dir))
+    return floor
 
 
 @dataclass(slots=True)
@@ -100,8 +140,9 @@ class _Build:
     """What one run of ``ensure_pki`` has found and made; files are written at its end in one batch."""
 
     now: float
-    authorities: dict[str, Authority] = field(default_factory=dict)
-    bundles: dict[str, list[Certificate]] = field(default_factory=dict)
+    begins: float
+    """When what is issued begins (``TimeFloor.begin``)."""
+    authorities: dict[str, LoadedAuthority] = field(default_factory=dict)
     contents: dict[Path, bytes] = field(default_factory=dict)
     issued: list[str] = field(default_factory=list)
 
@@ -125,25 +166,23 @@ def ensure_pki(
     tls, agent = data_dir / "server" / "tls", data_dir / "agent"
     for directory in (data_dir / "server", tls, agent):
         make_private_directory(directory)
-    floor = TimeFloor(data_dir / "server" / "clock-floor", clock)
-    pairs = {name: _pair(tls, name.replace("_", "-")) for name in _AUTHORITIES}
-    leaves = _leaves(node_name, node_ips, sans, service_ip, cluster_domain)
-    for leaf in leaves:
-        pairs[leaf.attribute] = _pair(agent if leaf.agent else tls, leaf.file_name)
-    _learn_from_authorities(floor, pairs)
-
-    build = _Build(now=floor.now())
-    for name in _AUTHORITIES:
-        _ensure_authority(build, name, pairs[name])
-    for leaf in leaves:
-        _ensure_leaf(build, leaf, pairs[leaf.attribute])
-    service_key = tls / "service.key"
-    _ensure_service_key(build, service_key)
-    for name in ("server_ca", "client_ca"):
-        _copy_bundle(build, name, agent / f"{name.replace('_', '-')}.crt")
-
-    write_files(build.contents)
-    floor.record(force=floor.lag_seconds == 0 and bool(build.contents))
+    pairs, service_key = pki_files(data_dir), service_key_file(data_dir)
+    with only_one(lock_file(data_dir)):
+        floor = open_floor(data_dir, clock)
+        build = _Build(now=floor.now(), begins=floor.begin())
+        for name in AUTHORITIES:
+            try:
+                _ensure_authority(build, name, pairs[name])
+            except PkiError as error:
+                report = floor.report()
+                raise PkiError(f"{error}; {report}" if report else str(error)) from error
+        for leaf in _leaves(node_name, node_ips, sans, service_ip, cluster_domain):
+            _ensure_leaf(build, leaf, pairs[leaf.attribute])
+        _ensure_service_key(build, service_key)
+        for name in AGENT_BUNDLES:
+            _copy_bundle(build, name, agent / f"{name.replace('_', '-')}.crt")
+        write_files(build.contents)
+        floor.record(force=floor.lag_seconds == 0 and bool(build.contents))
     if report := floor.report():
         log.warning("%s", report)
     if build.issued:
@@ -168,7 +207,6 @@ def _leaves(
     return (
         _Leaf(
             attribute="serving_kube_apiserver",
-            ca="server_ca",
             common_name="kube-apiserver",
             serves=True,
             dns_names=api_names,
@@ -176,31 +214,26 @@ def _leaves(
         ),
         _Leaf(
             attribute="client_kube_apiserver",
-            ca="client_ca",
             common_name="system:apiserver",
             organizations=("system:masters",),
         ),
-        _Leaf(attribute="client_auth_proxy", ca="request_header_ca", common_name="system:auth-proxy"),
-        _Leaf(attribute="client_admin", ca="client_ca", common_name="system:admin", organizations=("system:masters",)),
-        _Leaf(attribute="client_controller", ca="client_ca", common_name="system:kube-controller-manager"),
-        _Leaf(attribute="client_scheduler", ca="client_ca", common_name="system:kube-scheduler"),
+        _Leaf(attribute="client_auth_proxy", common_name="system:auth-proxy"),
+        _Leaf(attribute="client_admin", common_name="system:admin", organizations=("system:masters",)),
+        _Leaf(attribute="client_controller", common_name="system:kube-controller-manager"),
+        _Leaf(attribute="client_scheduler", common_name="system:kube-scheduler"),
         _Leaf(
             attribute="client_kubelet",
-            ca="client_ca",
             common_name=f"system:node:{node_name}",
             organizations=("system:nodes",),
-            agent=True,
         ),
         _Leaf(
             attribute="serving_kubelet",
-            ca="server_ca",
             common_name=node_name,
             serves=True,
-            agent=True,
             dns_names=_unique([node_name, "localhost"]),
             addresses=node_addresses,
         ),
-        _Leaf(attribute="client_kube_proxy", ca="client_ca", common_name="system:kube-proxy", agent=True),
+        _Leaf(attribute="client_kube_proxy", common_name="system:kube-proxy"),
     )
 
 
@@ -218,43 +251,38 @@ def _is_address(text: str) -> bool:
 
 def _learn_from_authorities(floor: TimeFloor, pairs: dict[str, KeyPair]) -> None:
     """A CA's beginning has passed for certain, whatever the clock says (the floor's file may be lost)."""
-    from minikube_py.pki.certificates import backdate_seconds, load_certificates
+    from minikube_py.pki.certificates import backdate_seconds, certificate_subject, load_certificates_or_none
 
-    for name in _AUTHORITIES:
+    for name in AUTHORITIES:
         pem = read_file(pairs[name].certificate)
         if pem is None:
             continue
-        try:
-            certificates = load_certificates(pem)
-        except ValueError:
+        certificates = load_certificates_or_none(pem)
+        if not certificates:
             continue  # told with its file's name when the authority is loaded
-        floor.raise_to(certificates[0].not_valid_before_utc.timestamp() + backdate_seconds)
+        is_own = certificate_subject(certificates[0])[0].startswith(own_name_prefix)
+        floor.raise_to(certificates[0].not_valid_before_utc.timestamp() + (backdate_seconds if is_own else 0.0))
 
 
 def _ensure_authority(build: _Build, name: str, pair: KeyPair) -> None:
-    from minikube_py.pki import certificates as x
+    from minikube_py.pki.certificates import renew_before_seconds
 
-    key = _load_key(pair.key)
-    pem = read_file(pair.certificate)
-    if pem is not None:
-        try:
-            bundle = x.load_certificates(pem)
-        except ValueError as error:
-            raise PkiError(f"{pair.certificate} is not a PEM certificate: restore it from a backup") from error
-        if key is None:
-            raise PkiError(f"{pair.key} is missing: the CA needs its key, restore it from a backup")
-        signer = next((certificate for certificate in bundle if x.key_fits(certificate, key)), None)
-        if signer is None:
-            raise PkiError(f"{pair.key} does not belong to {pair.certificate}: restore the pair from a backup")
-        if signer.not_valid_after_utc.timestamp() <= build.now:
-            raise PkiError(f"{pair.certificate} has expired: replace the CA with `pyk3s certificate rotate-ca`")
-        build.authorities[name], build.bundles[name] = x.Authority(signer, key), bundle
+    found = load_authority(pair, build.now)
+    if found is None:
+        made = new_authority(name, build.now, load_private_key(pair.key), begins=build.begins)
+    elif due_for_succession(found) <= build.now:
+        fresh = new_authority(name, build.now, beside=found.bundle, begins=build.begins)
+        made = succeed(found, fresh, build.now, begins=build.begins)
+    else:
+        build.authorities[name] = found
+        if found.ends - build.now < renew_before_seconds:
+            log.warning("%s ends soon: bring a new CA with `pyk3s certificate rotate-ca --path`", pair.certificate)
+        if len(remaining := living(found.bundle, build.now)) < len(found.bundle):
+            build.authorities[name] = LoadedAuthority(found.signer, remaining)
+            build.contents |= build.authorities[name].contents(pair, replaces=True)
         return
-    authority = x.make_authority(f"pyk3s-{name.replace('_', '-')}@{int(build.now)}", build.now, key)
-    build.authorities[name], build.bundles[name] = authority, [authority.certificate]
-    # The key first: a crash between the two renames leaves a key from which the certificate is made anew.
-    build.contents[pair.key] = x.key_pem(authority.key)
-    build.contents[pair.certificate] = x.certificate_pem(authority.certificate)
+    build.authorities[name] = made
+    build.contents |= made.contents(pair, replaces=found is not None)
     build.issued.append(name.replace("_", "-"))
 
 
@@ -267,43 +295,32 @@ def _ensure_leaf(build: _Build, leaf: _Leaf, pair: KeyPair) -> None:
         dns_names=leaf.dns_names,
         addresses=leaf.addresses,
     )
-    key = _load_key(pair.key)
-    pem = read_file(pair.certificate)
-    if key is not None and pem is not None and not _leaf_problem(build, leaf, subject, key, pem):
-        return
-    if key is None:
-        key = x.new_key()
-        build.contents[pair.key] = x.key_pem(key)
-    authority = build.authorities[leaf.ca]
-    usages = [x.SERVER_AUTH] if leaf.serves else [x.CLIENT_AUTH]
-    certificate = x.issue(authority, subject, key.public_key(), usages, build.now)
-    build.contents[pair.certificate] = x.certificate_pem(certificate, authority.certificate)
-    build.issued.append(leaf.file_name)
+    key, pem = load_private_key(pair.key), read_file(pair.certificate)
+    authority = build.authorities[LEAF_AUTHORITIES[leaf.attribute]]
+    kept = _good_leaf(build, authority, subject, key, pem) if key is not None and pem is not None else None
+    if kept is None:
+        if key is None:
+            key = x.new_key()
+            build.contents[pair.key] = x.key_pem(key)
+        usages = [x.SERVER_AUTH] if leaf.serves else [x.CLIENT_AUTH]
+        kept = x.issue(authority.signer, subject, key.public_key(), usages, build.now, begins=build.begins)
+        build.issued.append(leaf.file_name)
+    wanted = x.certificate_pem(kept, *authority.chain())
+    if pem is None or x.load_certificates_or_none(pem) != x.load_certificates(wanted):
+        build.contents[pair.certificate] = wanted
 
 
-def _leaf_problem(build: _Build, leaf: _Leaf, subject: Subject, key: SigningKey, pem: bytes) -> str:
-    """Why an existing leaf is replaced, or the empty string."""
+def _good_leaf(
+    build: _Build, authority: LoadedAuthority, subject: Subject, key: SigningKey, pem: bytes
+) -> Certificate | None:
+    """The leaf of a file when nothing asks for a new one."""
     from minikube_py.pki import certificates as x
 
-    try:
-        certificate = x.load_certificates(pem)[0]
-    except ValueError:
-        return "it is not a certificate"
-    if not x.key_fits(certificate, key):
-        return "it does not belong to its key"
-    return x.renewal_reason(certificate, build.bundles[leaf.ca], subject, build.now)
-
-
-def _load_key(path: Path) -> SigningKey | None:
-    from minikube_py.pki.certificates import load_key
-
-    pem = read_file(path)
-    if pem is None:
+    found = x.load_certificates_or_none(pem)
+    if not found or not x.key_fits(found[0], key):
         return None
-    try:
-        return load_key(pem)
-    except ValueError as error:
-        raise PkiError(f"{path} is not a private key ({error}): restore it from a backup") from error
+    reason = x.renewal_reason(found[0], authority.signer.certificate, subject, build.now, build.begins)
+    return None if reason else found[0]
 
 
 def _ensure_service_key(build: _Build, path: Path) -> None:
@@ -317,6 +334,6 @@ def _copy_bundle(build: _Build, name: str, path: Path) -> None:
     """Nodes find the CA bundles that they trust in their own folder."""
     from minikube_py.pki.certificates import certificate_pem
 
-    wanted = certificate_pem(*build.bundles[name])
+    wanted = certificate_pem(*build.authorities[name].bundle)
     if read_file(path) != wanted:
         build.contents[path] = wanted

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from minikube_py.pki.errors import PkiError
 from minikube_py.pki.files import read_file
 
 longest_token_bytes = 16384
+_PEM_KEY = re.compile(rb"-----BEGIN ([A-Z ]*KEY)-----.+?-----END \1-----", re.DOTALL)
 JWKS_PATH = "/openid/v1/jwks"
 
 
@@ -35,13 +37,17 @@ class VerifyingKey:
 
 
 class ServiceAccountTokens:
-    """Signs with the first key; verifies with all of them."""
+    """Signs with the first key; verifies with all of them. ``adopt`` takes other keys while in use."""
 
     def __init__(self, signer: Any, keys: Sequence[VerifyingKey], issuers: Sequence[str]) -> None:
         self._signer = signer
         self._keys = {key.identifier: key for key in keys}
         self._primary = keys[0]
         self.issuers = tuple(issuers)
+
+    def adopt(self, other: ServiceAccountTokens) -> None:
+        """Sign and verify with the other's keys from now on; the issuers stay."""
+        self._signer, self._keys, self._primary = other._signer, other._keys, other._primary
 
     @property
     def issuer(self) -> str:
@@ -104,29 +110,42 @@ class ServiceAccountTokens:
 def load_service_account_tokens(
     service_key: Path, issuers: Sequence[str], further_keys: Sequence[Path] = ()
 ) -> ServiceAccountTokens:
-    """Keys from PEM files; ``further_keys`` (public or private) only verify. Raises PkiError."""
+    """Keys from PEM files; ``further_keys`` (public or private) only verify. Raises PkiError.
+
+    ``service_key`` may hold several keys, as in k3s after a rotation: the first signs, all verify.
+    """
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-    signer = _load(service_key)
+    own = _load(service_key)
+    signer = own[0]
     if not isinstance(signer, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise PkiError(f"{service_key} does not hold a private key")
-    keys = [verifying_key(signer)]
-    keys += [verifying_key(_load(path)) for path in further_keys]
-    return ServiceAccountTokens(signer, keys, issuers)
+        raise PkiError(f"{service_key} does not begin with a private key")
+    keys = {key.identifier: key for key in map(verifying_key, own)}
+    for path in further_keys:
+        keys |= {key.identifier: key for key in map(verifying_key, _load(path))}
+    return ServiceAccountTokens(signer, list(keys.values()), issuers)
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path) -> list[Any]:
+    """The keys of a file, at least one."""
     from cryptography.hazmat.primitives import serialization
 
     pem = read_file(path)
     if pem is None:
         raise PkiError(f"{path} is missing")
+    blocks = [found[0] for found in _PEM_KEY.finditer(pem)]
     try:
-        if b"PRIVATE KEY" in pem:
-            return serialization.load_pem_private_key(pem, password=None)
-        return serialization.load_pem_public_key(pem)
+        keys = [
+            serialization.load_pem_private_key(block, password=None)
+            if b"PRIVATE KEY" in block
+            else serialization.load_pem_public_key(block)
+            for block in blocks
+        ]
     except (ValueError, TypeError) as error:
-        raise PkiError(f"{path} is not a key in PEM form ({error})") from error
+        raise PkiError(f"{path} is not a key in PEM form ({error}): restore it from a backup") from error
+    if not keys:
+        raise PkiError(f"{path} is not a key in PEM form: restore it from a backup")
+    return keys
 
 
 def verifying_key(key: Any) -> VerifyingKey:

@@ -2,7 +2,11 @@
 
 Such a board boots in 1970: certificates of the cluster would be "not yet valid" and new ones would
 begin before their CA. The floor is the latest time this installation has ever seen, kept in
-``<data-dir>/server/clock-floor``; decisions about validity use ``max(clock, floor)``.
+``<data-dir>/server/clock-floor``; decisions about validity use ``max(clock, floor)``. Before there is
+one, the floor is this software's own age, so that even a first start in 1970 makes a CA for the future.
+
+A clock that was once far ahead leaves a floor in the future. So that this harms nobody else, what is
+issued begins when the clock says (``begin``), and errors that stem from it name the file.
 
 Writes: at start, and then at most once in ``record_interval_seconds`` when someone asks to record.
 """
@@ -21,6 +25,8 @@ log = logging.getLogger(__name__)
 record_interval_seconds = 24 * 3600.0
 # A clock may be set back a little by time synchronisation; that is no reason for alarm.
 tolerated_lag_seconds = 300.0
+software_seconds = 1_793_491_200.0
+"""2026-11-01: nobody has run this software before."""
 
 
 class TimeFloor:
@@ -29,7 +35,7 @@ class TimeFloor:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._floor = _read(path)
+        self._floor = max(_read(path), software_seconds)
 
     @property
     def lag_seconds(self) -> float:
@@ -43,6 +49,11 @@ class TimeFloor:
     def now(self) -> float:
         """The best estimate of the present: never earlier than what was recorded before."""
         return max(self._clock.now(), self._floor)
+
+    def begin(self) -> float:
+        """When what is issued now begins for others: the clock's time if it can be true, else ``now()``."""
+        clock = self._clock.now()
+        return clock if clock >= software_seconds else self.now()
 
     def raise_to(self, seconds: float) -> None:
         """Learn of a time that has certainly passed (a certificate's issue, another server's clock)."""
@@ -64,7 +75,8 @@ class TimeFloor:
             return ""
         return (
             f"the clock says {rfc3339(self._clock.now())}, but this installation has already seen "
-            f"{rfc3339(self._floor)}; certificates are judged by the later time until the clock is set"
+            f"{rfc3339(self._floor)}; certificates are judged by the later time until the clock is set "
+            f"(if it is right, remove {self._path})"
         )
 
 

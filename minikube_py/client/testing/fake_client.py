@@ -336,7 +336,7 @@ def _merged(live: Object, draft: Object, subresource: str | None) -> Object:
     if subresource == "scale":
         merged = thaw(live)
         merged.setdefault("spec", {})["replicas"] = (draft.get("spec") or {}).get("replicas", 0)
-    elif subresource == "status":
+    elif subresource in ("status", "approval"):
         merged = {**thaw(live), "metadata": dict(metadata(draft)), "status": draft.get("status") or {}}
     elif subresource == "finalize":
         merged = {**thaw(live), "spec": {**(live.get("spec") or {}), **(draft.get("spec") or {})}}

@@ -14,11 +14,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry
 
 from minikube_py.client.types import Client
+from minikube_py.components.apiserver import datastore_stall
+from minikube_py.components.apiserver.aggregation.aggregator import Aggregator
+from minikube_py.components.apiserver.aggregation.availability import Availability
+from minikube_py.components.apiserver.aggregation.connections import Connections
+from minikube_py.components.apiserver.aggregation.documents import RemoteDocuments
+from minikube_py.components.apiserver.aggregation.local import keep_local_services
+from minikube_py.components.apiserver.audit.auditor import Auditor
 from minikube_py.components.apiserver.bootstrap.policy import mandatory_flow_control
 from minikube_py.components.apiserver.custom.controller import CustomKinds
 from minikube_py.components.apiserver.flowcontrol import FlowControl, run_consumer
@@ -30,12 +37,14 @@ from minikube_py.components.apiserver.http.endpoints import Check, Endpoints
 from minikube_py.components.apiserver.http.face import Denied, Face, Impersonate, denied_plainly
 from minikube_py.components.apiserver.http.metrics import RequestMetrics
 from minikube_py.components.apiserver.http.protocol import Server
+from minikube_py.components.apiserver.http.quick_get import QuickGets
 from minikube_py.components.apiserver.kubernetes_service import ensure_kubernetes_service
 from minikube_py.components.apiserver.local_client import LocalClient
 from minikube_py.components.apiserver.local_informer import CacheInformer
 from minikube_py.components.apiserver.registry.allocation import ServiceAllocator
 from minikube_py.components.apiserver.registry.core import Core
 from minikube_py.components.apiserver.registry.kinds import Kinds, is_virtual
+from minikube_py.components.apiserver.service_endpoints import ServiceEndpoints
 from minikube_py.components.apiserver.settings import ApiServerSettings
 from minikube_py.components.apiserver.storage.caches import Caches, TappedStore
 from minikube_py.components.apiserver.streaming.streams import KubeletStreams
@@ -59,6 +68,8 @@ log = logging.getLogger(__name__)
 Documents = Mapping[str, tuple[str, Callable[[], Object]]]
 _KEEPALIVE_SECONDS = 75.0
 _BACKLOG = 1024
+_LINE_BYTES = 32 * 1024
+"""The longest request line (selectors may name many objects) and header field (tokens with many groups)."""
 
 
 class _NotYet:
@@ -81,6 +92,7 @@ class ApiServer:
         self._clock = clock
         self._metrics = metrics
         self._request_metrics = RequestMetrics(metrics)
+        datastore_stall.register_metrics(metrics, store, clock)
         self._informers: dict[tuple[Resource, str], CacheInformer] = {}
         self._caches = Caches(store)
         self.kinds = Kinds(builtin_kinds())
@@ -91,11 +103,16 @@ class ApiServer:
         allocators = {("", "services"): ServiceAllocator(settings.service_ranges, services)}
         self.core = Core(self.kinds, self._caches, clock, _NotYet(), allocators=allocators)
         self._custom = CustomKinds(self.core)
+        self._aggregator = Aggregator(Connections(ServiceEndpoints(self.client()), settings.proxy_identity))
         reading, writing = settings.max_requests_inflight, settings.max_mutating_requests_inflight
         self._flow = FlowControl(reading + writing, clock, FlowMetrics(metrics))
         if not settings.priority_and_fairness:
             limit_in_flight(self._flow, reading, writing)
+        self._auditor: Auditor | None = None
         self._face: Face | None = None
+        self._quick_gets: QuickGets | None = None
+        self._streams: KubeletStreams | None = None
+        self._background: tuple[Callable[[], Awaitable[None]], ...] = ()
         self.port = settings.port
         """The port that is listened on; differs from the settings when those ask for any (0)."""
 
@@ -114,15 +131,27 @@ class ApiServer:
         denied: Denied = denied_plainly,
         documents: Documents | None = None,
         checks: Mapping[str, Check] | None = None,
+        auditor: Auditor | None = None,
+        background: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
-        """Set who decides; must be called once before ``run``. ``documents`` are OpenID's, by path."""
+        """Set who decides; must be called once before ``run``. ``documents`` are OpenID's, by path.
+
+        ``background`` runs as long as the server; what fails in it ends the server.
+        """
+        self._background = tuple(background)
         self.core.admission = admission
         self.core.virtual.update(virtual_handlers)
         shown = f"{self.settings.advertise_address or self.settings.bind_address}:{self.settings.port}"
-        all_checks: dict[str, Check] = {"etcd": self._check_store, **(checks or {})}
-        endpoints = Endpoints(self.kinds, self._metrics, all_checks, documents or {})
-        streams = KubeletStreams(self.core, self.settings.kubelet_tls)
-        dispatcher = Dispatcher(self.core, Discovery(self.kinds, shown), endpoints, streams)
+        all_checks: dict[str, Check] = {
+            "etcd": self._check_store,
+            "etcd-readiness": lambda: datastore_stall.check(self._caches.store),
+            **(checks or {}),
+        }
+        remote = RemoteDocuments(self._aggregator, self._clock)
+        endpoints = Endpoints(self.kinds, self._metrics, all_checks, documents or {}, remote)
+        self._streams = KubeletStreams(self.core, self.settings.kubelet_tls)
+        discovery = Discovery(self.kinds, shown, self._aggregator)
+        dispatcher = Dispatcher(self.core, discovery, endpoints, self._streams, self._aggregator)
         self._face = Face(
             dispatcher,
             authenticator,
@@ -132,7 +161,25 @@ class ApiServer:
             impersonate=impersonate,
             denied=denied,
             flow=self._flow,
+            auditor=auditor,
         )
+        self._auditor = auditor
+        if auditor is None:  # what is audited goes the ordinary way
+            self._quick_gets = QuickGets(
+                self.core,
+                authenticator,
+                authorizer,
+                self._flow,
+                self._request_metrics,
+                self._clock,
+                self._aggregator,
+            )
+
+    async def forget_credentials(self) -> None:
+        """Show kubelets what the credential files hold now, from the next connection on."""
+        if self._streams is not None:
+            self._streams.forget_credentials()
+        self._aggregator.connections.forget()
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Listen until cancelled. Raises RuntimeError when ``secure`` was not called, OSError for a taken port."""
@@ -143,6 +190,9 @@ class ApiServer:
             self._face,
             handler_cancellation=True,
             keepalive_timeout=_KEEPALIVE_SECONDS,
+            quick_gets=self._quick_gets,
+            max_line_size=_LINE_BYTES,
+            max_field_size=_LINE_BYTES,
             access_log=None,
             auto_decompress=True,
         )
@@ -160,13 +210,24 @@ class ApiServer:
             ready()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._custom.run(), name="custom-kinds")
+                for work in self._background:
+                    tasks.create_task(_as_coroutine(work), name="security")
+                if settings.aggregation:
+                    availability = Availability(self.client(), self._aggregator, self._clock)
+                    tasks.create_task(availability.run(), name="aggregation")
+                    local = keep_local_services(self.client(), self.kinds, self._clock)
+                    tasks.create_task(local, name="local-apiservices")
+                if self._auditor is not None:
+                    tasks.create_task(self._auditor.run(), name="audit")
                 if settings.priority_and_fairness:
-                    consumer = run_consumer(self.client(), self._flow, self._clock, mandatory_flow_control())
+                    mandatory = await asyncio.to_thread(mandatory_flow_control)
+                    consumer = run_consumer(self.client(), self._flow, self._clock, mandatory)
                     tasks.create_task(consumer, name="flow-control")
         finally:
             listening.close()
             await self._face.drain()
             await server.shutdown(timeout=1.0)
+            await self._aggregator.connections.close()
             await listening.wait_closed()
 
     def close(self) -> None:
@@ -175,6 +236,10 @@ class ApiServer:
 
     async def _check_store(self) -> str:
         return "" if self._caches.revision >= 0 else "no revision"
+
+
+async def _as_coroutine(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
 
 
 async def run_apiserver(api: ApiServer, ready: Callable[[], None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field
 
+from minikube_py.components.apiserver.aggregation.connections import ProxyIdentity
 from minikube_py.components.apiserver.registry.allocation import ServiceRanges
 
 
@@ -29,6 +30,9 @@ class ApiServerSettings:
     advertise_address: str = ""
     tls: ssl.SSLContext | None = None
     kubelet_tls: KubeletTls | None = None
+    aggregation: bool = False
+    """Whether APIServices are kept for what is served here, and those with a Service are passed on to it."""
+    proxy_identity: ProxyIdentity | None = None
     priority_and_fairness: bool = False
     """False: the two limits below hold as they stand."""
     max_requests_inflight: int = 400

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.objects import Object
@@ -63,6 +63,8 @@ class Credentials:
     peer_certificate_der: bytes = b""
     peer_address: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    path: str = ""
+    """What is asked for: anonymous requests may be limited to some paths."""
 
 
 class Authenticator(Protocol):
@@ -96,6 +98,18 @@ class Operation(StrEnum):
 
 
 @dataclass(slots=True)
+class Reinvocation:
+    """Whether the mutating phase runs a second time, because a webhook or policy changed the object in the first.
+
+    ``memory`` is what plugins remember from the first round, by their names.
+    """
+
+    wanted: bool = False
+    again: bool = False
+    memory: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class AdmissionRequest:
     """A write on its way to the store. ``object`` is the draft (None for DELETE), ``old`` is shared and read-only.
 
@@ -114,6 +128,7 @@ class AdmissionRequest:
     dry_run: bool = False
     warnings: list[str] = field(default_factory=list)
     audit_annotations: dict[str, str] = field(default_factory=dict)
+    reinvocation: Reinvocation = field(default_factory=Reinvocation)
 
 
 class AdmissionPlugin(Protocol):
@@ -153,6 +168,7 @@ class RequestContext:
     field_validation: str = "Warn"
     force: bool = False
     warnings: list[str] = field(default_factory=list)
+    audit_annotations: dict[str, str] = field(default_factory=dict)
 
 
 class VirtualHandler(Protocol):

@@ -36,8 +36,10 @@ async def run_controllers(
     while this participant leads; ``ready`` is called as soon as it takes part.
     """
     loops = {name: make for name, make in all_loops().items() if name not in settings.disabled}
-    if not settings.root_ca:
+    if not settings.root_ca.value:
         loops.pop("root-ca-certificate-publisher", None)
+    if settings.sign_request is None:
+        loops.pop("certificatesigningrequest-signing", None)
     if not settings.cluster_cidr:
         loops.pop("node-ipam", None)
     async with asyncio.TaskGroup() as group:
@@ -64,6 +66,11 @@ def _bound(make: Callable[[Kit], Loop], kit: Kit) -> Callable[[], Loop]:
 
 def all_loops() -> dict[str, Callable[[Kit], Loop]]:
     """Every loop by the name Kubernetes gives it."""
+    from minikube_py.components.controllers.bootstrap.signing import BootstrapSigner
+    from minikube_py.components.controllers.bootstrap.token_cleaning import TokenCleaner
+    from minikube_py.components.controllers.certificates.approving import ApprovingController
+    from minikube_py.components.controllers.certificates.cleaning import CleaningController
+    from minikube_py.components.controllers.certificates.signing import SigningController
     from minikube_py.components.controllers.cronjob.controller import CronJobController
     from minikube_py.components.controllers.daemonset.controller import DaemonSetController
     from minikube_py.components.controllers.deployment.controller import DeploymentController
@@ -108,4 +115,9 @@ def all_loops() -> dict[str, Callable[[Kit], Loop]]:
         "ttl-after-finished": TtlAfterFinishedController,
         "persistentvolumeclaim-protection": ClaimProtectionController,
         "persistentvolume-protection": VolumeProtectionController,
+        "certificatesigningrequest-approving": ApprovingController,
+        "certificatesigningrequest-signing": SigningController,
+        "certificatesigningrequest-cleaner": CleaningController,
+        "bootstrap-signer": BootstrapSigner,
+        "token-cleaner": TokenCleaner,
     }

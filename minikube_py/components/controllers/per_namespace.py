@@ -2,10 +2,13 @@
 
 ``pkg/controller/serviceaccount/serviceaccounts_controller.go`` and
 ``pkg/controller/certificates/rootcacertpublisher``. Watches: namespaces and the kept objects, by
-their name. Holds: a missing one is made again, a changed certificate is put right.
+their name. Holds: a missing one is made again, a changed one is put right; when the certificate
+authorities are rotated, every namespace gets the new bundle.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from minikube_py.client.types import EventType
 from minikube_py.client.workqueue import WorkQueue
@@ -13,6 +16,7 @@ from minikube_py.components.controllers.kit import WRITE, Kit, follow
 from minikube_py.components.controllers.pods import namespace_is_terminating
 from minikube_py.machinery.errors import ApiError, is_already_exists, is_not_found
 from minikube_py.machinery.objects import Object, is_deleting, name_of, namespace_of, thaw
+from minikube_py.machinery.observed import Observed
 from minikube_py.machinery.resources import CONFIG_MAPS, NAMESPACES, SERVICE_ACCOUNTS, Resource
 
 ROOT_CA_NAME = "kube-root-ca.crt"
@@ -40,25 +44,39 @@ def root_ca_map(pem: str) -> Object:
 class PerNamespaceController:
     """Keeps one object in every active namespace."""
 
-    def __init__(self, kit: Kit, name: str, resource: Resource, wanted: Object) -> None:
+    def __init__(
+        self, kit: Kit, name: str, resource: Resource, wanted: Callable[[], Object], source: Observed[str] | None = None
+    ) -> None:
         self._kit = kit
         self._name = name
         self._resource = resource
-        self._wanted = wanted
+        self._make = wanted
+        self._wanted = wanted()
+        self._source = source
         self._namespaces = kit.client.informer(NAMESPACES)
-        self._kept = kit.client.informer(resource, field_selector=f"metadata.name={name_of(wanted)}")
+        self._kept = kit.client.informer(resource, field_selector=f"metadata.name={name_of(self._wanted)}")
         self._queue: WorkQueue[str] = WorkQueue(kit.clock, name=name)
 
     async def run(self) -> None:
         """Run until cancelled."""
-        await follow(
-            self._kit,
-            self._name,
-            self._queue,
-            self.reconcile,
-            (self._namespaces, self._on_namespace),
-            (self._kept, self._on_kept),
-        )
+        end = self._source.subscribe(self._on_source) if self._source is not None else None
+        try:
+            await follow(
+                self._kit,
+                self._name,
+                self._queue,
+                self.reconcile,
+                (self._namespaces, self._on_namespace),
+                (self._kept, self._on_kept),
+            )
+        finally:
+            if end is not None:
+                end()
+
+    def _on_source(self) -> None:
+        self._wanted = self._make()
+        for namespace in self._namespaces.list():
+            self._queue.add(name_of(namespace))
 
     def _on_namespace(self, type: EventType, namespace: Object, old: Object | None) -> None:
         if type is not EventType.DELETED and not is_deleting(namespace):
@@ -91,8 +109,10 @@ class PerNamespaceController:
 
 
 def service_account_controller(kit: Kit) -> PerNamespaceController:
-    return PerNamespaceController(kit, "serviceaccount", SERVICE_ACCOUNTS, default_account())
+    return PerNamespaceController(kit, "serviceaccount", SERVICE_ACCOUNTS, default_account)
 
 
 def root_ca_controller(kit: Kit) -> PerNamespaceController:
-    return PerNamespaceController(kit, "root-ca-certificate-publisher", CONFIG_MAPS, root_ca_map(kit.settings.root_ca))
+    source = kit.settings.root_ca
+    name = "root-ca-certificate-publisher"
+    return PerNamespaceController(kit, name, CONFIG_MAPS, lambda: root_ca_map(source.value), source)

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from minikube_py.client.leader_election import ElectionSettings
+from minikube_py.machinery.observed import Observed
+
+SignRequest = Callable[[str, bytes, Sequence[str], float], Awaitable[bytes]]
+"""(signer name, request PEM, usages, lifetime in seconds) -> certificate PEM. Raises when it cannot."""
 
 
 @dataclass(frozen=True, slots=True)
 class ControllerSettings:
-    """``root_ca`` is the PEM text for ``kube-root-ca.crt`` (empty: no such ConfigMaps).
+    """``root_ca`` is the PEM text for ``kube-root-ca.crt`` (empty: no such ConfigMaps); it changes in a rotation.
 
+    ``sign_request`` signs certificate requests, since keys stay where they are (None: nobody signs); no
+    certificate lives longer than ``cluster_signing_seconds``.
+    ``api_url`` is the API's address for ``cluster-info`` (empty: no such ConfigMap is made).
     ``election`` makes the whole group lead only while it holds that Lease; None: it always leads.
     ``disabled`` names loops that are not run.
     """
 
-    root_ca: str = ""
+    root_ca: Observed[str] = field(default_factory=lambda: Observed(""))
+    sign_request: SignRequest | None = None
+    cluster_signing_seconds: float = 365 * 24 * 3600.0
+    api_url: str = ""
     election: ElectionSettings | None = None
     disabled: frozenset[str] = field(default_factory=frozenset)
     node_monitor_grace_seconds: float = 50.0

@@ -10,15 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from minikube_py.client.types import Client, DeleteOptions, EventRecorder, PatchType
 from minikube_py.components.scheduler import cycle, preemption
 from minikube_py.components.scheduler.cache import Cache
-from minikube_py.components.scheduler.framework import NO_EVENT, ClusterEvent, CycleState, Status, summary
+from minikube_py.components.scheduler.framework import NO_EVENT, ClusterEvent, CycleState, Plugin, Status, summary
 from minikube_py.components.scheduler.pod_info import PodInfo
 from minikube_py.components.scheduler.profile import Profile, default_profile
 from minikube_py.components.scheduler.queue import QueuedPod, SchedulingQueue
@@ -38,9 +38,12 @@ yield_after_decisions = 20
 
 @dataclass(frozen=True, slots=True)
 class SchedulerSettings:
-    """``seed`` fixes the choice between equal nodes (tests)."""
+    """``seed`` fixes the choice between equal nodes (tests); ``plugins`` are added to the default ones."""
 
     seed: int | None = None
+    plugins: Sequence[Plugin] = ()
+    weights: Mapping[str, int] = field(default_factory=dict)
+    """Of the scores among ``plugins``, by name."""
 
 
 class Metrics:
@@ -270,7 +273,7 @@ async def run_scheduler(
         namespace = namespaces.get(name)
         return labels_of(namespace) if namespace is not None else {}
 
-    profile = default_profile(client, namespace_labels)
+    profile = default_profile(client, namespace_labels, further=settings.plugins, weights=settings.weights)
     cache, queue = Cache(), SchedulingQueue(clock)
     scheduler = Scheduler(
         client, {profile.name: profile}, cache, queue, clock, recorder, Metrics(registry), random.Random(settings.seed)

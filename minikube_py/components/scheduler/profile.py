@@ -80,8 +80,14 @@ def make_profile(name: str, plugins: Sequence[Plugin], weights: Mapping[str, int
     )
 
 
-def default_profile(client: Client, namespace_labels: Callable[[str], Mapping[str, str]]) -> Profile:
-    """The default plugin set of v1.36 under the default scheduler's name."""
+def default_profile(
+    client: Client,
+    namespace_labels: Callable[[str], Mapping[str, str]],
+    *,
+    further: Sequence[Plugin] = (),
+    weights: Mapping[str, int] | None = None,
+) -> Profile:
+    """The default plugin set of v1.36 under the default scheduler's name, and ``further`` plugins with weights."""
     claims = client.informer(resources.PERSISTENT_VOLUME_CLAIMS)
     volumes = client.informer(resources.PERSISTENT_VOLUMES)
     classes = client.informer(resources.STORAGE_CLASSES)
@@ -99,5 +105,6 @@ def default_profile(client: Client, namespace_labels: Callable[[str], Mapping[st
         InterPodAffinity(namespace_labels),
         NodeResourcesBalancedAllocation(),
         ImageLocality(),
+        *further,
     ]
-    return make_profile(default_scheduler_name, plugins)
+    return make_profile(default_scheduler_name, plugins, {**default_weights, **(weights or {})})

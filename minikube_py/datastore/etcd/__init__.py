@@ -2,8 +2,8 @@
 
 ``messages`` makes the message classes, ``keys`` maps etcd's bytes to this store's text, ``errors``
 has etcd's texts and codes, ``ranges`` and ``transactions`` translate requests and answers; ``kv``,
-``watch``, ``lease`` and ``maintenance`` are the services, ``server`` puts them on a socket. grpcio and
-protobuf are imported only by ``serve_etcd``.
+``watch``, ``lease`` and ``maintenance`` are the services, ``server`` gives them their gRPC paths, and
+``transport`` is the gRPC server. protobuf and hpack are imported only by ``serve_etcd``.
 """
 
 from __future__ import annotations

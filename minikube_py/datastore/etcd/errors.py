@@ -6,21 +6,20 @@ import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import grpc
-
+from minikube_py.datastore.etcd.transport.status import Code, StatusError
 from minikube_py.datastore.transactions import KeyNotFound, TransactionTooLarge
-from minikube_py.datastore.types import Compacted, DatastoreError, FutureRevision, LeaseNotFound, StoreUnavailable
+from minikube_py.datastore.types import (
+    Compacted,
+    DatastoreError,
+    FutureRevision,
+    LeaseNotFound,
+    StoreTimeout,
+    StoreUnavailable,
+)
 
-Code = grpc.StatusCode
 
-
-class EtcdError(Exception):
+class EtcdError(StatusError):
     """An error as a client sees it."""
-
-    def __init__(self, code: Any, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-        self.text = text
 
 
 def empty_key() -> EtcdError:
@@ -95,26 +94,22 @@ def translated(failure: DatastoreError) -> EtcdError:
             return EtcdError(Code.INVALID_ARGUMENT, "etcdserver: key not found")
         case TransactionTooLarge():
             return request_too_large()
+        case StoreTimeout():
+            return EtcdError(Code.UNAVAILABLE, "etcdserver: request timed out")
         case StoreUnavailable() if "free space" in str(failure):
             return EtcdError(Code.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded")
         case _:
             return EtcdError(Code.UNAVAILABLE, f"etcdserver: {failure}")
 
 
-Handler = Callable[[Any, Any], Awaitable[Any]]
-
-
-def answering(handler: Handler) -> Handler:
-    """Give a handler's ``EtcdError`` or store error to the client as a status."""
+def answering(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Give a handler's store error to the client as etcd's."""
 
     @functools.wraps(handler)
-    async def guarded(request: Any, context: Any) -> Any:
+    async def guarded(*arguments: Any) -> Any:
         try:
-            return await handler(request, context)
-        except EtcdError as failure:
-            return await context.abort(failure.code, failure.text)
+            return await handler(*arguments)
         except DatastoreError as failure:
-            error = translated(failure)
-            return await context.abort(error.code, error.text)
+            raise translated(failure) from failure
 
     return guarded

@@ -21,6 +21,8 @@ def text_of(key: bytes) -> str:
     >>> text_of("/é".encode()), text_of(b"a" + bytes([255])) == "a" + chr(0x10FFFF)
     ('/é', True)
     """
+    if key.isascii():
+        return key.decode("ascii")
     try:
         text = key.decode()
     except UnicodeDecodeError:
@@ -30,7 +32,7 @@ def text_of(key: bytes) -> str:
 
 def bytes_of(key: str) -> bytes:
     """The inverse of ``text_of``."""
-    if not key or max(key) < _FIRST_ESCAPE:
+    if key.isascii() or max(key) < _FIRST_ESCAPE:
         return key.encode()
     return b"".join(bytes([ord(c) - _ESCAPES]) if c >= _FIRST_ESCAPE else c.encode() for c in key)
 

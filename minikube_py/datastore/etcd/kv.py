@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from minikube_py.datastore.etcd import errors
+from minikube_py.datastore.etcd.keys import text_of
 from minikube_py.datastore.etcd.messages import message
-from minikube_py.datastore.etcd.ranges import Identity, RangeEncoder, check_range, scan_of
+from minikube_py.datastore.etcd.ranges import Identity, RangeEncoder, check_range, framed, key_value, scan_of
 from minikube_py.datastore.etcd.transactions import (
     deletion_of,
     deletion_response,
@@ -15,12 +19,16 @@ from minikube_py.datastore.etcd.transactions import (
     transaction_of,
     transaction_response,
 )
-from minikube_py.datastore.transactions import Operation, Plan, Step, Transaction, TransactionalStore
+from minikube_py.datastore.etcd.transport import Call
+from minikube_py.datastore.transactions import Plan, Step, Transaction, TransactionalStore
+from minikube_py.datastore.types import Change, DatastoreError
 
+PutRequest = message("PutRequest")
 CompactionResponse = message("CompactionResponse")
 MAX_REQUEST_BYTES = 3 << 19  # etcd's default --max-request-bytes, 1.5 MiB
 
-_REMEMBERED_PEERS = 1024
+PREVIOUS_TAG = bytes([2 << 3 | 2])  # PutResponse.prev_kv
+_UNNAMED = "etcd client"
 
 
 class KeyValueService:
@@ -29,10 +37,9 @@ class KeyValueService:
     def __init__(self, store: TransactionalStore, identity: Identity) -> None:
         self._store = store
         self._identity = identity
-        self._clients: dict[str, str] = {}
         self._ranges = RangeEncoder()
 
-    async def range(self, request: Any, context: Any) -> Any:
+    async def range(self, request: Any, call: Call) -> Any:
         check_range(request)
         scan = scan_of(request)
         found = await self._store.scan(
@@ -43,39 +50,60 @@ class KeyValueService:
             keys_only=scan.keys_only,
             count_only=scan.count_only,
         )
-        return self._ranges.response(request, found, self._identity.header(found.revision))
+        return self._ranges.response(request, found, self._identity)
 
-    async def put(self, request: Any, context: Any) -> Any:
-        plan = await self._single(request, put_of(request), context)
-        return put_response(request, _first_step(plan), self._identity.header(plan.revision))
+    async def put(self, request: Any, call: Call) -> Any:
+        _check_size(request)
+        client = call.client or _UNNAMED
+        if request.ignore_value or request.ignore_lease or not request.key:
+            plan = await self._store.transact(Transaction(success=(put_of(request),)), client=client)
+            return put_response(request, _first_step(plan), self._identity.header(plan.revision))
+        change = await self._store.put(text_of(request.key), request.value, lease=request.lease, client=client)
+        head = self._identity.encoded_header(change.revision)
+        if request.prev_kv and change.previous is not None:
+            return head + framed(PREVIOUS_TAG, key_value(change.previous).SerializeToString())
+        return head
 
-    async def delete_range(self, request: Any, context: Any) -> Any:
-        plan = await self._single(request, deletion_of(request), context)
+    def begin_put(self, data: bytes, call: Call) -> asyncio.Future[Change] | None:
+        """``put`` without a task (see ``transport.Shortcut``), of all but the rare kinds."""
+        try:
+            request = PutRequest.FromString(data)
+        except DecodeError:
+            return None
+        if request.ignore_value or request.ignore_lease or request.prev_kv or not request.key:
+            return None
+        if len(data) > MAX_REQUEST_BYTES:
+            raise errors.request_too_large()
+        try:
+            put = self._store.put(
+                text_of(request.key), request.value, lease=request.lease, client=call.client or _UNNAMED
+            )
+        except DatastoreError as failure:
+            raise errors.translated(failure) from failure
+        return asyncio.ensure_future(put)
+
+    def answer_put(self, put: asyncio.Future[Change]) -> bytes:
+        try:
+            change = put.result()
+        except DatastoreError as failure:
+            raise errors.translated(failure) from failure
+        return self._identity.encoded_header(change.revision)
+
+    async def delete_range(self, request: Any, call: Call) -> Any:
+        _check_size(request)
+        deletion = Transaction(success=(deletion_of(request),))
+        plan = await self._store.transact(deletion, client=call.client or _UNNAMED)
         return deletion_response(request, _first_step(plan), self._identity.header(plan.revision))
 
-    async def txn(self, request: Any, context: Any) -> Any:
+    async def txn(self, request: Any, call: Call) -> Any:
         _check_size(request)
-        plan = await self._store.transact(transaction_of(request), client=self._client(context))
+        plan = await self._store.transact(transaction_of(request), client=call.client or _UNNAMED)
         return transaction_response(request, plan, self._identity.header(plan.revision))
 
-    async def compact(self, request: Any, context: Any) -> Any:
+    async def compact(self, request: Any, call: Call) -> Any:
         """``physical`` or not: the answer comes when the space is free again."""
         await self._store.compact(request.revision)
         return CompactionResponse(header=self._identity.header(self._store.current_revision))
-
-    async def _single(self, request: Any, operation: Operation, context: Any) -> Plan:
-        _check_size(request)
-        return await self._store.transact(Transaction(success=(operation,)), client=self._client(context))
-
-    def _client(self, context: Any) -> str:
-        """``client_of``, remembered for each connection."""
-        peer = context.peer()
-        known = self._clients.get(peer)
-        if known is None:
-            if len(self._clients) >= _REMEMBERED_PEERS:
-                self._clients.clear()
-            known = self._clients[peer] = client_of(context)
-        return known
 
 
 def _first_step(plan: Plan) -> Step:
@@ -87,14 +115,3 @@ def _first_step(plan: Plan) -> Step:
 def _check_size(request: Any) -> None:
     if request.ByteSize() > MAX_REQUEST_BYTES:
         raise errors.request_too_large()
-
-
-def client_of(context: Any) -> str:
-    """Who asks, for the accounting of churn: the certificate's common name, else the user agent."""
-    names = context.auth_context().get("x509_common_name")
-    if names:
-        return str(names[0].decode("utf-8", "replace"))
-    for name, value in context.invocation_metadata() or ():
-        if name == "user-agent":
-            return str(value)
-    return "etcd client"

@@ -9,6 +9,7 @@ from minikube_py.datastore.etcd import errors
 from minikube_py.datastore.etcd.keys import bytes_of
 from minikube_py.datastore.etcd.messages import message
 from minikube_py.datastore.etcd.ranges import Identity
+from minikube_py.datastore.etcd.transport import Call
 from minikube_py.datastore.transactions import TransactionalStore
 from minikube_py.datastore.types import LeaseNotFound
 
@@ -29,7 +30,7 @@ class LeaseService:
         self._store = store
         self._identity = identity
 
-    async def grant(self, request: Any, context: Any) -> Any:
+    async def grant(self, request: Any, call: Call) -> Any:
         """A TTL below a second becomes one second, as etcd raises it to its minimum."""
         if request.TTL > _MAX_TTL_SECONDS:
             raise errors.lease_ttl_too_large()
@@ -39,20 +40,21 @@ class LeaseService:
         lease = await self._store.grant_lease(ttl, lease=request.ID)
         return LeaseGrantResponse(header=self._header(), ID=lease, TTL=ttl)
 
-    async def revoke(self, request: Any, context: Any) -> Any:
+    async def revoke(self, request: Any, call: Call) -> Any:
         await self._store.revoke_lease(request.ID)
         return LeaseRevokeResponse(header=self._header())
 
-    async def keep_alive(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+    async def keep_alive(self, requests: AsyncIterator[Any], call: Call) -> None:
         """A lease that is gone is answered with TTL 0."""
         async for request in requests:
             try:
                 ttl = await self._store.keep_alive(request.ID)
             except LeaseNotFound:
                 ttl = 0
-            yield LeaseKeepAliveResponse(header=self._header(), ID=request.ID, TTL=ttl)
+            response = LeaseKeepAliveResponse(header=self._header(), ID=request.ID, TTL=ttl)
+            await call.write(response.SerializeToString())
 
-    async def time_to_live(self, request: Any, context: Any) -> Any:
+    async def time_to_live(self, request: Any, call: Call) -> Any:
         """A lease that is gone is answered with TTL -1."""
         try:
             status = await self._store.lease_status(request.ID)
@@ -66,7 +68,7 @@ class LeaseService:
             keys=map(bytes_of, status.keys) if request.keys else (),
         )
 
-    async def leases(self, request: Any, context: Any) -> Any:
+    async def leases(self, request: Any, call: Call) -> Any:
         return LeaseLeasesResponse(
             header=self._header(), leases=[LeaseStatus(ID=lease) for lease in await self._store.leases()]
         )

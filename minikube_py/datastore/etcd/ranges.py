@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
@@ -18,6 +18,8 @@ RangeResponse = message("RangeResponse")
 KeyValue = message("KeyValue")
 
 _ASCEND, _DESCEND = 1, 2
+_HEADER_TAG = bytes([1 << 3 | 2])
+_REVISION_TAG = bytes([3 << 3])
 _KVS_TAG = bytes([2 << 3 | 2])
 _KEPT_BYTES = 8 << 20
 _SORT_TARGETS: Sequence[Callable[[Record], Any]] = (
@@ -36,11 +38,21 @@ class Identity:
     cluster_id: int = 0x70796B3373636C75
     member_id: int = 0x70796B33736D656D
     term: int = 2
+    _constant: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # All but the revision; its tag comes last.
+        constant = self.header(0).SerializeToString() + _REVISION_TAG
+        object.__setattr__(self, "_constant", constant)
 
     def header(self, revision: int) -> Any:
         return ResponseHeader(
             cluster_id=self.cluster_id, member_id=self.member_id, revision=revision, raft_term=self.term
         )
+
+    def encoded_header(self, revision: int) -> bytes:
+        """The header as field 1, which it is in every response."""
+        return framed(_HEADER_TAG, self._constant + _varint(revision))
 
 
 def key_value(record: Record) -> Any:
@@ -96,21 +108,23 @@ class RangeEncoder:
         self._kept: dict[str, tuple[Record, bytes]] = {}
         self._bytes = 0
 
-    def response(self, request: Any, found: RangeResult, header: Any) -> bytes:
+    def response(self, request: Any, found: RangeResult, identity: Identity) -> bytes:
         if request.count_only or request.keys_only:
-            data: bytes = range_response(request, found, header).SerializeToString()
+            data: bytes = range_response(request, found, identity.header(found.revision)).SerializeToString()
             return data
         records, more = _selected(request, found)
-        head = RangeResponse(header=header).SerializeToString()
-        tail = RangeResponse(more=more, count=found.count).SerializeToString()
-        return b"".join((head, *map(self._encoded, records), tail))
+        kept = self._kept
+        parts = [identity.encoded_header(found.revision)]
+        for record in records:
+            known = kept.get(record.key)
+            parts.append(known[1] if known is not None and known[0] is record else self._encoded(record))
+        parts.append(RangeResponse(more=more, count=found.count).SerializeToString())
+        return b"".join(parts)
 
     def _encoded(self, record: Record) -> bytes:
         """A record as a field of RangeResponse."""
         kept = self._kept.get(record.key)
         if kept is not None:
-            if kept[0] is record:
-                return kept[1]
             self._bytes -= len(kept[1])
         data = framed(_KVS_TAG, key_value(record).SerializeToString())
         if self._bytes > _KEPT_BYTES:
@@ -123,13 +137,19 @@ class RangeEncoder:
 
 def framed(tag: bytes, message: bytes) -> bytes:
     """A message as a field of another one."""
-    length = bytearray()
-    number = len(message)
+    return tag + _varint(len(message)) + message
+
+
+def _varint(number: int) -> bytes:
+    """A number that is not negative."""
+    if number <= 0x7F:
+        return bytes((number,))
+    octets = bytearray()
     while number > 0x7F:
-        length.append(number & 0x7F | 0x80)
+        octets.append(number & 0x7F | 0x80)
         number >>= 7
-    length.append(number)
-    return tag + bytes(length) + message
+    octets.append(number)
+    return bytes(octets)
 
 
 def _selected(request: Any, found: RangeResult) -> tuple[Sequence[Record], bool]:

@@ -1,44 +1,44 @@
-"""The gRPC server: handlers by etcd's names, on a TCP or unix socket, with or without TLS."""
+"""etcd's services by their gRPC paths, on a TCP or unix socket, with or without TLS."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
-import grpc
+from google.protobuf.message import DecodeError
 
 from minikube_py.datastore.etcd import EtcdTls
 from minikube_py.datastore.etcd import maintenance as upkeep
-from minikube_py.datastore.etcd.errors import EtcdError, answering, translated
-from minikube_py.datastore.etcd.kv import MAX_REQUEST_BYTES, KeyValueService
+from minikube_py.datastore.etcd.errors import answering
+from minikube_py.datastore.etcd.kv import KeyValueService
 from minikube_py.datastore.etcd.lease import LeaseService
 from minikube_py.datastore.etcd.maintenance import MaintenanceService
 from minikube_py.datastore.etcd.messages import message
 from minikube_py.datastore.etcd.ranges import Identity
+from minikube_py.datastore.etcd.transport import (
+    Call,
+    Code,
+    Method,
+    Shortcut,
+    StatusError,
+    Streaming,
+    Unary,
+    serve,
+    server_context,
+)
 from minikube_py.datastore.etcd.watch import WatchService
 from minikube_py.datastore.transactions import TransactionalStore
-from minikube_py.datastore.types import DatastoreError
 from minikube_py.machinery.clock import Clock
 
-_GRACE_SECONDS = 1.0
-_OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES + (1 << 19)),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.so_reuseport", 0),
-    # Clients with keep-alive (kube-apiserver's: 30 s) must not be sent away for pinging.
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_ping_strikes", 0),
-)
 _AUTH_METHODS = (
     *("AuthEnable", "AuthDisable", "Authenticate", "UserAdd", "UserGet", "UserList", "UserDelete"),
     *("UserChangePassword", "UserGrantRole", "UserRevokeRole", "RoleAdd", "RoleGet", "RoleList", "RoleDelete"),
     *("RoleGrantPermission", "RoleRevokePermission"),
 )
 _SERVING = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse{status: SERVING}
-
-Streaming = Callable[[Any, Any], AsyncIterator[Any]]
 
 
 class _EventLoopClock:
@@ -64,57 +64,46 @@ async def run_server(
     clock: Clock | None = None,
 ) -> None:
     """See ``serve_etcd``."""
-    server = grpc.aio.server(options=_OPTIONS)
-    address = _bind(server, listen, tls)
-    scheme = "https" if tls else "http"
-    url = address if address.startswith("unix:") else f"{scheme}://{address}"
-    server.add_generic_rpc_handlers(_handlers(store, Identity(), url, clock or _EventLoopClock()))
-    try:
-        await server.start()
+    context = None
+    if tls is not None:
+        try:
+            context = await asyncio.to_thread(server_context, tls.certificate, tls.key, tls.client_ca)
+        except ssl.SSLError as failure:
+            raise OSError(
+                f"etcd interface: {failure}; certificate, key and client CA must be PEM and belong together"
+            ) from failure
+    methods: dict[str, Method] = {}
+
+    def serving(address: str) -> None:
+        scheme = "https" if tls else "http"
+        url = address if address.startswith("unix:") else f"{scheme}://{address}"
+        methods.update(_methods(store, Identity(), url, clock or _EventLoopClock()))
         if bound is not None:
             bound(address)
         ready()
-        await server.wait_for_termination()
-    finally:
-        await server.stop(_GRACE_SECONDS)
 
-
-def _bind(server: Any, listen: str, tls: EtcdTls | None) -> str:
     try:
-        if tls is None:
-            port = server.add_insecure_port(listen)
-        else:
-            credentials = grpc.ssl_server_credentials(
-                [(tls.key, tls.certificate)], tls.client_ca, require_client_auth=tls.client_ca is not None
-            )
-            port = server.add_secure_port(listen, credentials)
-    except RuntimeError as failure:
-        raise OSError(f"etcd interface: cannot listen on {listen}; is the address in use?") from failure
-    return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
+        await serve(methods, listen=listen, tls=context, bound=serving)
+    except OSError as failure:
+        raise OSError(f"etcd interface: cannot listen on {listen}: {failure}") from failure
 
 
-def _handlers(store: TransactionalStore, identity: Identity, url: str, clock: Clock) -> tuple[Any, ...]:
+def _methods(store: TransactionalStore, identity: Identity, url: str, clock: Clock) -> dict[str, Method]:
     kv, leases = KeyValueService(store, identity), LeaseService(store, identity)
     maintenance, watches = MaintenanceService(store, identity, url), WatchService(store, identity, clock)
-    services = {
+    services: dict[str, dict[str, Method]] = {
         "etcdserverpb.KV": {
             "Range": _unary("RangeRequest", kv.range),
-            "Put": _unary("PutRequest", kv.put),
+            "Put": replace(_unary("PutRequest", kv.put), shortcut=Shortcut(kv.begin_put, kv.answer_put)),
             "DeleteRange": _unary("DeleteRangeRequest", kv.delete_range),
             "Txn": _unary("TxnRequest", kv.txn),
             "Compact": _unary("CompactionRequest", kv.compact),
         },
-        "etcdserverpb.Watch": {
-            "Watch": grpc.stream_stream_rpc_method_handler(
-                answering(watches.watch), message("WatchRequest").FromString, None
-            )
-        },
+        "etcdserverpb.Watch": {"Watch": _stream("WatchRequest", watches.watch)},
         "etcdserverpb.Lease": {
             "LeaseGrant": _unary("LeaseGrantRequest", leases.grant),
             "LeaseRevoke": _unary("LeaseRevokeRequest", leases.revoke),
-            "LeaseKeepAlive": grpc.stream_stream_rpc_method_handler(
-                _answering_stream(leases.keep_alive), message("LeaseKeepAliveRequest").FromString, _serialize
-            ),
+            "LeaseKeepAlive": _stream("LeaseKeepAliveRequest", leases.keep_alive),
             "LeaseTimeToLive": _unary("LeaseTimeToLiveRequest", leases.time_to_live),
             "LeaseLeases": _unary("LeaseLeasesRequest", leases.leases),
         },
@@ -124,9 +113,7 @@ def _handlers(store: TransactionalStore, identity: Identity, url: str, clock: Cl
             "Defragment": _unary("DefragmentRequest", maintenance.defragment),
             "Hash": _unary("HashRequest", maintenance.hash),
             "HashKV": _unary("HashKVRequest", maintenance.hash_kv),
-            "Snapshot": grpc.unary_stream_rpc_method_handler(
-                _answering_stream(maintenance.snapshot), message("SnapshotRequest").FromString, _serialize
-            ),
+            "Snapshot": _stream("SnapshotRequest", maintenance.snapshot),
             "MoveLeader": _unary("MoveLeaderRequest", upkeep.refuse_move_leader),
             "Downgrade": _unary("DowngradeRequest", upkeep.refuse_downgrade),
         },
@@ -138,45 +125,53 @@ def _handlers(store: TransactionalStore, identity: Identity, url: str, clock: Cl
             "MemberPromote": _unary("MemberPromoteRequest", upkeep.refuse_member_change),
         },
         "etcdserverpb.Auth": {
-            "AuthStatus": _raw(maintenance.auth_status, _serialize),
-            **{name: _raw(upkeep.refuse_auth, None) for name in _AUTH_METHODS},
+            "AuthStatus": _raw(maintenance.auth_status),
+            **{name: _raw(upkeep.refuse_auth) for name in _AUTH_METHODS},
         },
-        "grpc.health.v1.Health": {"Check": _raw(_healthy, None)},
+        "grpc.health.v1.Health": {"Check": _raw(_healthy)},
     }
-    return tuple(grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items())
+    return {f"/{service}/{name}": method for service, methods in services.items() for name, method in methods.items()}
 
 
-def _unary(request: str, handler: Callable[[Any, Any], Awaitable[Any]]) -> Any:
-    return grpc.unary_unary_rpc_method_handler(answering(handler), message(request).FromString, _serialize)
+def _unary(request: str, handler: Callable[[Any, Call], Awaitable[Any]]) -> Unary:
+    parse, guarded = message(request).FromString, answering(handler)
+
+    async def serve_one(data: bytes, call: Call) -> bytes:
+        return _serialized(await guarded(_parsed(parse, data), call))
+
+    return Unary(serve_one)
 
 
-def _raw(handler: Callable[[Any, Any], Awaitable[Any]], serialize: Callable[[Any], bytes] | None) -> Any:
+def _raw(handler: Callable[[Any, Call], Awaitable[Any]]) -> Unary:
     """A method whose request is not looked at."""
-    return grpc.unary_unary_rpc_method_handler(answering(handler), None, serialize)
+
+    async def serve_one(data: bytes, call: Call) -> bytes:
+        return _serialized(await handler(data, call))
+
+    return Unary(answering(serve_one))
 
 
-def _answering_stream(handler: Streaming) -> Streaming:
-    """``errors.answering`` for a handler that yields."""
+def _stream(request: str, handler: Callable[[AsyncIterator[Any], Call], Awaitable[None]]) -> Streaming:
+    parse, guarded = message(request).FromString, answering(handler)
 
-    async def guarded(request: Any, context: Any) -> AsyncIterator[Any]:
-        try:
-            async with contextlib.aclosing(handler(request, context)) as responses:  # type: ignore[type-var]
-                async for response in responses:
-                    yield response
-        except EtcdError as failure:
-            await context.abort(failure.code, failure.text)
-        except DatastoreError as failure:
-            error = translated(failure)
-            await context.abort(error.code, error.text)
+    async def serve_many(call: Call) -> None:
+        await guarded((_parsed(parse, data) async for data in call.messages()), call)
 
-    return guarded
+    return Streaming(serve_many)
 
 
-async def _healthy(request: Any, context: Any) -> bytes:
+def _parsed(parse: Callable[[bytes], Any], data: bytes) -> Any:
+    try:
+        return parse(data)
+    except DecodeError as failure:
+        raise StatusError(Code.INTERNAL, f"grpc: error unmarshalling request: {failure}") from failure
+
+
+async def _healthy(request: Any, call: Call) -> bytes:
     return _SERVING
 
 
-def _serialize(response: Any) -> bytes:
+def _serialized(response: Any) -> bytes:
     if isinstance(response, bytes):  # encoded by its handler
         return response
     data: bytes = response.SerializeToString()

@@ -13,6 +13,7 @@ from minikube_py.datastore.etcd import errors
 from minikube_py.datastore.etcd.keys import span_of, text_of
 from minikube_py.datastore.etcd.messages import message
 from minikube_py.datastore.etcd.ranges import check_range, key_value, range_response, scan_of
+from minikube_py.datastore.etcd.transport import Code
 from minikube_py.datastore.transactions import (
     Compare,
     Delete,
@@ -97,7 +98,7 @@ def _operation_of(operation: Any) -> Operation:
         case "request_txn":
             return _converted(operation.request_txn)
         case _:
-            raise errors.EtcdError(errors.Code.INVALID_ARGUMENT, "etcdserver: key not found")
+            raise errors.EtcdError(Code.INVALID_ARGUMENT, "etcdserver: key not found")
 
 
 def _written_spans(operations: Sequence[Operation]) -> tuple[set[str], _Spans]:

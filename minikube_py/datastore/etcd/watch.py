@@ -14,12 +14,11 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import grpc
-
 from minikube_py.datastore.etcd.errors import COMPACTED
 from minikube_py.datastore.etcd.keys import bytes_of, span_of
 from minikube_py.datastore.etcd.messages import message
 from minikube_py.datastore.etcd.ranges import Identity, KeyValue, framed, key_value
+from minikube_py.datastore.etcd.transport import Call
 from minikube_py.datastore.index import prefix_end
 from minikube_py.datastore.transactions import TransactionalStore, span_end
 from minikube_py.datastore.types import Change, Compacted, DatastoreError, Watch, WatcherTooSlow
@@ -107,7 +106,7 @@ class WatchStream:
     store: TransactionalStore
     identity: Identity
     encoder: EventEncoder
-    context: Any
+    call: Call
     tasks: asyncio.TaskGroup
     clock: Clock
     watchers: dict[int, Watcher] = field(default_factory=dict)
@@ -244,10 +243,7 @@ class WatchStream:
             await self._write_locked(data)
 
     async def _write_locked(self, data: bytes) -> None:
-        try:
-            await self.context.write(data)
-        except grpc.aio.InternalError as gone:
-            raise _ClientIsDone from gone
+        await self.call.write(data)
 
 
 class WatchService:
@@ -257,12 +253,12 @@ class WatchService:
         self._clock = clock
         self._encoder = EventEncoder()
 
-    async def watch(self, requests: AsyncIterator[Any], context: Any) -> None:
+    async def watch(self, requests: AsyncIterator[Any], call: Call) -> None:
         """Serve one stream until the client ends it."""
         failure: DatastoreError | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
-                stream = WatchStream(self._store, self._identity, self._encoder, context, tasks, self._clock)
+                stream = WatchStream(self._store, self._identity, self._encoder, call, tasks, self._clock)
                 async for request in requests:
                     await stream.handle(request)
                 raise _ClientIsDone  # ends the tasks of its watches
@@ -275,7 +271,7 @@ class WatchService:
 
 
 class _ClientIsDone(Exception):
-    """The client ended the stream or is gone."""
+    """The client ended the stream."""
 
 
 def _first(group: BaseExceptionGroup[DatastoreError]) -> DatastoreError:

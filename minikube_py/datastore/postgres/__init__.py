@@ -5,6 +5,7 @@ state that a server keeps in memory, ``writer`` the group commit, ``follower`` w
 write, ``engine`` the whole. Why revisions have no gaps is told in ``writer``.
 """
 
-from minikube_py.datastore.postgres.engine import PostgresDatastore, PostgresSettings, open_postgres
+from minikube_py.datastore.postgres.engine import PostgresDatastore, open_postgres
+from minikube_py.datastore.postgres.settings import PostgresSettings
 
 __all__ = ["PostgresDatastore", "PostgresSettings", "open_postgres"]

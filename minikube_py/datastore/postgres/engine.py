@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,14 +21,17 @@ import asyncpg
 from minikube_py.datastore.churn import Churn, ChurnRow
 from minikube_py.datastore.contents import Contents
 from minikube_py.datastore.index import prefix_end
-from minikube_py.datastore.intents import ABSENT, Intent, KeyIntent, TransactionIntent, deleted_record
+from minikube_py.datastore.intents import ABSENT, ANY, Intent, KeyIntent, TransactionIntent, deleted_record
 from minikube_py.datastore.postgres import log
-from minikube_py.datastore.postgres.errors import is_passing, translated
+from minikube_py.datastore.postgres.errors import CONNECTION_ERRORS, is_passing, translated
 from minikube_py.datastore.postgres.follower import Follower
 from minikube_py.datastore.postgres.mirror import Mirror
+from minikube_py.datastore.postgres.settings import PostgresSettings
+from minikube_py.datastore.postgres.url import check_files
 from minikube_py.datastore.postgres.writer import GroupWriter, RevokeIntent
 from minikube_py.datastore.quota import ClientQuota
 from minikube_py.datastore.rows import Row, last_row_id
+from minikube_py.datastore.stall import Stall
 from minikube_py.datastore.transactions import (
     LeaseStatus,
     Plan,
@@ -59,18 +61,7 @@ _REPLAY_STEP_CHANGES = 500
 _ROWS_AT_ONCE = 1000
 _SWEEP_ROWS = 1000
 _FIRST_WAIT_SECONDS = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class PostgresSettings:
-    """As ``SqliteSettings``. ``stall_seconds``: how long a write waits for the database, ``read_seconds`` a read."""
-
-    retention_seconds: float = 300.0
-    heavy_retention_seconds: float = 60.0
-    stall_seconds: float = 30.0
-    read_seconds: float = 10.0
-    connect_seconds: float = 5.0
-    client_rate: float = 0.0
+_CHURN_SECONDS = 30.0
 
 
 _DEFAULTS = PostgresSettings()
@@ -81,6 +72,8 @@ async def open_postgres(url: str, *, clock: Clock, settings: PostgresSettings = 
 
     Raises StoreUnavailable (not reachable, refused), StoreCorrupt (newer schema).
     """
+
+    await check_files(url)
 
     async def connect() -> Any:
         return await asyncpg.connect(url, timeout=settings.connect_seconds, command_timeout=settings.stall_seconds)
@@ -95,7 +88,7 @@ async def open_postgres(url: str, *, clock: Clock, settings: PostgresSettings = 
         pool = await asyncpg.create_pool(
             url, min_size=0, max_size=4, timeout=settings.connect_seconds, command_timeout=settings.read_seconds
         )
-    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+    except (*CONNECTION_ERRORS, ValueError) as failure:
         raise translated(failure) from failure
     mirror = await asyncio.to_thread(Mirror, records, positions, state.revision, Churn(churn))
     return PostgresDatastore(clock, settings, connect, pool, mirror, state.compacted, rows)
@@ -119,7 +112,8 @@ class PostgresDatastore:
         self._pool = pool
         self._mirror = mirror
         self._rows_at_start = rows
-        self._follower = Follower(mirror, compacted, connect, clock)
+        self._stall = Stall()
+        self._follower = Follower(mirror, compacted, connect, clock, self._stall)
         self._hub = WatchHub(published=mirror.revision, replay=self._replay, check_start=self._check_watch)
         mirror.hub = self._hub
         self._writer = GroupWriter(
@@ -128,11 +122,13 @@ class PostgresDatastore:
             self._follower.catch_up,
             self._check_readable,
             clock=clock,
+            stall=self._stall,
             stall_seconds=settings.stall_seconds,
         )
         self._written, self._heavy = asyncio.Event(), asyncio.Event()
         if self.garbage().superseded:
             self._written.set()
+        self._churned = asyncio.Event()
         self._hub.tap(self._note_garbage)
         self._quota = ClientQuota(settings.client_rate, clock) if settings.client_rate else None
         self._compacting = asyncio.Lock()
@@ -147,6 +143,13 @@ class PostgresDatastore:
     @property
     def compacted_revision(self) -> int:
         return self._follower.compacted
+
+    @property
+    def stall(self) -> str:
+        return self._stall.why
+
+    def on_stall(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        return self._stall.follow(callback)
 
     async def get(self, key: str, *, revision: int = 0) -> Record | None:
         await self._refresh()
@@ -228,6 +231,11 @@ class PostgresDatastore:
         intent = KeyIntent(key, None, max(0, expected_revision), client=client)
         await self._submit(intent, client)
         return deleted_record(intent.change) if intent.change is not None else None
+
+    async def put(self, key: str, value: bytes, *, lease: int = 0, client: str = "") -> Change:
+        intent = KeyIntent(key, value, ANY, lease=lease, client=client)
+        await self._submit(intent, client)
+        return intent.settled_change()
 
     async def transact(self, transaction: Transaction, *, client: str = "") -> Plan:
         intent = TransactionIntent(transaction, client)
@@ -341,6 +349,7 @@ class PostgresDatastore:
         settings = self._settings
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._expire_forever())
+            tasks.create_task(self._note_churn_forever())
             tasks.create_task(
                 compact_forever(
                     self,
@@ -398,6 +407,14 @@ class PostgresDatastore:
             await log.set_meta(connection, "compacted", revision)
         await self._store_churn(connection)
 
+    async def _note_churn_forever(self) -> None:
+        """Write down who wrote how much, some time after they did."""
+        while True:
+            await self._churned.wait()
+            await self._clock.sleep(_CHURN_SECONDS)
+            self._churned.clear()
+            await attempt("noting of churn", partial(self._with_connection, self._store_churn))
+
     async def _store_churn(self, connection: Any) -> None:
         rows = self._mirror.churn.take()
         try:
@@ -409,6 +426,7 @@ class PostgresDatastore:
 
     def _note_garbage(self, changes: Sequence[Change]) -> None:
         self._written.set()
+        self._churned.set()
         if self.garbage().heavy:
             self._heavy.set()
 
@@ -443,7 +461,7 @@ class PostgresDatastore:
             try:
                 async with self._pool.acquire(timeout=self._settings.read_seconds) as connection:
                     return await act(connection)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except CONNECTION_ERRORS as error:
                 if not is_passing(error) or self._clock.monotonic() + wait > deadline:
                     raise translated(error) from error
             await self._clock.sleep(wait)

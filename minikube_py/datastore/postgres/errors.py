@@ -8,6 +8,14 @@ import asyncpg
 
 from minikube_py.datastore.types import DatastoreError, StoreCorrupt, StoreUnavailable
 
+# Everything that a connection may raise; the last is asyncpg's word for one that broke at a bad moment.
+CONNECTION_ERRORS = (
+    OSError,
+    asyncio.TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 FOREIGN_SCHEMA = "the database has schema version {found}, this program knows {known}; use a newer release"
 
 # A server that stops, starts, fails over or has no connection left; the next attempt may reach a better one.

@@ -16,6 +16,7 @@ from typing import Any
 from minikube_py.datastore.postgres import log
 from minikube_py.datastore.postgres.errors import is_passing, translated
 from minikube_py.datastore.postgres.mirror import Mirror, went_back
+from minikube_py.datastore.stall import Stall
 from minikube_py.machinery.clock import Clock
 
 _logger = logging.getLogger(__name__)
@@ -27,15 +28,18 @@ _NO_BOUND = (1 << 63) - 1
 
 
 class Follower:
-    """``compacted`` is the newest that is known of."""
+    """``compacted`` is the newest that is known of; ``stall`` is set while there is no connection."""
 
-    def __init__(self, mirror: Mirror, compacted: int, connect: Callable[[], Awaitable[Any]], clock: Clock) -> None:
+    def __init__(
+        self, mirror: Mirror, compacted: int, connect: Callable[[], Awaitable[Any]], clock: Clock, stall: Stall
+    ) -> None:
         self.compacted = compacted
         self.failure: Exception | None = None
         self.heard = asyncio.Event()
         self._mirror = mirror
         self._connect = connect
         self._clock = clock
+        self._stall = stall
         self._news = asyncio.Event()
 
     async def catch_up(self, connection: Any) -> None:
@@ -89,6 +93,7 @@ class Follower:
                 self._news.set()
                 await self._listen(connection)
             except Exception as error:
+                self._stall.set(str(translated(error)), "follower")
                 if not is_passing(error):
                     _logger.error("datastore: following the database failed: %s", translated(error))
                 else:
@@ -108,6 +113,7 @@ class Follower:
                 pass  # silent for long: see whether it is still there
             self._news.clear()
             await self.catch_up(connection)
+            self._stall.clear("follower")
             self.heard.set()
 
     def _notified(self, *_: Any) -> None:

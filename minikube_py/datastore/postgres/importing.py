@@ -6,12 +6,14 @@ import asyncpg
 
 from minikube_py.datastore.contents import Contents
 from minikube_py.datastore.postgres import log
-from minikube_py.datastore.postgres.errors import translated
+from minikube_py.datastore.postgres.errors import CONNECTION_ERRORS, translated
+from minikube_py.datastore.postgres.url import check_files
 from minikube_py.datastore.types import StoreUnavailable
 
 
 async def write_store(url: str, contents: Contents) -> int:
     """Fill the database in one transaction; returns how many rows. Raises StoreUnavailable when it is not empty."""
+    await check_files(url)
     try:
         connection = await asyncpg.connect(url, timeout=10.0)
         try:
@@ -30,6 +32,6 @@ async def write_store(url: str, contents: Contents) -> int:
                     await log.grant(connection, lease, ttl)
         finally:
             await connection.close()
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+    except CONNECTION_ERRORS as failure:
         raise translated(failure) from failure
     return count

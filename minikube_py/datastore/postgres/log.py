@@ -20,6 +20,7 @@ _LOCK = 0x70796B3373  # advisory: whoever holds it may give out revisions
 
 _COLUMNS = "id, key, value, create_revision, version, previous, lease, deleted"
 _RECORD = f"key, value, id >> {POSITION_BITS}, create_revision, version, lease"
+_CURRENT_AT_ONCE = 500  # not all rows at once: they would double the memory, and leave holes in it
 _CURRENT = f"""
     SELECT DISTINCT ON (key) {_RECORD}, id, deleted FROM pyk3s_log ORDER BY key, id DESC"""
 _STATE = f"""
@@ -86,11 +87,17 @@ async def load(connection: Any) -> tuple[State, list[Record], dict[str, int], in
     """At one moment: the state, current records, positions that are not 0, the rows of the log, the churn so far."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         now = await state(connection)
-        current = [row for row in await connection.fetch(_CURRENT) if not row[7]]
+        records: list[Record] = []
+        positions: dict[str, int] = {}
+        async for row in connection.cursor(_CURRENT, prefetch=_CURRENT_AT_ONCE):
+            if row[7]:
+                continue
+            record = _record(row)
+            records.append(record)
+            if position := position_of(row[6]):
+                positions[record.key] = position
         count = await connection.fetchval("SELECT count(*) FROM pyk3s_log")
         churn = await connection.fetch("SELECT folder, client, revisions, bytes FROM pyk3s_churn")
-    records = [_record(row) for row in current]
-    positions = {r.key: at for r, row in zip(records, current, strict=True) if (at := position_of(row[6]))}
     return now, records, positions, count, [ChurnRow(*row) for row in churn]
 
 

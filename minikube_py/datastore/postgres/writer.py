@@ -29,8 +29,9 @@ from minikube_py.datastore.postgres import log
 from minikube_py.datastore.postgres.errors import is_passing, translated
 from minikube_py.datastore.postgres.mirror import Mirror, Overlay
 from minikube_py.datastore.rows import Row
+from minikube_py.datastore.stall import Stall
 from minikube_py.datastore.transactions import Put, Scan, Transaction, plan
-from minikube_py.datastore.types import DatastoreError, LeaseNotFound, StoreUnavailable
+from minikube_py.datastore.types import DatastoreError, LeaseNotFound, StoreTimeout, StoreUnavailable
 from minikube_py.machinery.clock import Clock
 
 _logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ _BATCH_BYTES = 8 << 20
 _PENDING_LIMIT = 65_536
 _FIRST_WAIT_SECONDS = 0.05
 _LONGEST_WAIT_SECONDS = 2.0
+_SLOW_SECONDS = 7.0  # as the SQLite engine's stall_seconds; writes wait on, since a database may fail over
 
 CatchUp = Callable[[Any], Awaitable[None]]
 
@@ -74,6 +76,7 @@ class GroupWriter:
         readable: Callable[[int], None],
         *,
         clock: Clock,
+        stall: Stall,
         stall_seconds: float,
     ) -> None:
         self._connect = connect
@@ -81,6 +84,7 @@ class GroupWriter:
         self._catch_up = catch_up
         self._readable = readable
         self._clock = clock
+        self._stall = stall
         self._stall_seconds = stall_seconds
         self._queue: deque[Intent] = deque()
         self._wake = asyncio.Event()
@@ -90,7 +94,7 @@ class GroupWriter:
         self.closed = False
 
     async def submit(self, intent: Intent) -> None:
-        """Carry out an intent. Raises what refuses it, and StoreUnavailable."""
+        """Carry out an intent. Raises what refuses it, StoreUnavailable and StoreTimeout."""
         if self.closed:
             raise StoreUnavailable("the datastore is closed")
         if len(self._queue) >= _PENDING_LIMIT:
@@ -134,10 +138,11 @@ class GroupWriter:
         while True:
             staged = Staged()
             try:
-                async with asyncio.timeout(self._stall_seconds):
-                    settled = await self._attempt(intents, batch, open_staged, staged)
+                settled = await self._within_time(self._attempt(intents, batch, open_staged, staged))
                 break
             except Exception as error:
+                if is_passing(error):
+                    self._stall.set(str(translated(error)))
                 await self._disconnect()
                 if staged.rows:
                     open_staged = staged  # COMMIT may have come through
@@ -147,10 +152,21 @@ class GroupWriter:
                     return
             await self._clock.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
+        self._stall.clear()
         self._mirror.advance(settled.rows)
         self._mirror.clients = {}
         for intent, failure in settled.outcomes:
             intent.settle(failure)
+
+    async def _within_time(self, attempt: Awaitable[Staged]) -> Staged:
+        """Wait for an attempt, and say so when it is slow. Raises what it does, and TimeoutError."""
+        text = f"the database has not finished a write for {_SLOW_SECONDS:g} s"
+        slow = asyncio.get_running_loop().call_later(_SLOW_SECONDS, self._stall.set, text)
+        try:
+            async with asyncio.timeout(self._stall_seconds):
+                return await attempt
+        finally:
+            slow.cancel()
 
     async def _attempt(self, intents: list[Intent], batch: int, before: Staged, staged: Staged) -> Staged:
         """One transaction; fills ``staged`` and returns it, or ``before`` when that turns out to be committed."""
@@ -236,8 +252,10 @@ class GroupWriter:
 
     def _fail(self, intents: list[Intent], error: Exception, *, unknown: bool) -> None:
         failure = translated(error)
+        if isinstance(failure, StoreUnavailable):
+            self._stall.set(str(failure))
         if unknown:
-            failure = StoreUnavailable(f"{failure}; the outcome of this write is unknown")
+            failure = StoreTimeout(f"{failure}; the outcome of this write is unknown")
         _logger.warning("datastore: a batch of %d writes failed: %s", len(intents), failure)
         for intent in intents:
             intent.settle(failure)

@@ -6,6 +6,7 @@ that owns a connection), ``log`` (the statements), ``intents`` and ``writer`` (g
 space back), ``engine`` (the whole).
 """
 
-from minikube_py.datastore.sqlite.engine import SqliteDatastore, SqliteSettings, open_sqlite
+from minikube_py.datastore.sqlite.engine import SqliteDatastore, open_sqlite
+from minikube_py.datastore.sqlite.settings import SqliteSettings
 
 __all__ = ["SqliteDatastore", "SqliteSettings", "open_sqlite"]

@@ -12,23 +12,24 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from minikube_py.datastore.churn import Churn, ChurnRow
 from minikube_py.datastore.contents import Contents
 from minikube_py.datastore.index import KeyIndex, prefix_end
-from minikube_py.datastore.intents import ABSENT, KeyIntent, TransactionIntent, deleted_record
+from minikube_py.datastore.intents import ABSENT, ANY, KeyIntent, TransactionIntent, deleted_record
 from minikube_py.datastore.leases import LeaseTable, deletion
 from minikube_py.datastore.quota import ClientQuota
 from minikube_py.datastore.rows import Row, last_row_id
 from minikube_py.datastore.sqlite import file, housekeeping, log, reading
 from minikube_py.datastore.sqlite.disk import DiskThread
 from minikube_py.datastore.sqlite.intents import FlushIntent, LeaseIntent
+from minikube_py.datastore.sqlite.settings import SqliteSettings
 from minikube_py.datastore.sqlite.volatile import VolatileKeys, opening_state
 from minikube_py.datastore.sqlite.writer import GroupCommit
+from minikube_py.datastore.stall import Stall
 from minikube_py.datastore.transactions import (
     LeaseStatus,
     Plan,
@@ -51,21 +52,6 @@ from minikube_py.datastore.types import (
 from minikube_py.datastore.upkeep import Garbage, compact_forever, expire_forever
 from minikube_py.datastore.watching import Tap, WatchHub
 from minikube_py.machinery.clock import Clock
-
-
-@dataclass(frozen=True, slots=True)
-class SqliteSettings:
-    """``retention_seconds``: how long superseded records can be read; ``heavy_retention_seconds``: when there are
-    more of them than live ones. ``volatile_reserve``: revisions between two writes of the volatile floor.
-    ``client_rate``: revisions a second that each named client may write (see ``quota``); 0: as many as it likes."""
-
-    retention_seconds: float = 300.0
-    heavy_retention_seconds: float = 30.0
-    flush_seconds: float = 600.0
-    volatile_reserve: int = 10_000
-    stall_seconds: float = 30.0
-    client_rate: float = 0.0
-
 
 _DEFAULTS = SqliteSettings()
 _ROWS_AT_ONCE = 1000
@@ -121,7 +107,7 @@ class SqliteDatastore:
         self._settings = settings
         self._lock = lock
         self._disk = disk
-        self._reader = DiskThread(path, file.open_reader, name="datastore-reader")
+        self._reader = DiskThread(path, file.open_reader, name="datastore-reader", within=settings.stall_seconds)
         self._index = index
         self._volatile = volatile
         self._rows = loaded.rows
@@ -139,6 +125,7 @@ class SqliteDatastore:
         self._hub = WatchHub(published=revision, replay=self._replay, check_start=self._check_watch)
         self._churn = Churn(loaded.churn)
         self._quota = ClientQuota(settings.client_rate, clock) if settings.client_rate else None
+        self._stall = Stall()
         self._writer = GroupCommit(
             disk,
             index,
@@ -147,6 +134,7 @@ class SqliteDatastore:
             self._churn,
             revision=revision,
             publish=self._publish,
+            stall=self._stall,
             stall_seconds=settings.stall_seconds,
             now=clock.monotonic,
         )
@@ -160,6 +148,13 @@ class SqliteDatastore:
     def compacted_revision(self) -> int:
         return self._compacted
 
+    @property
+    def stall(self) -> str:
+        return self._stall.why
+
+    def on_stall(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        return self._stall.follow(callback)
+
     async def get(self, key: str, *, revision: int = 0) -> Record | None:
         self._check_readable(revision)
         current = self._index.records.get(key)
@@ -167,7 +162,7 @@ class SqliteDatastore:
             return current
         if current is not None and current.mod_revision <= revision:
             return current
-        found = await reading.record_at(self._reader, self._volatile, key, revision)
+        found = await reading.record_at(self._history(), self._volatile, key, revision)
         self._check_readable(revision)
         return found
 
@@ -180,11 +175,12 @@ class SqliteDatastore:
             return RangeResult(without_values(records, keys_only), self.current_revision, count, more)
         end, first = prefix_end(prefix), max(prefix, start)
         found, rest = await reading.range_at(
-            self._reader, self._volatile, first, end, revision, limit=limit, keys_only=keys_only
+            self._history(), self._volatile, first, end, revision, limit=limit, keys_only=keys_only
         )
         count = rest
         if first > prefix:
-            count += (await reading.range_at(self._reader, self._volatile, prefix, first, revision, keys_only=True))[1]
+            before = await reading.range_at(self._history(), self._volatile, prefix, first, revision, keys_only=True)
+            count += before[1]
         self._check_readable(revision)
         return RangeResult(without_values(found, keys_only), self.current_revision, count, len(found) < rest)
 
@@ -205,7 +201,7 @@ class SqliteDatastore:
             return read(Scan(start, end, 0, limit, keys_only, count_only), self._index, now)
         upper = span_end(start, end)
         found, count = await reading.range_at(
-            self._reader,
+            self._history(),
             self._volatile,
             start,
             upper,
@@ -260,6 +256,14 @@ class SqliteDatastore:
             await self._quota.admit(client)
         change = await self._writer.write(KeyIntent(key, None, max(0, expected_revision), client=client))
         return deleted_record(change) if change is not None else None
+
+    def put(self, key: str, value: bytes, *, lease: int = 0, client: str = "") -> Awaitable[Change]:
+        intent = KeyIntent(key, value, ANY, lease=lease, client=client)
+        return self._writer.begin(intent) if self._quota is None else self._put_admitted(intent, self._quota)
+
+    async def _put_admitted(self, intent: KeyIntent, quota: ClientQuota) -> Change:
+        await quota.admit(intent.client)
+        return await self._writer.begin(intent)
 
     async def transact(self, transaction: Transaction, *, client: str = "") -> Plan:
         """See ``transactions.TransactionalStore.transact``."""
@@ -355,6 +359,8 @@ class SqliteDatastore:
 
     async def compact(self, revision: int) -> None:
         async with self._compacting:
+            if self._writer.stalled:  # a batch that is overtaken must not be swept before it is moved
+                raise StoreUnavailable(self.stall)
             if revision <= self._compacted:
                 raise Compacted(revision, self._compacted)
             if revision > self.current_revision:
@@ -411,7 +417,11 @@ class SqliteDatastore:
             )
 
     async def close(self) -> None:
-        """Finish accepted writes, write volatile keys, release the file; raises what kept them from the disk."""
+        """Finish accepted writes, write volatile keys, release the file; raises what kept them from the disk.
+
+        When the disk hangs it ends all the same, and the file stays locked until
+        the disk has given the last write back or the process ends.
+        """
         if self._closed:
             return
         self._closed = True
@@ -423,26 +433,34 @@ class SqliteDatastore:
                 await self._disk.call(lambda connection: log.append(connection, last))
         finally:
             self._hub.close()
-            await self._reader.close()
-            await self._disk.close()
-            os.close(self._lock)
+            within = self._settings.close_seconds
+            ended = [await self._reader.close(within=within), await self._disk.close(within=within)]
+            if all(ended):
+                os.close(self._lock)
 
     def _publish(self, changes: Sequence[Change], revision: int) -> None:
         rows = self._writer.take_rows_written()
         if rows:  # heartbeats alone leave nothing to compact, and wake nobody
-            was_heavy = self.garbage().heavy
+            before = self.garbage()
             self._rows += rows
             self._written.set()
-            if not was_heavy and self.garbage().heavy:
+            after = self.garbage()
+            if (after.heavy and not before.heavy) or (after.flooded and not before.flooded):
                 self._heavy.set()
         if self._volatile.unwritten:
             self._unflushed.set()
         self._hub.publish(changes, revision)
 
     async def _replay(self, prefix: str, start: int, upto: int) -> tuple[list[Change], int]:
-        found = await reading.replay(self._reader, self._volatile, prefix, start, upto)
+        found = await reading.replay(self._history(), self._volatile, prefix, start, upto)
         self._check_watch(start)  # a compaction may have passed while the log was read
         return found
+
+    def _history(self) -> DiskThread:
+        """Where the log is read. Raises StoreUnavailable while it holds what is not published yet."""
+        if self._writer.overtaken:
+            raise StoreUnavailable(f"{self.stall}, but only of the newest state")
+        return self._reader
 
     def _check_readable(self, revision: int) -> None:
         if revision <= 0:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from minikube_py.datastore.types import DatastoreError, StoreCorrupt, StoreLocked, StoreUnavailable
 
+_BUSY_SECONDS = 5.0
 APPLICATION_ID = 0x706B3373  # "pk3s"
 
 # Each entry takes the schema from its position to the next version; entries are never changed.
@@ -69,8 +70,11 @@ _LOCK_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _CORRUPT_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 
 
-def translated(error: Exception, path: Path) -> Exception:
-    """The store's error for a driver's or the operating system's: one line, cause and mend."""
+def translated(error: Exception, path: Path, *, opening: bool = True) -> Exception:
+    """The store's error for a driver's or the operating system's: one line, cause and mend.
+
+    A file that another program holds is locked when it is ``opening``, later it only cannot be written now.
+    """
     if isinstance(error, DatastoreError):
         return error
     if isinstance(error, sqlite3.Error):
@@ -81,7 +85,8 @@ def translated(error: Exception, path: Path) -> Exception:
                 "and restore a snapshot, or try 'sqlite3 FILE .recover'"
             )
         if code in _LOCK_CODES:
-            return StoreLocked(f"{path}: {error}; another program has the file open: end it")
+            kind = StoreLocked if opening else StoreUnavailable
+            return kind(f"{path}: {error}; another program has the file open: end it")
         if code == sqlite3.SQLITE_FULL:
             return StoreUnavailable(f"{path}: {error}; reads go on, free space on its file system to write again")
         if code == sqlite3.SQLITE_READONLY:
@@ -160,7 +165,9 @@ def open_copier(path: Path) -> sqlite3.Connection:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False, cached_statements=64)
+    return sqlite3.connect(
+        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
+    )
 
 
 def _check_ours(connection: sqlite3.Connection, path: Path) -> None:

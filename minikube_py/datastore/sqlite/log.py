@@ -6,7 +6,7 @@ A row is one revision of one key (see ``file.MIGRATIONS``). Every function is on
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -60,6 +60,9 @@ class Batch:
     dropped_leases: Sequence[tuple[int]] = ()
     churn: Sequence[ChurnRow] = ()
 
+    def is_empty(self) -> bool:
+        return not (self.rows or self.meta or self.new_leases or self.dropped_leases or self.churn)
+
 
 @dataclass(slots=True)
 class Loaded:
@@ -85,12 +88,24 @@ def load(connection: sqlite3.Connection) -> Loaded:
         meta = dict(connection.execute("SELECT name, value FROM meta"))
         leases = connection.execute("SELECT id, ttl_seconds FROM lease").fetchall()
         churn = [ChurnRow(*row) for row in connection.execute("SELECT folder, client, revisions, bytes FROM churn")]
-        current = [row for row in connection.execute(_CURRENT) if not row[6]]
+        records, positions = _current(connection)
     finally:
         rollback(connection)
-    records = [Record(*row[:6]) for row in current]
-    positions = {row[0]: position for row in current if (position := position_of(row[7]))}
     return Loaded(records, rows, revision_of(newest), meta, leases, churn, positions)
+
+
+def _current(connection: sqlite3.Connection) -> tuple[list[Record], dict[str, int]]:
+    """Live records and positions (see ``Loaded``), row by row: a list of all rows would leave holes in memory."""
+    records: list[Record] = []
+    positions: dict[str, int] = {}
+    for key, value, modified, created, version, lease, deleted, row in connection.execute(_CURRENT):
+        if deleted:
+            continue
+        # One number for both where they are equal: a store that was just filled has nothing but such.
+        records.append(Record(key, value, modified, modified if created == modified else created, version, lease))
+        if position := position_of(row):
+            positions[key] = position
+    return records, positions
 
 
 def append(connection: sqlite3.Connection, batch: Batch) -> None:
@@ -111,6 +126,20 @@ def append(connection: sqlite3.Connection, batch: Batch) -> None:
             connection.executemany("DELETE FROM lease WHERE id = ?", batch.dropped_leases)
         if batch.churn:
             connection.executemany(_ADD_CHURN, [(c.folder, c.client, c.revisions, c.bytes) for c in batch.churn])
+        connection.execute("COMMIT")
+    except BaseException:
+        rollback(connection)
+        raise
+
+
+def execute_with_meta(
+    connection: sqlite3.Connection, statement: str, arguments: Mapping[str, int], meta: Sequence[tuple[str, int]]
+) -> None:
+    """One statement and some notes in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(statement, arguments)
+        connection.executemany(_SET_META, meta)
         connection.execute("COMMIT")
     except BaseException:
         rollback(connection)

@@ -63,9 +63,16 @@ class VolatileKeys:
         self.open = False
         self._reserve = reserve
 
+    def allows(self, revision: int) -> bool:
+        """Whether volatile ``revision`` may be published without the disk."""
+        return self.open and revision <= self.floor
+
     def raised_floor(self, revision: int) -> int:
-        """The floor to write before volatile ``revision`` may be published; 0: it is high enough."""
-        return 0 if self.open and revision <= self.floor else revision + self._reserve
+        """The floor to write along with volatile ``revision``; 0: it is high enough.
+
+        It is raised when half of the reserve is used up, so that some is left when the disk stalls.
+        """
+        return 0 if self.allows(revision + self._reserve // 2) else revision + self._reserve
 
     def floor_meta(self, floor: int, first: int) -> list[tuple[str, int]]:
         """What to write for a new floor; ``first`` is the first volatile revision that needs it."""
@@ -102,9 +109,15 @@ class VolatileKeys:
     def written(self, entries: list[Unwritten]) -> None:
         """The entries are on the disk now."""
         for entry in entries:
-            if self.unwritten.get(entry.record.key) is entry:
-                del self.unwritten[entry.record.key]
-                self.positions.pop(entry.record.key, None)
+            key = entry.record.key
+            newest = self.unwritten.get(key)
+            if newest is None:
+                continue
+            if newest is entry:
+                del self.unwritten[key]
+                self.positions.pop(key, None)
+            else:  # it overtook this flush
+                self.unwritten[key] = Unwritten(newest.record, row_id(entry.record.mod_revision))
 
 
 class AcceptedWrite(Protocol):

@@ -12,6 +12,9 @@ Invariants:
 * When a batch fails, everything accepted after it fails with it (its guards may rest on it), and
   the next write gets the revisions anew. Volatile intents are evaluated again instead, so that
   heartbeats go on when the disk is full.
+* A batch that takes longer than ``stall_seconds`` is a *stall*: whoever waits is told that the outcome
+  is unknown (StoreTimeout), durable writes are refused at once, volatile ones go on and overtake the
+  batch (see ``overtaking``). The batch is settled when the disk gives it back, whenever that is.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import logging
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from minikube_py.datastore.churn import Churn
 from minikube_py.datastore.index import KeyIndex
@@ -29,14 +33,19 @@ from minikube_py.datastore.leases import LeaseTable
 from minikube_py.datastore.sqlite import log
 from minikube_py.datastore.sqlite.disk import DiskThread
 from minikube_py.datastore.sqlite.intents import FlushIntent, LeaseIntent
+from minikube_py.datastore.sqlite.overtaking import Move
 from minikube_py.datastore.sqlite.volatile import BatchRows, VolatileKeys
+from minikube_py.datastore.stall import Stall
 from minikube_py.datastore.transactions import Scan, plan, read
-from minikube_py.datastore.types import Change, LeaseNotFound, Record, StoreUnavailable
+from minikube_py.datastore.types import Change, DatastoreError, LeaseNotFound, Record, StoreTimeout, StoreUnavailable
 
 _logger = logging.getLogger(__name__)
 _BATCH_INTENTS = 1024
 _BATCH_BYTES = 8 << 20
 _PENDING_LIMIT = 65_536
+_MOVE_AGAIN_SECONDS = 1.0
+_PROBE_SECONDS = 5.0
+_CHURN_SECONDS = 30.0
 
 Publish = Callable[[Sequence[Change], int], None]
 
@@ -54,10 +63,15 @@ class GroupCommit:
         *,
         revision: int,
         publish: Publish,
+        stall: Stall,
         stall_seconds: float,
         now: Callable[[], float],
     ) -> None:
-        """``publish`` gets each settled batch; ``now`` is monotonic time, for the deadlines of leases."""
+        """``publish`` gets each settled batch; ``now`` is monotonic time, for the deadlines of leases.
+
+        ``stall`` is set while a batch has been with the disk for longer than ``stall_seconds``, and from a batch
+        that failed (a full disk) to the next that did not.
+        """
         self.published = revision
         self._rows_written = 0
         self._disk = disk
@@ -72,23 +86,26 @@ class GroupCommit:
         self._queue: deque[Intent] = deque()
         self._pending: dict[str, KeyIntent] = {}
         self._in_flight: list[Intent] = []
+        self._busy = False
         self._kicked = False
+        self._stall = stall
         self._stall_seconds = stall_seconds
-        self._stalled = False
         self._stall_timer: asyncio.TimerHandle | None = None
         self._idle_waiters: list[asyncio.Future[None]] = []
+        self._churn_noted = now()
         self._closed = False
 
     async def write(self, intent: KeyIntent) -> Change | None:
         """Carry out a write; None: it was a deletion of a key that does not exist.
 
-        Raises KeyExists, RevisionMismatch, LeaseNotFound, StoreUnavailable. A cancelled caller does
-        not take its write back.
+        Raises KeyExists, RevisionMismatch, LeaseNotFound, StoreUnavailable, StoreTimeout. A cancelled
+        caller does not take its write back.
         """
         intent.future = self._loop.create_future()
         while True:
-            if self._closed or self._stalled or len(self._queue) >= _PENDING_LIMIT:
-                raise StoreUnavailable(self._refusal())
+            if intent.volatile and self.stalled and not self._closed:
+                return self._overtake(intent)
+            self._check_open()
             pending, current = self._pending.get(intent.key), self.get(intent.key)
             refusal = intent.refusal(current)
             nothing_to_do = intent.value is None and current is None
@@ -102,14 +119,24 @@ class GroupCommit:
         await intent.future
         return intent.change
 
+    def begin(self, intent: KeyIntent) -> asyncio.Future[Change]:
+        """``write`` for what has no guard, without waiting: the future gives the change.
+
+        Raises LeaseNotFound, StoreUnavailable; the future raises StoreUnavailable, StoreTimeout.
+        """
+        self._check_open()
+        future: asyncio.Future[Change] = self._loop.create_future()
+        intent.future = future
+        self._accept(intent, self.get(intent.key))
+        return future
+
     async def transact(self, intent: TransactionIntent, readable: Callable[[int], None]) -> None:
         """Carry out a transaction; its plan has the outcome. ``readable`` raises for a revision that is not.
 
-        Raises what ``transactions.plan`` does, and StoreUnavailable. Unlike ``write`` it is answered with
+        Raises what ``transactions.plan`` does, StoreUnavailable and StoreTimeout. Unlike ``write`` it is answered with
         the writes before it, whatever it came to: what its compares saw is true by then.
         """
-        if self._closed or self._stalled or len(self._queue) >= _PENDING_LIMIT:
-            raise StoreUnavailable(self._refusal())
+        self._check_open()
         intent.future = self._loop.create_future()
         chosen = plan(intent.transaction, self, check=self._check_lease, revision=readable)
         self._accepted += 1
@@ -142,8 +169,8 @@ class GroupCommit:
         return [records[key] for key in sorted(records)]
 
     async def write_other(self, intent: LeaseIntent | FlushIntent) -> None:
-        """Write or drop a lease, or flush volatile keys. Raises StoreUnavailable."""
-        if self._stalled or (self._closed and isinstance(intent, LeaseIntent)):
+        """Write or drop a lease, or flush volatile keys. Raises StoreUnavailable, StoreTimeout."""
+        if self.stalled or (self._closed and isinstance(intent, LeaseIntent)):
             raise StoreUnavailable(self._refusal())
         intent.future = self._loop.create_future()
         self._enqueue(intent)
@@ -154,15 +181,27 @@ class GroupCommit:
         rows, self._rows_written = self._rows_written, 0
         return rows
 
+    @property
+    def stalled(self) -> bool:
+        """Whether a batch hangs."""
+        return bool(self._stall.reason())
+
+    @property
+    def overtaken(self) -> bool:
+        """The log may hold rows of a batch that was overtaken: it must not be read, nor compacted."""
+        return self.stalled and any(part.settled_change().revision < self.published for part in self._parts())
+
     async def settled(self) -> None:
-        """Wait until every accepted write is settled."""
-        while self._in_flight or self._queue:
+        """Wait until every accepted write is settled. Raises StoreUnavailable when the disk stalls meanwhile."""
+        while self._busy or self._queue:
+            if self.stalled:
+                raise StoreUnavailable(self._stall.reason())
             waiter: asyncio.Future[None] = self._loop.create_future()
             self._idle_waiters.append(waiter)
             await waiter
 
     async def close(self) -> None:
-        """Accept nothing more; wait for what was accepted."""
+        """Accept nothing more; wait for what was accepted. Raises StoreUnavailable when the disk stalls."""
         self._closed = True
         await self.settled()
 
@@ -176,31 +215,40 @@ class GroupCommit:
 
     def _enqueue(self, intent: Intent) -> None:
         self._queue.append(intent)
-        if not self._kicked and not self._in_flight:
+        if not self._kicked and not self._busy:
             # Not at once: whoever else writes in this turn of the loop shares the fsync.
             self._kicked = True
             self._loop.call_soon(self._send)
 
     def _send(self) -> None:
         self._kicked = False
-        if self._in_flight or not self._queue:
+        if self._busy or not self._queue:
             return
+        self._busy = True
         size = 0
         while self._queue and len(self._in_flight) < _BATCH_INTENTS and size < _BATCH_BYTES:
             intent = self._queue.popleft()
             size += intent.size()
             self._in_flight.append(intent)
         batch = self._batch(self._in_flight)
-        if not (batch.rows or batch.meta or batch.new_leases or batch.dropped_leases):
+        if batch.is_empty():
             self._settle(batch, None)
             return
-        self._stall_timer = self._loop.call_later(self._stall_seconds, self._stall)
+        if self._now() - self._churn_noted >= _CHURN_SECONDS:  # along with what is written anyway
+            self._churn_noted = self._now()
+            batch = replace(batch, churn=self._churn.take())
+        self._stall_timer = self._loop.call_later(self._stall_seconds, self._declare_stall)
 
         def job(connection: sqlite3.Connection) -> log.Batch:
             log.append(connection, batch)
             return batch
 
-        self._disk.submit(job, self._settle)
+        def done(written: log.Batch | None, error: Exception | None) -> None:
+            if error is not None:
+                self._churn.put_back(batch.churn)
+            self._settle(written, error)
+
+        self._disk.submit(job, done)
 
     def _batch(self, intents: list[Intent]) -> log.Batch:
         """What the disk must hold before ``intents`` may be published."""
@@ -224,19 +272,27 @@ class GroupCommit:
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
-        self._stalled = False
-        intents, self._in_flight = self._in_flight, []
+        if error is None and batch is not None and self.overtaken:
+            self._move(batch)
+            return
+        intents, self._in_flight, self._busy = self._in_flight, [], False
         if error is not None or batch is None:
             self._fail(intents, error or StoreUnavailable("the batch was not written"))
         else:
             self._apply(intents, batch)
+            if not batch.is_empty():
+                self._stall.clear("disk")
+        self._stall.clear()
         if self._queue:
             self._send()
         else:
-            for waiter in self._idle_waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
-            self._idle_waiters.clear()
+            self._wake_idle()
+
+    def _wake_idle(self) -> None:
+        for waiter in self._idle_waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._idle_waiters.clear()
 
     def _apply(self, intents: list[Intent], batch: log.Batch) -> None:
         for name, value in batch.meta:
@@ -294,6 +350,9 @@ class GroupCommit:
 
     def _fail(self, intents: list[Intent], error: Exception) -> None:
         _logger.warning("datastore: a batch of %d writes failed: %s", len(intents), error)
+        if not self._stall.reason("disk"):
+            self._loop.call_later(_PROBE_SECONDS, self._probe)
+        self._stall.set(str(error), "disk")
         doomed = [*intents, *self._queue]
         self._queue.clear()
         self._pending.clear()
@@ -304,11 +363,19 @@ class GroupCommit:
             else:
                 intent.settle(error)
 
+    def _probe(self) -> None:
+        """See now and then whether the disk takes writes again, with what is to be flushed some time anyway."""
+        if self._closed or not self._stall.reason("disk"):
+            return
+        self._loop.call_later(_PROBE_SECONDS, self._probe)
+        if not self.stalled:
+            self._enqueue(FlushIntent(self.published))
+
     def _again(self, intent: KeyIntent) -> None:
         """Evaluate a volatile intent of a failed batch anew; it fails if it would need the disk again."""
         current = self.get(intent.key)
         refusal: Exception | None = intent.refusal(current)
-        if refusal is None and self._volatile.raised_floor(self._accepted + 1):
+        if refusal is None and not self._volatile.allows(self._accepted + 1):
             refusal = StoreUnavailable("no revisions left for volatile keys until the disk takes writes")
         if refusal is not None:
             intent.settle(refusal)
@@ -318,32 +385,101 @@ class GroupCommit:
         except LeaseNotFound as gone:
             intent.settle(gone)
 
-    def _stall(self) -> None:
-        """The disk takes too long: answer everyone who waits. The batch may still be written, and is published then."""
-        self._stalled = True
+    def _declare_stall(self) -> None:
+        """The disk takes too long: answer everyone who waits."""
         self._stall_timer = None
-        error = StoreUnavailable(
+        self._stall.set(f"the disk has not finished a write for {self._stall_seconds:g} s; reads go on")
+        error = StoreTimeout(
             f"the disk has not finished a write for {self._stall_seconds:g} s; the outcome of this one is unknown"
         )
-        _logger.warning("datastore: %s", error)
+        last = self._accepted if not self._queue else self._last_in_flight()
+        queued, heartbeats = list(self._queue), self._take_heartbeats_out()
+        self._queue.clear()
+        self._pending = {part.key: part for part in self._parts()}
+        self._accepted = max(self.published, last)
         for intent in self._in_flight:
             intent.give_up(error)
-        queued = list(self._queue)
-        self._queue.clear()
         for intent in queued:
-            for part in writes_of(intent):
-                if self._pending.get(part.key) is part:
-                    del self._pending[part.key]
-            intent.settle(error)
-        self._accepted = self.published
-        for intent in self._in_flight:
-            for part in writes_of(intent):
-                self._pending[part.key] = part
-                self._accepted = part.settled_change().revision
+            if isinstance(intent, KeyIntent) and intent.volatile:
+                heartbeats.append(intent)
+            else:
+                intent.settle(StoreUnavailable(self._refusal()))
+        for heartbeat in heartbeats:
+            self._overtake_later(heartbeat)
+        self._wake_idle()
+
+    def _last_in_flight(self) -> int:
+        return max((part.settled_change().revision for part in self._parts()), default=self.published)
+
+    def _take_heartbeats_out(self) -> list[KeyIntent]:
+        """Take out of the batch the volatile writes that nothing else in it follows: they need no disk."""
+        writes: dict[str, int] = {}
+        for part in self._parts():
+            writes[part.key] = writes.get(part.key, 0) + 1
+        alone = [i for i in self._in_flight if isinstance(i, KeyIntent) and i.volatile and writes[i.key] == 1]
+        if self._closed:
+            return []
+        self._in_flight = [intent for intent in self._in_flight if intent not in alone]
+        return alone
+
+    def _overtake(self, intent: KeyIntent) -> Change:
+        """Carry out a volatile write from memory, while a batch hangs. Raises what refuses it."""
+        if intent.key in self._pending:
+            raise StoreUnavailable(self._refusal())
+        current = self._index.records.get(intent.key)
+        refusal = intent.refusal(current)
+        if refusal is not None:
+            raise refusal
+        if not self._volatile.allows(self._accepted + 1):
+            raise StoreUnavailable("no revisions left for volatile keys until the disk takes writes")
+        if intent.lease:
+            self._leases.usable(intent.lease)
+        self._accepted += 1
+        intent.accept(current, self._accepted)
+        change = self._apply_write(intent)
+        self.published = change.revision
+        self._publish([change], self.published)
+        return change
+
+    def _overtake_later(self, intent: KeyIntent) -> None:
+        """``_overtake`` for a write whose caller waits already."""
+        intent.change = None
+        try:
+            self._overtake(intent)
+        except DatastoreError as refusal:
+            intent.settle(refusal)
+        else:
+            intent.settle(None)
+
+    def _move(self, batch: log.Batch) -> None:
+        """The disk has given back a batch that was overtaken: give it new revisions, then settle it."""
+        revisions = [part.settled_change().revision for part in self._parts()]
+        first, last = min(revisions), max(revisions)
+        move = Move(first, last, self._accepted + 1 - first)
+        self._accepted = last + move.by  # who overtakes the move as well comes after it
+        floor = self._volatile.raised_floor(self._accepted) if self._volatile.open else 0
+        meta = [("floor", floor)] if floor else []
+
+        def done(_: None, error: Exception | None) -> None:
+            if error is not None:
+                # The rows are on the disk under revisions that are past: nothing else may be written before.
+                _logger.warning("datastore: a delayed batch could not be moved, will be tried again: %s", error)
+                self._loop.call_later(_MOVE_AGAIN_SECONDS, self._settle, batch, None)
+                return
+            move.apply(self._parts())
+            self._settle(replace(batch, meta=[*batch.meta, *meta]), None)
+
+        self._disk.submit(lambda connection: move.carry_out(connection, meta), done)
+
+    def _parts(self) -> list[KeyIntent]:
+        """The writes of keys that are with the disk."""
+        return [part for intent in self._in_flight for part in writes_of(intent)]
+
+    def _check_open(self) -> None:
+        if self._closed or self.stalled or len(self._queue) >= _PENDING_LIMIT:
+            raise StoreUnavailable(self._refusal())
 
     def _refusal(self) -> str:
         if self._closed:
             return "the datastore is closed"
-        if self._stalled:
-            return f"the disk has not finished a write for {self._stall_seconds:g} s; reads go on"
-        return f"{_PENDING_LIMIT} writes are waiting for the disk"
+        return self._stall.reason() or f"{_PENDING_LIMIT} writes are waiting for the disk"

@@ -23,6 +23,20 @@ class _CannotApply(Exception):
     """An operation that does not fit the document; the text is for the cause chain only."""
 
 
+class _TestFailed(_CannotApply):
+    """A ``test`` operation that does not hold."""
+
+
+def is_failed_test(error: ApiError) -> bool:
+    """Whether a patch was not applied because of a ``test`` operation."""
+    return isinstance(error.__cause__, _TestFailed)
+
+
+def why_not_applied(error: ApiError) -> str:
+    """Why a patch could not be applied, in the reference library's words."""
+    return str(error.__cause__) if isinstance(error.__cause__, _CannotApply) else error.message
+
+
 def apply_json_patch(live: Mapping[str, Any], ops: Any) -> Object:
     """The patched copy; ApiError 400, 413 or 422. Neither argument is changed or shared."""
     if not isinstance(ops, Sequence) or isinstance(ops, str):
@@ -33,16 +47,36 @@ def apply_json_patch(live: Mapping[str, Any], ops: Any) -> Object:
     copied = 0
     try:
         for op in ops:
-            copied += _apply(holder, op)
+            copied += _explained(holder, op)
             if copied > MAX_COPIED_ITEMS:
                 raise _CannotApply("copies exceed the limit")
     except _CannotApply as error:
         message = "the server rejected our request due to an error in our request"
         raise ApiError(422, "Invalid", message, details={}) from error
-    result = holder[""]
+    result = holder.get("")  # the document itself may have been removed
     if not isinstance(result, dict):
         raise bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}")
     return result
+
+
+def _explained(holder: Object, op: Any) -> int:
+    """``_apply`` with the errors of the reference library."""
+    try:
+        return _apply(holder, op)
+    except _TestFailed:
+        raise
+    except _CannotApply as error:
+        kind, path = op.get("op"), op.get("path")
+        if kind == "add":
+            text = f'add operation does not apply: doc is missing path: "{path}": missing value'
+        elif kind == "remove":
+            key = str(path).rpartition("/")[2]
+            text = f"error in remove for path: '{path}': Unable to remove nonexistent key: {key}: missing value"
+        elif kind == "replace":
+            text = f"replace operation does not apply: doc is missing key: {path}: missing value"
+        else:
+            raise
+        raise _CannotApply(text) from error
 
 
 def _apply(holder: Object, op: Any) -> int:
@@ -160,7 +194,7 @@ def _test(holder: Object, tokens: list[str], wanted: Any) -> None:
     except _CannotApply:
         found = None  # a missing value equals null
     if not _equal(found, wanted):
-        raise _CannotApply(f"testing value {'/'.join(tokens)} failed")
+        raise _TestFailed(f"testing value {'/'.join(tokens)} failed: test failed")
 
 
 def _equal(left: Any, right: Any) -> bool:

@@ -87,8 +87,13 @@ class Postgres:
             stdout=subprocess.DEVNULL,
         )
 
-    def start(self) -> None:
-        options = ("listen_addresses=", f"unix_socket_directories={self.folder}", "fsync=off", "max_connections=60")
+    def start(self, *, listen: str = "", port: int = 5432) -> None:
+        options = (
+            f"listen_addresses={listen}",
+            f"unix_socket_directories={self.folder}",
+            "fsync=off",
+            "max_connections=60",
+        )
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [_BINARIES / "postgres", "-D", self.folder / "data", *(p for o in options for p in ("-c", o))],
@@ -98,7 +103,9 @@ class Postgres:
                 stdout=log,
             )
         deadline = time.monotonic() + 30
-        while subprocess.run([_BINARIES / "pg_isready", "-q", "-h", self.folder], check=False).returncode:
+        while subprocess.run(
+            [_BINARIES / "pg_isready", "-q", "-h", self.folder, "-p", str(port)], check=False
+        ).returncode:
             assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.02)
 
@@ -118,6 +125,38 @@ class Postgres:
 
     def crash(self) -> None:
         self.stop(signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def hanging(self) -> Iterator[None]:
+        """All its processes stand still meanwhile: connections stay open, and nobody answers."""
+        assert self.process is not None
+        stopped = [self.process.pid, *_children(self.process.pid)]
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+
+    def become_standby_of(self, primary: Postgres) -> None:
+        """Instead of ``initialise``: a copy of a running server, which commits nothing without it from now on."""
+        shutil.chown(self.folder, "postgres", "postgres")
+        source = f"host={primary.folder} user=postgres application_name=standby"
+        subprocess.run(
+            [_BINARIES / "pg_basebackup", "-D", self.folder / "data", "-d", source, "-R", "-X", "stream", "-c", "fast"],
+            check=True,
+            user="postgres",
+            cwd="/",
+        )
+        self.start()
+        for command in ("ALTER SYSTEM SET synchronous_standby_names = 'standby'", "SELECT pg_reload_conf()"):
+            primary.psql(command)
+
+    def psql(self, command: str) -> None:
+        subprocess.run(
+            ["psql", "-q", "-h", self.folder, "-U", "postgres", "-c", command], check=True, stdout=subprocess.DEVNULL
+        )
 
 
 def _children(pid: int) -> list[int]:

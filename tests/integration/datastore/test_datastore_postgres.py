@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
+import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 
 from minikube_py.datastore import tools
 from minikube_py.datastore.intents import ABSENT, KeyIntent
-from minikube_py.datastore.postgres import PostgresDatastore, open_postgres
+from minikube_py.datastore.postgres import PostgresDatastore, PostgresSettings, open_postgres
 from minikube_py.datastore.transactions import Put, Transaction
 from minikube_py.datastore.types import (
     Change,
@@ -193,6 +195,8 @@ async def test_a_commit_whose_answer_was_lost_is_not_made_twice(servers: Opener)
 
 async def test_without_a_database_writes_fail_in_time_and_memory_serves(servers: Opener, postgres: Any) -> None:
     store = await servers(stall_seconds=0.5, read_seconds=0.3)
+    told: list[str] = []
+    store.on_stall(told.append)
     record = await store.create("/a", b"1")
     watch = store.watch("/", start_revision=2)
     await asyncio.to_thread(postgres.stop)
@@ -201,10 +205,98 @@ async def test_without_a_database_writes_fail_in_time_and_memory_serves(servers:
     with pytest.raises(StoreUnavailable):
         await store.get("/a")
     assert store.current("/") == [record]
+    assert store.stall == told[-1] and "is it up and reachable" in store.stall
     await asyncio.to_thread(postgres.start)
     assert await store.get("/b") is None
     assert (await store.create("/b", b"1")).mod_revision == 3
     assert [change.revision for change in await take_until(watch, 3)] == [2, 3]
+    await until(lambda: not store.stall)
+    assert told[-1] == ""
+
+
+async def test_a_database_that_hangs_holds_nobody_for_longer_than_agreed(servers: Opener, postgres: Any) -> None:
+    store = await servers(stall_seconds=0.6, read_seconds=0.3, connect_seconds=0.3)
+    record = await store.create("/a", b"1")
+    watch = store.watch("/", start_revision=2)
+    with postgres.hanging():
+        async with asyncio.timeout(5):
+            with pytest.raises(StoreUnavailable):
+                await store.update("/a", b"2", expected_revision=record.mod_revision)
+            with pytest.raises(StoreUnavailable):
+                await store.get("/a")
+        assert store.current("/a") == [record] and store.stall
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                last = await store.create("/b", b"1")
+                break
+            except StoreUnavailable:
+                continue
+    await until(lambda: not store.stall)
+    changes = await take_until(watch, last.mod_revision)
+    assert [change.revision for change in changes] == list(range(2, last.mod_revision + 1))
+
+
+@pytest.mark.timeout(120)
+async def test_a_failover_loses_and_doubles_nothing(postgres: Any, clock: Any) -> None:
+    """The primary is killed under load and its synchronous standby promoted; both servers find it by themselves."""
+    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="pyk3s-pg-"))
+    standby = type(postgres)(folder)
+    hosts = f"host={postgres.folder},{folder}&port=5432,5432&target_session_attrs=read-write"
+    settings = PostgresSettings(connect_seconds=1.0)
+    stores: list[PostgresDatastore] = []
+    acknowledged: dict[str, int] = {}
+    unknown: set[str] = set()
+
+    async def write_on(store: PostgresDatastore, name: str) -> None:
+        for n in range(80):
+            key = f"/{name}/{n}"
+            try:
+                acknowledged[key] = (await store.create(key, b"1")).mod_revision
+            except (StoreUnavailable, KeyExists):
+                unknown.add(key)
+            await asyncio.sleep(random.random() * 0.02)
+
+    async def fail_over() -> None:
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(postgres.crash)
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(standby.psql, "SELECT pg_promote()")
+
+    try:
+        await asyncio.to_thread(standby.become_standby_of, postgres)
+        url = f"postgresql://postgres@/postgres?{hosts}"
+        stores += [await open_postgres(url, clock=clock, settings=settings) for _ in range(2)]
+        watches = [store.watch("/", start_revision=2) for store in stores]
+        async with asyncio.TaskGroup() as tasks:
+            for at, store in enumerate(stores):
+                for n in range(3):
+                    tasks.create_task(write_on(store, f"{at}-{n}"))
+            tasks.create_task(fail_over())
+        last = await stores[0].create("/last", b"1")
+        for watch in watches:
+            changes = await take_until(watch, last.mod_revision)
+            assert [change.revision for change in changes] == list(range(2, last.mod_revision + 1))
+            seen = {change.record.key: change.revision for change in changes}
+            assert acknowledged.items() <= seen.items()
+            assert set(seen) - set(acknowledged) - {"/last"} <= unknown
+        assert len(acknowledged) > 300
+    finally:
+        for store in stores:
+            await store.close()
+        if standby.process is not None:
+            await asyncio.to_thread(standby.stop)
+        await asyncio.to_thread(shutil.rmtree, folder)
+        await asyncio.to_thread(_back_to_normal, postgres)
+
+
+def _back_to_normal(postgres: Any) -> None:
+    if postgres.process is None:
+        (postgres.folder / "data" / "postgresql.auto.conf").write_text("")
+        postgres.start()
+    else:
+        postgres.psql("ALTER SYSTEM RESET synchronous_standby_names")
+        postgres.psql("SELECT pg_reload_conf()")
 
 
 async def test_a_server_that_was_away_too_long_takes_the_state_over(servers: Opener) -> None:

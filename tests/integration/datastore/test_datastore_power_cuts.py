@@ -3,7 +3,8 @@
 A shim records every write, truncation and sync of the store's files, and every acknowledgement, in
 order. A cut at any point leaves each file as of its last sync, plus any part of what was written
 since: each sector of 512 bytes of each later write may have reached the disk or not (torn and
-reordered writes). Each such image is opened and checked.
+reordered writes). Each such image is opened and checked. The life has stalls of the disk in it, during
+which heartbeats overtake what hangs.
 """
 
 from __future__ import annotations
@@ -35,11 +36,13 @@ _SECTOR = 512
 _ROOT = Path(__file__).resolve().parents[3]
 
 _WORKLOAD = """
-import asyncio, os, sys, time
+import asyncio, os, sys, threading, time
 from pathlib import Path
 sys.path[:0] = [sys.argv[1]]
 from minikube_py.datastore.sqlite import open_sqlite
+from minikube_py.datastore.sqlite.overtaking import Move
 from minikube_py.datastore.transactions import Put, Transaction
+from minikube_py.datastore.types import StoreUnavailable
 
 class Clock:
     now, monotonic, sleep = time.time, time.monotonic, asyncio.sleep
@@ -50,47 +53,75 @@ def tell(key, revision, what="written"):
 def text(key, version):
     return (f"{key}:{version};" * 40).encode()
 
-async def write(store, name, rounds):
-    for n in range(rounds):
-        key = f"/{name}/{n % 7}"
-        before = await store.get(key)
-        if before is None:
-            record = await store.create(key, text(key, 1))
-        elif n % 11 == 10:
-            gone = await store.delete(key)
-            tell(key, gone.mod_revision, "deleted")
-            continue
-        else:
-            record = await store.update(key, text(key, before.version + 1), expected_revision=before.mod_revision)
-        tell(key, record.mod_revision)
+def carry_out(move, connection, meta, real=Move.carry_out):
+    real(move, connection, meta)
+    tell("/", move.last + move.by, "moved")
 
-async def pair(store, rounds):
-    for n in range(rounds):
-        done = await store.transact(Transaction(success=[Put("/pair/1", b"%d" % n), Put("/pair/2", b"%d" % n)]))
-        tell("/pair/1", done.revision)
+Move.carry_out = carry_out
 
-async def beat(store, rounds):
-    record = await store.create("/beat", b"0")
+async def trying(step, store, rounds, *arguments):
     for n in range(rounds):
-        record = await store.update("/beat", b"0", expected_revision=record.mod_revision, volatile=True)
-        tell("/beat", record.mod_revision, "volatile")
-        await asyncio.sleep(0)
+        try:
+            await step(store, n, *arguments)
+        except StoreUnavailable:
+            await asyncio.sleep(0.005)
+
+async def write(store, n, name):
+    key = f"/{name}/{n % 7}"
+    before = await store.get(key)
+    if before is None:
+        record = await store.create(key, text(key, 1))
+    elif n % 11 == 10:
+        gone = await store.delete(key)
+        tell(key, gone.mod_revision, "deleted")
+        return
+    else:
+        record = await store.update(key, text(key, before.version + 1), expected_revision=before.mod_revision)
+    tell(key, record.mod_revision)
+
+async def pair(store, n):
+    done = await store.transact(Transaction(success=[Put("/pair/1", b"%d" % n), Put("/pair/2", b"%d" % n)]))
+    tell("/pair/1", done.revision)
+
+async def beat(store, n):
+    record = await store.get("/beat")
+    record = await store.update("/beat", b"0", expected_revision=record.mod_revision, volatile=True)
+    tell("/beat", record.mod_revision, "volatile")
+    await asyncio.sleep(0.0005)
+
+async def stall(store, rounds):
+    patience = store._writer._stall_seconds
+    for n in range(rounds):
+        await asyncio.sleep(0.02)
+        gate = threading.Event()
+        store._disk.submit(lambda connection: gate.wait(5), lambda result, error: None)
+        store._writer._stall_seconds = 0.01
+        await asyncio.sleep(0.03)
+        store._writer._stall_seconds = patience
+        gate.set()
+        while store.stall:
+            await asyncio.sleep(0.001)
 
 async def compact(store, rounds):
     for n in range(rounds):
         await asyncio.sleep(0.02)
-        if store.current_revision - 20 > store.compacted_revision:
-            await store.compact(store.current_revision - 20)
-            await store.give_back_space()
+        if store.current_revision - 20 > store.compacted_revision and not store.stall:
+            try:
+                await store.compact(store.current_revision - 20)
+                await store.give_back_space()
+            except StoreUnavailable:  # a stall began
+                continue
 
 async def main():
     store = await open_sqlite(Path(sys.argv[2]), clock=Clock)
+    await store.create("/beat", b"0", volatile=True)
     async with asyncio.TaskGroup() as tasks:
         for name in range(6):
-            tasks.create_task(write(store, name, 120))
-        tasks.create_task(pair(store, 120))
-        tasks.create_task(beat(store, 120))
+            tasks.create_task(trying(write, store, 120, name))
+        tasks.create_task(trying(pair, store, 120))
+        tasks.create_task(trying(beat, store, 400))
         tasks.create_task(compact(store, 20))
+        tasks.create_task(stall(store, 5))
     await store.close()
 
 asyncio.run(main())
@@ -175,11 +206,14 @@ async def test_a_thousand_power_cuts_lose_nothing(tmp_path: Path, clock: Any) ->
     cuts = sorted(chance.choices(range(1, len(operations)), k=_CUTS))
     files: dict[str, File] = {}
     acknowledged: dict[str, tuple[int, bool]] = {}
-    newest = at = 0
+    newest = at = moved = 0
     for number, cut in enumerate(cuts):
         for operation in operations[at:cut]:
             if operation.kind == "A":
                 key, revision, what = operation.data.decode().split()
+                if what == "moved":
+                    moved += 1
+                    continue
                 newest = max(newest, int(revision))
                 if what != "volatile":
                     acknowledged[key] = int(revision), what == "deleted"
@@ -198,7 +232,7 @@ async def test_a_thousand_power_cuts_lose_nothing(tmp_path: Path, clock: Any) ->
             failure.add_note(f"power cut {number}, before operation {cut}: {operations[cut]!r:.120}")
             raise
         await asyncio.to_thread(shutil.rmtree, folder)
-    assert len(acknowledged) > 40
+    assert len(acknowledged) > 40 and moved > 1
 
 
 def _write_images(folder: Path, files: dict[str, File], chance: random.Random) -> None:

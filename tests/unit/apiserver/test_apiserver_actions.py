@@ -61,7 +61,9 @@ class Guard:
         self.made.append(body)
         return {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": {}}
 
-    async def impersonate(self, user: UserInfo, headers: Headers, authorizer: Authorizer) -> UserInfo:
+    async def impersonate(
+        self, user: UserInfo, headers: Headers, authorizer: Authorizer, attributes: Attributes
+    ) -> UserInfo:
         self.impersonations += 1
         raise internal("requested groups without impersonating a user")
 

@@ -71,7 +71,7 @@ async def test_life_of_a_custom_resource(http: aiohttp.ClientSession) -> None:
         assert table["rows"][0]["cells"] == ["h", 7]
     async with http.get("/apis/example.com/v1") as answer:
         names = [item["name"] for item in (await answer.json())["resources"]]
-        assert names == ["hats", "hats/scale", "hats/status"]
+        assert names == ["hats", "hats/status", "hats/scale"]
     patch = {"spec": {"replicas": 3}}
     headers = {"Content-Type": "application/merge-patch+json"}
     async with http.patch(f"{HATS}/h/scale", data=orjson.dumps(patch), headers=headers) as answer:

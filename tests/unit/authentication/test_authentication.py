@@ -10,14 +10,11 @@ import pytest
 
 from minikube_py.client.testing.fake_client import FakeClient
 from minikube_py.client.testing.fake_clock import FakeClock
-from minikube_py.components.apiserver.authentication.impersonation import impersonate
 from minikube_py.components.apiserver.authentication.static_tokens import read_token_file
 from minikube_py.components.apiserver.security import SecurityBundle, SecuritySettings, build_security
 from minikube_py.components.apiserver.types import (
     ANONYMOUS,
-    Attributes,
     Credentials,
-    Decision,
     RequestContext,
     UserInfo,
 )
@@ -104,15 +101,15 @@ async def test_expired_certificate_is_refused(world: World) -> None:
     assert (await refused(world.who(pair=world.pki.client_admin))).code == 401
 
 
-async def test_certificate_of_another_ca_is_nobody(world: World, tmp_path: Path) -> None:
+async def test_certificate_of_another_ca_is_refused(world: World, tmp_path: Path) -> None:
     other = await asyncio.to_thread(
         ensure_pki, tmp_path / "x", node_name="n", node_ips=[], service_ip="10.43.0.1", clock=world.clock
     )
-    assert await world.who(pair=other.client_admin) == ANONYMOUS
+    assert (await refused(world.who(pair=other.client_admin))).code == 401
 
 
 async def test_serving_certificate_is_no_identity(world: World) -> None:
-    assert await world.who(pair=world.pki.serving_kubelet) == ANONYMOUS
+    assert (await refused(world.who(pair=world.pki.serving_kubelet))).code == 401
 
 
 HEADERS = {"X-Remote-User": "joe", "X-Remote-Group": "devs", "X-Remote-Extra-A%2fb": "c"}
@@ -131,6 +128,33 @@ async def test_remote_headers_of_ordinary_clients_are_ignored(world: World, pair
 
 async def test_remote_headers_without_certificate_are_ignored(world: World) -> None:
     assert await world.who(headers=HEADERS) == ANONYMOUS
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-Remote-User": ""},
+        {"X_Remote_User": "joe"},
+        {"X-Remote-Group": "system:masters"},
+        {"Remote-User": "joe"},
+    ],
+    ids=["none", "empty name", "underscores", "group alone", "other name"],
+)
+async def test_a_front_proxy_that_names_nobody_is_refused(world: World, headers: dict[str, str]) -> None:
+    assert (await refused(world.who(pair=world.pki.client_auth_proxy, headers=headers))).code == 401
+
+
+async def test_only_listed_proxies_may_name_users(tmp_path: Path) -> None:
+    world = await asyncio.to_thread(World, tmp_path)
+    settings = SecuritySettings(requestheader_allowed_names=("other-proxy",))
+    world.security = await asyncio.to_thread(build_security, world.client, world.pki, settings, world.clock)
+    assert (await refused(world.who(pair=world.pki.client_auth_proxy, headers=HEADERS))).code == 401
+
+
+async def test_a_token_counts_beside_a_foreign_certificate(world: World) -> None:
+    user = await world.who("limited", pair=world.pki.serving_kubelet, headers=HEADERS)
+    assert user.name == "limited-user"
 
 
 async def test_service_account_token(world: World) -> None:
@@ -223,6 +247,18 @@ async def test_token_requests_that_are_refused(world: World, spec: dict, code: i
     assert text in error.message
 
 
+async def test_a_request_for_another_account_of_the_name_is_a_conflict(world: World) -> None:
+    uid = world.client.one(SERVICE_ACCOUNTS, "bot", "ns")["metadata"]["uid"]
+    handler = world.security.virtual_handlers["", "serviceaccounts", "token"]
+    assert await handler.create(ADMIN, SA_KIND, "ns", "bot", {"metadata": {"uid": uid}, "spec": {}})
+    error = await refused(handler.create(ADMIN, SA_KIND, "ns", "bot", {"metadata": {"uid": "other"}, "spec": {}}))
+    assert error.code == 409
+    assert error.message == (
+        'Operation cannot be fulfilled on TokenRequest.authentication.k8s.io "bot": the UID in the token request '
+        f"(other) does not match the UID of the service account ({uid})"
+    )
+
+
 def bootstrap_secret(**changes: str) -> dict:
     data = {
         "token-id": "abcdef",
@@ -267,69 +303,3 @@ def test_bad_token_files_are_named(tmp_path: Path, line: str) -> None:
     path.write_text(f"# comment\n{line}\n")
     with pytest.raises(ValueError, match=r"t\.csv:2"):
         read_token_file(path)
-
-
-class OnlyAllowed:
-    """Allows impersonating what is listed as (resource, name)."""
-
-    def __init__(self, *allowed: tuple[str, str]) -> None:
-        self.allowed = allowed
-
-    async def authorize(self, user: UserInfo, attributes: Attributes) -> tuple[Decision, str]:
-        assert attributes.verb == "impersonate"
-        ok = (attributes.resource, attributes.name) in self.allowed
-        return (Decision.ALLOW if ok else Decision.NO_OPINION), ""
-
-
-ME = UserInfo("me", ("g",))
-
-
-@pytest.mark.parametrize(
-    ("headers", "allowed", "expected"),
-    [
-        ([], [], ME),
-        ([("Impersonate-User", "joe")], [("users", "joe")], UserInfo("joe", ("system:authenticated",))),
-        (
-            [("impersonate-user", "joe"), ("Impersonate-Group", "a"), ("Impersonate-Group", "b")],
-            [("users", "joe"), ("groups", "a"), ("groups", "b")],
-            UserInfo("joe", ("a", "b", "system:authenticated")),
-        ),
-        (
-            [("Impersonate-User", "system:serviceaccount:ns:bot")],
-            [("serviceaccounts", "bot")],
-            UserInfo(
-                "system:serviceaccount:ns:bot",
-                ("system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated"),
-            ),
-        ),
-        (
-            [("Impersonate-User", "joe"), ("Impersonate-Uid", "7"), ("Impersonate-Extra-Scope", "x")],
-            [("users", "joe"), ("uids", "7"), ("userextras", "x")],
-            UserInfo("joe", ("system:authenticated",), "7", {"scope": ("x",)}),
-        ),
-        ([("Impersonate-User", "system:anonymous")], [("users", "system:anonymous")], ANONYMOUS),
-    ],
-    ids=["nobody", "user", "groups", "service account", "uid and extra", "anonymous"],
-)
-async def test_impersonation(headers, allowed, expected: UserInfo) -> None:
-    assert await impersonate(ME, headers, OnlyAllowed(*allowed)) == expected
-
-
-@pytest.mark.parametrize(
-    ("headers", "text"),
-    [
-        ([("Impersonate-User", "joe")], 'users "joe" is forbidden: User "me" cannot impersonate resource "users"'),
-        (
-            [("Impersonate-User", "ok"), ("Impersonate-Group", "system:masters")],
-            'groups "system:masters" is forbidden: User "me" cannot impersonate resource "groups"',
-        ),
-    ],
-)
-async def test_impersonation_that_is_refused(headers, text: str) -> None:
-    error = await refused(impersonate(ME, headers, OnlyAllowed(("users", "ok"))))
-    assert error.code == 403
-    assert error.message.startswith(text)
-
-
-async def test_impersonating_groups_without_a_user_is_an_error() -> None:
-    assert (await refused(impersonate(ME, [("Impersonate-Group", "a")], OnlyAllowed()))).code == 500

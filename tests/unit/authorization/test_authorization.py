@@ -21,6 +21,7 @@ from minikube_py.components.apiserver.authorization.rules import Rule, compile_r
 from minikube_py.components.apiserver.authorization.union import UnionAuthorizer
 from minikube_py.components.apiserver.bootstrap import ensure_bootstrap
 from minikube_py.components.apiserver.bootstrap.policy import bootstrap_sections, cluster_role_rules
+from minikube_py.components.apiserver.http.request_info import parse_request
 from minikube_py.components.apiserver.types import (
     AdmissionRequest,
     Attributes,
@@ -46,6 +47,7 @@ from minikube_py.machinery.resources import (
 RBAC = "rbac.authorization.k8s.io"
 JOE = UserInfo("joe", ("devs", "system:authenticated"))
 REVIEW = Kind(SUBJECT_ACCESS_REVIEWS, "subjectaccessreview", "x")
+bootstrap_sections()  # reads a file: here, not on the loop
 
 
 def ask(verb: str, resource: str, *, group: str = "", namespace: str = "", name: str = "", fields: str = ""):
@@ -450,3 +452,59 @@ async def test_cached_decision_is_found_not_made(client: FakeClient) -> None:
     for _ in range(100):
         assert (await rbac.authorize(JOE, question))[0] is Decision.ALLOW
     assert decide is not None and time.perf_counter() - started < 1.0
+
+
+SECRETS_IN = "/api/v1/namespaces/ns/secrets"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        SECRETS_IN,
+        "//api//v1/namespaces/ns//secrets",
+        "/api/v1/namespaces/ns/%73ecrets",
+        "/api/v1/namespaces%2Fns%2Fsecrets",
+        "/api/v1/namespaces/ns/configmaps/../secrets",
+        "/api/v1/namespaces/ns/configmaps/%2e%2e/secrets",
+        "/api/v1/namespaces/ns/./secrets",
+        "/custom/../api/v1/namespaces/ns/secrets",
+        "/custom/%2e%2e/api/v1/namespaces/ns/secrets",
+        "/api/v1/namespaces/ns/secrets/",
+        "/api/v1/namespaces/ns/secrets;configmaps",
+        "/api/v1/namespaces/ns/secrets?resource=configmaps",
+        "/api/v1/namespaces/ns/secrets%3Fa/configmaps",
+        "/api/v1/namespaces/ns/secrets%00configmaps",
+        "/api/v1/watch/namespaces/ns/secrets",
+        "/api/v1/namespaces/ns/secrets?watch=true&watch=false",
+        "/api/v1/namespaces/ns/secrets/two?fieldSelector=metadata.name=one",
+        "/api/v1/namespaces/ns/secrets?fieldSelector=metadata.name!=one",
+        "/api/v1/namespaces/ns/secrets?fieldSelector=metadata.name=two,metadata.name=one",
+        "/api/v1/namespaces/ns/Secrets",
+        "/API/v1/namespaces/ns/secrets",
+    ],
+)
+async def test_no_path_leads_past_the_rules(client: FakeClient, target: str) -> None:
+    """Joe may read configmaps, the secret "one" and what is under /custom/; the path is judged as it is served."""
+    for method in ("GET", "HEAD", "DELETE", "POST"):
+        info = parse_request(method, target)
+        decision, _ = await RbacAuthorizer(client).authorize(JOE, info.attributes())
+        if decision is Decision.ALLOW:
+            # No resource is served at such a path: non-resource paths are looked up exactly as they came.
+            assert (info.resource_request, info.path.startswith("/custom/")) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/api/v1/namespaces/ns/secrets/one", True),
+        ("/api/v1/namespaces/ns/secrets/%6fne", True),
+        ("/api/v1/namespaces/ns/secrets/one/", True),
+        ("/api/v1/namespaces/ns/secrets/one%2Fstatus", False),
+        ("/api/v1/namespaces/ns/secrets/ONE", False),
+        ("/api/v1/secrets/one", False),
+        ("/api/v1/namespaces/other/secrets/one", False),
+    ],
+)
+async def test_names_in_paths(client: FakeClient, target: str, expected: bool) -> None:
+    decision, _ = await RbacAuthorizer(client).authorize(JOE, parse_request("GET", target).attributes())
+    assert (decision is Decision.ALLOW) is expected

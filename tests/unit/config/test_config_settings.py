@@ -56,10 +56,13 @@ def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
         pytest.param({"https_listen_port": 70000}, "is not a port", id="port out of range"),
         pytest.param({"service_node_port_range": "9-3"}, "is not LOW-HIGH", id="empty port range"),
         pytest.param({"max_requests_inflight": 0}, "must be at least 1", id="no seats"),
+        pytest.param({"datastore_client_rate": -1}, "--datastore-client-rate", id="negative rate"),
         pytest.param({"disable": ("coffee",)}, "unknown part 'coffee'", id="unknown part"),
         pytest.param({"node_label": ("x",)}, "is not key=value", id="label without value"),
         pytest.param({"node_taint": ("x=y:Never",)}, "is not key=value:Effect", id="taint with a wrong effect"),
         pytest.param({"authorization_mode": ("ABAC",)}, "unknown mode", id="unknown authorizer"),
+        pytest.param({"authorization_webhook_cache_authorized_ttl": "5"}, "is not a duration", id="TTL without a unit"),
+        pytest.param({"authentication_token_webhook_cache_ttl": ""}, "is not a duration", id="empty TTL"),
         pytest.param({"datastore_endpoint": "mysql://u:secret@h/x"}, "use sqlite:///PATH or", id="unknown datastore"),
         pytest.param({"etcd_listen": "2379"}, "is not HOST:PORT", id="etcd address without host"),
     ],
@@ -95,3 +98,10 @@ def test_a_host_without_any_address_needs_one() -> None:
         ["unshare", "--user", "--net", sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert "give one with --node-ip" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30s", 30.0), ("2m0s", 120.0), ("1h", 3600.0), ("1h1m1.5s", 3661.5), ("0s", 0.0)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert config.seconds("authentication_token_webhook_cache_ttl", text) == seconds

@@ -14,6 +14,7 @@ from minikube_py.components.controllers.running import Loop
 from minikube_py.components.controllers.settings import ControllerSettings
 from minikube_py.machinery import resources as all_resources
 from minikube_py.machinery.objects import Object, name_of, namespace_of, thaw
+from minikube_py.machinery.observed import Observed
 from minikube_py.machinery.resources import PODS, Resource
 from minikube_py.machinery.times import rfc3339
 
@@ -69,7 +70,7 @@ async def world() -> AsyncIterator[World]:
     clock = FakeClock()
     client = FakeClient(clock)
     recorder = FakeRecorder()
-    kit = Kit(client, clock, recorder, ControllerSettings(root_ca="PEM"), served)
+    kit = Kit(client, clock, recorder, ControllerSettings(root_ca=Observed("PEM")), served)
     made = World(clock, client, recorder, kit)
     yield made
     failed = [task for task in made.tasks if task.done() and not task.cancelled() and task.exception()]

@@ -132,6 +132,9 @@ async def test_every_namespace_has_an_account_and_the_root_certificate(world: Wo
     await world.settle()
     assert [name_of(obj) for obj in world.client.all(SERVICE_ACCOUNTS, "n")] == ["default"]
     assert world.client.one(CONFIG_MAPS, "kube-root-ca.crt", "n")["data"] == {"ca.crt": "PEM"}
+    world.kit.settings.root_ca.set("ROTATED")
+    await world.settle()
+    assert world.client.one(CONFIG_MAPS, "kube-root-ca.crt", "n")["data"] == {"ca.crt": "ROTATED"}
 
 
 async def test_custom_resources_are_collected_as_soon_as_they_are_defined(world: World) -> None:

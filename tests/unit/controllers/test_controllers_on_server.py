@@ -28,6 +28,7 @@ from minikube_py.datastore.sqlite import open_sqlite
 from minikube_py.machinery.conditions import condition_is_true
 from minikube_py.machinery.kinds import builtin_kinds
 from minikube_py.machinery.objects import Object, annotations_of, is_deleting, name_of, namespace_of, thaw
+from minikube_py.machinery.observed import Observed
 from minikube_py.machinery.resources import (
     CONFIG_MAPS,
     DAEMON_SETS,
@@ -87,7 +88,7 @@ async def client(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     await ready.wait()
     async with HttpClient(f"http://127.0.0.1:{api.port}") as over_http:
         used: Client = over_http if request.param == "http" else api.client()
-        settings = ControllerSettings(root_ca="PEM")
+        settings = ControllerSettings(root_ca=Observed("PEM"))
         loops = asyncio.create_task(run_controllers(used, settings, clock, lambda: None, resources=served))
         yield used
         loops.cancel()

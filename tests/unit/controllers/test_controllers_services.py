@@ -15,6 +15,7 @@ from minikube_py.components.controllers.quota.controller import ResourceQuotaCon
 from minikube_py.components.controllers.running import keep
 from minikube_py.components.controllers.statefulset.controller import StatefulSetController
 from minikube_py.machinery.objects import Object, name_of
+from minikube_py.machinery.observed import Observed
 from minikube_py.machinery.resources import (
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -230,7 +231,7 @@ async def test_a_quota_counts_what_is_there(world: World) -> None:
 
 async def test_all_loops_bring_a_deployment_up_and_are_then_asleep(world: World) -> None:
     ready = asyncio.Event()
-    settings = ControllerSettings(root_ca="PEM")
+    settings = ControllerSettings(root_ca=Observed("PEM"))
     running = run_controllers(world.client, settings, world.clock, ready.set, resources=served)
     world.tasks.append(asyncio.ensure_future(running))
     await world.settle()

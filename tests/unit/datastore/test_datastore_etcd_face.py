@@ -162,3 +162,40 @@ async def test_a_request_that_is_too_large_is_refused(face: EtcdStore) -> None:
     put = method(face.channel, "KV", "Put", "PutRequest", "PutResponse")
     with pytest.raises(grpc.aio.AioRpcError, match="request is too large"):
         await put(message("PutRequest")(key=b"/a", value=b"x" * ((3 << 19) + 1)))
+
+
+async def test_puts_of_all_kinds(face: EtcdStore) -> None:
+    put = method(face.channel, "KV", "Put", "PutRequest", "PutResponse")
+    request = message("PutRequest")
+    lease = await face.grant_lease(60)
+    first = await put(request(key=b"/a", value=b"1", lease=lease))
+    assert first.header.revision == 2 and not first.HasField("prev_kv")
+    second = await put(request(key=b"/a", ignore_value=True, prev_kv=True))
+    assert (second.header.revision, second.prev_kv.value, second.prev_kv.lease) == (3, b"1", lease)
+    third = await put(request(key=b"/a", value=b"3", prev_kv=True))
+    assert (third.header.revision, third.prev_kv.value, third.prev_kv.version) == (4, b"1", 2)
+    record = await face.get("/a")
+    assert record is not None and (record.value, record.version, record.lease) == (b"3", 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"key": b""}, "key is not provided"),
+        ({"key": b"/a", "lease": 99}, "requested lease not found"),
+        ({"key": b"/a", "ignore_value": True}, "key not found"),
+        ({"key": b"/a", "value": bytes(3 << 19)}, "request is too large"),
+    ],
+    ids=["no key", "no lease", "nothing to keep", "too large"],
+)
+async def test_puts_that_are_refused(face: EtcdStore, fields: dict[str, Any], text: str) -> None:
+    put = method(face.channel, "KV", "Put", "PutRequest", "PutResponse")
+    with pytest.raises(grpc.aio.AioRpcError, match=text):
+        await put(message("PutRequest")(**fields))
+    assert face.current_revision == 1
+
+
+async def test_bytes_that_are_no_message_are_refused(face: EtcdStore) -> None:
+    for name in ("Put", "Range"):
+        with pytest.raises(grpc.aio.AioRpcError, match="error unmarshalling request"):
+            await face.channel.unary_unary(f"/etcdserverpb.KV/{name}")(b"\xff\xff")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
@@ -15,8 +16,10 @@ from typing import Any
 
 import pytest
 
-from minikube_py.datastore.sqlite import SqliteSettings, open_sqlite
+from minikube_py.datastore.sqlite import log, open_sqlite
 from minikube_py.datastore.types import KeyExists, StoreCorrupt, StoreLocked, StoreUnavailable
+
+Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
 _WRITER = """
 import asyncio, sys, time
@@ -70,9 +73,9 @@ def write_until_killed(path: Path, *, name: str, after: int) -> dict[str, int]:
 async def test_kill_minus_nine_loses_nothing_acknowledged(tmp_path: Path, clock: Any) -> None:
     path = tmp_path / "state.db"
     acknowledged: dict[str, int] = {}
-    for round_ in range(3):
+    for round_ in range(int(os.environ.get("PYK3S_KILL_ROUNDS", "3"))):  # hundreds for a night
         acknowledged |= await asyncio.to_thread(
-            write_until_killed, path, name=f"round{round_}", after=200 + 150 * round_
+            write_until_killed, path, name=f"round{round_}", after=50 + 150 * (round_ % 4)
         )
     store = await open_sqlite(path, clock=clock)
     found = {record.key: record.mod_revision for record in store.current("/")}
@@ -155,7 +158,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(mountpoint)], check=True)
 
 
-async def test_a_full_disk_refuses_writes_until_there_is_space(small_disk: Path, clock: Any) -> None:
+async def test_a_full_disk_refuses_writes_until_there_is_space(
+    small_disk: Path, clock: Any, monkeypatch: pytest.MonkeyPatch, until: Until
+) -> None:
+    monkeypatch.setattr("minikube_py.datastore.sqlite.writer._PROBE_SECONDS", 0.001)
     store = await open_sqlite(small_disk / "s.db", clock=clock)
     await store.create("/beat", b"0")
     beat = await store.update("/beat", b"1", expected_revision=2, volatile=True)
@@ -176,7 +182,9 @@ async def test_a_full_disk_refuses_writes_until_there_is_space(small_disk: Path,
     assert await store.count("/k/") == written
     beat = await store.update("/beat", b"2", expected_revision=beat.mod_revision, volatile=True)
     assert beat.mod_revision == newest + 1
+    assert "free space" in store.stall
     filler.unlink()
+    await until(lambda: not store.stall)  # nobody has to write for it to be noticed
     record = await store.create("/after", b"x" * 20_000)
     assert record.mod_revision == newest + 2
     revisions: list[int] = []
@@ -200,26 +208,6 @@ class Brake:
         self._gate.set()
 
 
-async def test_a_stalled_disk_answers_writers_and_reads_go_on(
-    tmp_path: Path, clock: Any, until: Callable[[Callable[[], bool]], Awaitable[None]]
-) -> None:
-    store = await open_sqlite(tmp_path / "s.db", clock=clock, settings=SqliteSettings(stall_seconds=0.05))
-    first = await store.create("/a", b"1")
-    brake = Brake(store)
-    with pytest.raises(StoreUnavailable, match="outcome"):
-        await store.update("/a", b"2", expected_revision=first.mod_revision)
-    assert await store.get("/a") == first
-    with pytest.raises(StoreUnavailable, match="reads go on"):
-        await store.create("/b", b"1")
-    watch = store.watch("/", start_revision=3)
-    brake.release()
-    changes = await watch.__anext__()  # it was written after all, and is published
-    assert [(c.record.key, c.record.value, c.revision) for c in changes] == [("/a", b"2", 3)]
-    await until(lambda: not store._writer._stalled)
-    assert (await store.create("/b", b"1")).mod_revision == 4
-    await store.close()
-
-
 async def test_a_verdict_waits_for_the_write_that_it_rests_on(tmp_path: Path, clock: Any) -> None:
     """A writer refused because of a write that is still on its way is answered when that one is settled."""
     store = await open_sqlite(tmp_path / "s.db", clock=clock)
@@ -235,4 +223,116 @@ async def test_a_verdict_waits_for_the_write_that_it_rests_on(tmp_path: Path, cl
     with pytest.raises(KeyExists) as refused:
         await second
     assert refused.value.current == record
+    await store.close()
+
+
+_HOLDER = """
+import sqlite3, sys
+held = sqlite3.connect(sys.argv[1], isolation_level=None)
+held.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+async def test_another_program_that_locks_the_file_delays_or_fails_writes(
+    tmp_path: Path, clock: Any, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minikube_py.datastore.sqlite.file._BUSY_SECONDS", 0.05)
+    path = tmp_path / "s.db"
+    store = await open_sqlite(path, clock=clock)
+    first = await store.create("/a", b"1")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _HOLDER, str(path), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stdin is not None
+    assert await process.stdout.readline() == b"held\n"
+    with pytest.raises(StoreUnavailable, match="another program has the file open"):
+        await store.create("/b", b"1")
+    assert await store.get("/a") == first and "another program" in store.stall
+    await process.communicate(b"\n")
+    assert (await store.create("/b", b"1")).mod_revision == first.mod_revision + 1
+    assert not store.stall
+    await store.close()
+
+
+_SECOND = """
+import asyncio, sys
+from pathlib import Path
+from minikube_py.client.clock import SystemClock
+from minikube_py.datastore.sqlite import open_sqlite
+from minikube_py.datastore.types import StoreLocked
+
+async def main():
+    try:
+        await open_sqlite(Path(sys.argv[1]), clock=SystemClock())
+    except StoreLocked as refused:
+        print(refused)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_second_process_is_refused_and_harms_nothing(tmp_path: Path, clock: Any) -> None:
+    path = tmp_path / "s.db"
+    store = await open_sqlite(path, clock=clock)
+    record = await store.create("/a", b"1")
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", _SECOND, str(path)], capture_output=True, text=True, check=True
+    )
+    assert f"in use by process {os.getpid()}" in done.stdout
+    assert (await store.update("/a", b"2", expected_revision=record.mod_revision)).version == 2
+    await store.close()
+
+
+async def test_a_page_that_is_damaged_while_the_store_is_open(tmp_path: Path, clock: Any, until: Until) -> None:
+    """What is in memory is served on, the damage is named, and housekeeping does not end."""
+    path = tmp_path / "s.db"
+    store = await open_sqlite(path, clock=clock)
+    records = await asyncio.gather(*(store.create(f"/k/{n:03}", b"x" * 900) for n in range(300)))
+    first = records[0]
+    await asyncio.gather(*(store.update(r.key, b"y" * 900, expected_revision=r.mod_revision) for r in records))
+    await store._disk.call(log.checkpoint)
+    with path.open("r+b") as file:
+        for page in range(2, path.stat().st_size // 4096):
+            file.seek(page * 4096)
+            file.write(b"\xff" * 4096)
+    with pytest.raises(StoreCorrupt, match="restore a snapshot"):
+        await store.range("/", revision=first.mod_revision + 5)
+    assert await store.count("/k/") == 300
+    assert (await store.get("/k/007")) == store.current("/k/007")[0]
+    housekeeping = asyncio.create_task(store.run())
+    await until(lambda: clock.sleepers > 0)
+    for _ in range(3):
+        clock.advance(400)
+        await asyncio.sleep(0.01)
+    assert not housekeeping.done()
+    housekeeping.cancel()
+    await asyncio.wait({housekeeping})
+    with contextlib.suppress(StoreCorrupt, StoreUnavailable):
+        await store.close()
+    with pytest.raises(StoreCorrupt, match="restore a snapshot"):
+        await open_sqlite(path, clock=clock)
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0, 1e9])
+async def test_a_clock_that_jumps_neither_ends_nor_prolongs_leases(
+    tmp_path: Path, clock: Any, until: Until, jump: float
+) -> None:
+    store = await open_sqlite(tmp_path / "s.db", clock=clock)
+    housekeeping = asyncio.create_task(store.run())
+    lease = await store.grant_lease(10)
+    await store.create("/a", b"1", lease=lease)
+    await until(lambda: clock.sleepers >= 1)
+    now = clock.now
+    clock.now = lambda: now() + jump  # the wall's clock is set; monotonic time goes on
+    clock.advance(4)
+    await asyncio.sleep(0.005)
+    assert (await store.lease_status(lease)).remaining_seconds == 6 and store.current("/")
+    for _ in range(3):
+        await until(lambda: clock.sleepers >= 1 or not store.current("/"))
+        clock.advance(5)
+    await until(lambda: not store.current("/"))
+    housekeeping.cancel()
+    await asyncio.wait({housekeeping})
     await store.close()

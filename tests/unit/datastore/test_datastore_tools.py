@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 import pytest
 
 from minikube_py.datastore import tools
-from minikube_py.datastore.endpoints import sqlite_path, without_password
+from minikube_py.datastore.endpoints import open_endpoint, sqlite_path, without_password
 from minikube_py.datastore.sqlite import SqliteDatastore, open_sqlite
 from minikube_py.datastore.transactions import Put, Transaction
 from minikube_py.datastore.types import Compacted, StoreLocked, StoreUnavailable
 
+Until = Callable[[Callable[[], bool]], Awaitable[None]]
 Reopen = Callable[[], Awaitable[SqliteDatastore]]
 
 
@@ -142,3 +144,29 @@ async def test_a_key_that_came_back_is_no_damage(stores: Reopen, tmp_path: Path)
         await store.create("/a", value)
         await store.delete("/a")
     assert (await tools.check(f"sqlite:///{tmp_path}/state.db")).findings == []
+
+
+async def test_a_flooding_client_is_named_while_the_store_is_open(stores: Reopen, tmp_path: Path, clock: Any) -> None:
+    store, endpoint = await stores(), f"sqlite:///{tmp_path}/state.db"
+    record = await store.create("/registry/configmaps/default/busy", b"x" * 500, client="operator/v1")
+    for _ in range(50):
+        record = await store.update(record.key, b"x" * 500, expected_revision=record.mod_revision, client="operator/v1")
+    await store.create("/registry/pods/default/p", b"y", client="kubelet")
+    clock.advance(31)
+    await store.create("/registry/pods/default/q", b"y", client="kubelet")
+    top = await tools.top(endpoint, limit=1)
+    assert (top.keys[0].name, top.keys[0].revisions) == ("/registry/configmaps/default/busy", 51)
+    assert top.folders[0].name == "/registry/configmaps/default/"
+    assert [(row.client, row.folder, row.revisions) for row in top.churn] == [
+        ("operator/v1", "/registry/configmaps/default/", 51)
+    ]
+    assert top.churn[0].bytes == 51 * (500 + len(record.key))
+
+
+async def test_the_rate_of_clients_is_that_of_the_endpoint(tmp_path: Path, clock: Any, until: Until) -> None:
+    store = await open_endpoint(f"sqlite:///{tmp_path}/s.db", clock=clock, client_rate=8)
+    flood = [asyncio.create_task(store.create(f"/{n}", b"", client="flood")) for n in range(100)]
+    await until(lambda: sum(task.done() for task in flood) == 80)
+    clock.advance(60)
+    await asyncio.gather(*flood)
+    await store.close()

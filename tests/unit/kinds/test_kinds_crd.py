@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from minikube_py.machinery.kinds.apiextensions.custom_resource_definition import KIND
@@ -215,3 +216,116 @@ def test_field_paths(path: str, wanted: Any) -> None:
 )
 def test_go_patterns(pattern: str, wanted: str) -> None:
     assert go_pattern_error(pattern) == wanted
+
+
+def ruled(schema: Any, *rules: Any) -> Object:
+    """A definition whose ``spec`` has rules."""
+    return inside(spec={**schema, "x-kubernetes-validations": list(rules)})
+
+
+RULES = f"{ROOT}.properties[spec].x-kubernetes-validations"
+BOUND = (
+    "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are "
+    "declared)"
+)
+SIZED = {"type": "object", "properties": {"size": {"type": "integer"}}}
+TAGS = {"type": "array", "items": {"type": "string", "maxLength": 63}}
+CONTAINS = {"rule": "self.all(x, x.contains('gpu'))"}
+
+
+def go_rule(**fields: Any) -> str:
+    shown: Object = {"Rule": "", "Message": "", "MessageExpression": ""}
+    shown |= {"Reason": None, "FieldPath": "", "OptionalOldSelf": None}
+    return orjson.dumps({**shown, **fields}).decode()
+
+
+@pytest.mark.parametrize(
+    ("draft", "wanted"),
+    [
+        pytest.param(ruled(SIZED, {"rule": "self.size > 0"}), [], id="good"),
+        pytest.param(
+            ruled(SIZED, {"rule": "self.size"}),
+            [f"{RULES}[0].rule: Invalid value: {go_rule(Rule='self.size')}: cel expression must evaluate to a bool"],
+            id="no-bool",
+        ),
+        pytest.param(
+            ruled(SIZED, {"rule": "self.sise > 0"}),
+            [
+                f"{RULES}[0].rule: Invalid value: {go_rule(Rule='self.sise > 0')}: compilation failed: "
+                "ERROR: <input>:1:5: undefined field 'sise'\n | self.sise > 0\n | ....^"
+            ],
+            id="unknown-field",
+        ),
+        pytest.param(
+            ruled(SIZED, {"rule": "true", "messageExpression": "1"}),
+            [
+                f"{RULES}[0].messageExpression: Invalid value: {go_rule(Rule='true', MessageExpression='1')}: "
+                "messageExpression must evaluate to a string"
+            ],
+            id="message-no-string",
+        ),
+        pytest.param(
+            ruled(SIZED, {"rule": "true", "optionalOldSelf": True}),
+            [f"{RULES}[0].optionalOldSelf: Invalid value: true: may not be set if oldSelf is not used in rule"],
+            id="useless-optional-old-self",
+        ),
+        pytest.param(ruled({**TAGS, "maxItems": 333_333}, CONTAINS), [], id="dear-enough"),
+        pytest.param(
+            ruled({**TAGS, "maxItems": 400_000}, CONTAINS),
+            [f"{RULES}[0].rule: Forbidden: estimated rule cost exceeds budget by factor of 1.200000x {BOUND}"],
+            id="too-dear",
+        ),
+        pytest.param(
+            ruled(TAGS, CONTAINS),
+            [f"{RULES}[0].rule: Forbidden: estimated rule cost exceeds budget by factor of 3.1x {BOUND}"],
+            id="bounded-by-the-request",
+        ),
+        pytest.param(
+            ruled({"type": "array", "items": {"type": "string"}}, CONTAINS),
+            [
+                f"{RULES}[0].rule: Forbidden: estimated rule cost exceeds budget by factor of more than 100x {BOUND}",
+                f"{RULES}[0].rule: Forbidden: contributed to estimated rule cost total exceeding cost limit for entire "
+                "OpenAPIv3 schema",
+                f"{ROOT}: Forbidden: x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema "
+                f"exceeds budget by factor of more than 100x {BOUND}",
+            ],
+            id="nothing-bounds-it",
+        ),
+        pytest.param(
+            inside(a={"type": "array", "items": {**SIZED, "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}}),
+            [
+                f'{ROOT}.properties[a].items.x-kubernetes-validations[0].rule: Invalid value: "self == oldSelf": '
+                f"oldSelf cannot be used on the uncorrelatable portion of the schema within {ROOT}.properties[a]"
+            ],
+            id="old-self-in-atomic-list",
+        ),
+        pytest.param(
+            inside(a={"type": "integer", "default": "x"}),
+            [f'{ROOT}.properties[a].default: Invalid value: "string":  in body must be of type integer: "string"'],
+            id="default-of-another-type",
+        ),
+        pytest.param(
+            inside(a={"type": "integer", "default": 5, "x-kubernetes-validations": [{"rule": "self < 5"}]}),
+            [f'{ROOT}.properties[a].default: Invalid value: "integer": failed rule: self < 5'],
+            id="default-against-its-rule",
+        ),
+        pytest.param(
+            ruled({"type": "object", "x-kubernetes-preserve-unknown-fields": True}, {"rule": "self.any > 1"}),
+            [
+                f"{RULES}[0].rule: Invalid value: {go_rule(Rule='self.any > 1')}: compilation failed: "
+                "ERROR: <input>:1:5: undefined field 'any'\n | self.any > 1\n | ....^"
+            ],
+            id="unknown-fields-are-not-seen",
+        ),
+        pytest.param(
+            inside(
+                a={"type": "string", "anyOf": [{"type": "string"}]},
+                b={**SIZED, "x-kubernetes-validations": [{"rule": "nope"}]},
+            ),
+            [f"{ROOT}.properties[a].anyOf[0].type: Forbidden: must be empty to be structural"],
+            id="no-rules-in-wrong-schemas",
+        ),
+    ],
+)
+def test_rules_and_defaults(draft: Object, wanted: list[str]) -> None:
+    assert lines(draft) == wanted

@@ -9,8 +9,15 @@ import pytest
 
 from minikube_py.client.testing.fake_clock import FakeClock
 from minikube_py.pki import Pki, PkiError, ensure_pki
-from minikube_py.pki.certificates import alternative_names, certificate_subject, is_issued_by, load_certificates
-from minikube_py.pki.layout import KeyPair
+from minikube_py.pki.authorities import KeyPair
+from minikube_py.pki.certificates import (
+    alternative_names,
+    certificate_pem,
+    certificate_subject,
+    is_issued_by,
+    load_certificates,
+)
+from minikube_py.pki.time_floor import software_seconds
 
 NOW = 1_795_000_000.0
 DAY = 24 * 3600.0
@@ -112,6 +119,16 @@ def test_deleted_ca_certificate_is_made_anew_from_its_key(tmp_path: Path) -> Non
     assert "server-ca" in again.issued and "serving-kubelet" in again.issued
 
 
+def cut(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def swap_for_a_leaf(pki: Pki) -> None:
+    pki.client_ca.certificate.write_bytes(certificate_pem(leaf(pki.client_admin)))
+    pki.client_ca.key.write_bytes(pki.client_admin.key.read_bytes())
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -119,15 +136,36 @@ def test_deleted_ca_certificate_is_made_anew_from_its_key(tmp_path: Path) -> Non
         (lambda pki: pki.client_ca.certificate.write_bytes(b"junk"), "not a PEM certificate"),
         (lambda pki: pki.client_ca.key.write_bytes(pki.server_ca.key.read_bytes()), "does not belong"),
         (lambda pki: pki.client_admin.key.write_bytes(b"junk"), "not a private key"),
+        (lambda pki: cut(pki.client_ca.certificate), "not a PEM certificate"),
+        (lambda pki: cut(pki.client_ca.key), "not a private key"),
+        (lambda pki: pki.client_ca.key.write_bytes(b""), "not a private key"),
+        (swap_for_a_leaf, "is not a CA certificate"),
     ],
-    ids=["CA key lost", "CA certificate broken", "CA key of another CA", "leaf key broken"],
+    ids=[
+        "CA key lost",
+        "CA certificate broken",
+        "CA key of another CA",
+        "leaf key broken",
+        "CA certificate cut off",
+        "CA key cut off",
+        "CA key empty",
+        "a leaf in the CA's place",
+    ],
 )
 def test_damage_is_told_and_nothing_is_written(tmp_path: Path, damage, said: str) -> None:
     damage(ensure(tmp_path))
     before = contents(tmp_path)
-    with pytest.raises(PkiError, match=said):
+    with pytest.raises(PkiError, match=said) as caught:
         ensure(tmp_path)
+    assert "\n" not in str(caught.value) and ": " in str(caught.value)
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("damage", [cut, lambda path: path.write_bytes(b""), Path.unlink], ids=["cut", "empty", "gone"])
+def test_leaf_certificate_is_made_anew_from_its_key(tmp_path: Path, damage) -> None:
+    pki = ensure(tmp_path)
+    damage(pki.client_admin.certificate)
+    assert ensure(tmp_path, NOW + 60).issued == ("client-admin",)
 
 
 def test_board_that_boots_in_1970_keeps_its_certificates(tmp_path: Path) -> None:
@@ -143,6 +181,38 @@ def test_floor_is_learned_from_the_ca_when_its_file_is_lost(tmp_path: Path) -> N
     (tmp_path / "server" / "clock-floor").unlink()
     pki = ensure(tmp_path, 100.0, sans=("late.example.com",))
     assert leaf(pki.serving_kube_apiserver).not_valid_before_utc.timestamp() >= NOW - 2 * 3600
+
+
+def test_first_boot_in_1970_makes_a_ca_for_the_future(tmp_path: Path) -> None:
+    """Nothing has ever been seen, but this software is not older than itself."""
+    pki = ensure(tmp_path, 100.0)
+    assert leaf(pki.server_ca).not_valid_after_utc.timestamp() > software_seconds + 9.9 * 365 * DAY
+    later = ensure(tmp_path, NOW + 2 * 365 * DAY)
+    assert "server-ca" not in later.issued and "client-admin" in later.issued
+    assert not later.floor.report()
+
+
+def test_clock_that_was_ahead_once_harms_nobody_else(tmp_path: Path) -> None:
+    """What was issued in the future begins anew when the clock is right, though the floor stays ahead."""
+    ensure(tmp_path)
+    ahead = ensure(tmp_path, NOW + 2 * 365 * DAY)
+    assert leaf(ahead.client_admin).not_valid_before_utc.timestamp() > NOW + 700 * DAY
+    right = ensure(tmp_path, NOW + DAY)
+    assert right.floor.clock_is_behind and "client-admin" in right.issued
+    assert leaf(right.client_admin).not_valid_before_utc.timestamp() < NOW + DAY
+    assert leaf(right.client_admin).not_valid_after_utc.timestamp() > NOW + 1000 * DAY
+    assert ensure(tmp_path, NOW + 2 * DAY).issued == ()
+
+
+def test_floor_that_is_wrong_is_named_with_what_it_breaks(tmp_path: Path) -> None:
+    ensure(tmp_path)
+    floor = tmp_path / "server" / "clock-floor"
+    floor.write_text(f"{NOW + 20 * 365 * DAY:.0f}")
+    with pytest.raises(PkiError, match=r"has expired.*\(if it is right, remove .*clock-floor\)") as caught:
+        ensure(tmp_path, NOW + DAY)
+    assert "\n" not in str(caught.value)
+    floor.unlink()
+    assert ensure(tmp_path, NOW + DAY).issued == ()
 
 
 def test_floor_is_written_once_a_day(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from minikube_py.pki import (
     parse_join_token,
     write_kubeconfig,
 )
+from minikube_py.pki.join_tokens import bootstrap_join_token, load_join_tokens, rotate_server_token
 
 ISSUER = "https://kubernetes.default.svc"
 
@@ -46,7 +47,70 @@ def test_given_secret_is_used_and_another_one_refused(pki: Pki) -> None:
         ensure_server_token(pki.data_dir, pki.server_ca.certificate, "other")
 
 
-@pytest.mark.parametrize("text", ["K10abc::server:x", "K10", "two words", ""])
+def test_agents_have_their_own_secret_when_given(pki: Pki) -> None:
+    server = ensure_server_token(pki.data_dir, pki.server_ca.certificate, "strong", "weak")
+    tokens = load_join_tokens(pki.data_dir)
+    assert tokens.agent.secret == "weak" and tokens.server == server
+    assert (pki.server_dir / "node-token").read_text() == f"{tokens.agent}\n"
+    assert "::node:weak" in str(tokens.agent)
+    roles = {pair: tokens.role_of(*pair) for pair in JOINERS}
+    assert roles == {
+        ("server", "strong"): "server",
+        ("node", "strong"): "agent",
+        ("node", "weak"): "agent",
+        ("server", "weak"): "",
+        ("node", "wrong"): "",
+        ("", "strong"): "",
+    }
+    for name in ("token", "agent-token", "node-token"):
+        assert (pki.server_dir / name).stat().st_mode & 0o777 == 0o600
+
+
+JOINERS = [
+    ("server", "strong"),
+    ("node", "strong"),
+    ("node", "weak"),
+    ("server", "weak"),
+    ("node", "wrong"),
+    ("", "strong"),
+]
+
+
+def test_agents_use_the_servers_secret_otherwise(pki: Pki) -> None:
+    server = ensure_server_token(pki.data_dir, pki.server_ca.certificate)
+    assert load_join_tokens(pki.data_dir).role_of("node", server.secret) == "agent"
+    assert not (pki.server_dir / "agent-token").exists()
+
+
+def test_server_token_is_rotated_by_who_knows_it(pki: Pki) -> None:
+    old = ensure_server_token(pki.data_dir, pki.server_ca.certificate, "old", "agents")
+    with pytest.raises(PkiError, match="is not the server's"):
+        rotate_server_token(pki.data_dir, pki.server_ca.certificate, "wrong")
+    new = rotate_server_token(pki.data_dir, pki.server_ca.certificate, str(old), "fresh")
+    assert new.secret == "fresh" and load_join_tokens(pki.data_dir).agent.secret == "agents"
+    assert rotate_server_token(pki.data_dir, pki.server_ca.certificate, "fresh").secret not in ("fresh", "old")
+
+
+def test_bootstrap_token_pins_the_ca(pki: Pki) -> None:
+    ca = pki.server_ca.certificate.read_bytes()
+    text = bootstrap_join_token("abcdef.0123456789abcdef", ca)
+    assert text == f"K10{hashlib.sha256(ca).hexdigest()}::abcdef.0123456789abcdef"
+    parsed = parse_join_token(text)
+    assert parsed.is_bootstrap_token and parsed.pins(ca) and parsed.user == "" and str(parsed) == text
+    assert parse_join_token("abcdef.0123456789abcdef").is_bootstrap_token
+
+
+def test_broken_token_file_is_told(pki: Pki) -> None:
+    with pytest.raises(PkiError, match="start `pyk3s server` once"):
+        load_join_tokens(pki.data_dir)
+    ensure_server_token(pki.data_dir, pki.server_ca.certificate)
+    (pki.server_dir / "token").write_text("K10abc")
+    with pytest.raises(PkiError, match=r"server/token: the token is cut off.*restore it") as caught:
+        ensure_server_token(pki.data_dir, pki.server_ca.certificate)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["K10abc::server:x", "K10", f"K10{'a' * 64}::nouser", "two words", ""])
 def test_bad_join_tokens(text: str) -> None:
     with pytest.raises(PkiError):
         parse_join_token(text)

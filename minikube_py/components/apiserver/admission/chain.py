@@ -1,14 +1,15 @@
 """The chain of admission plugins: which there are, which are on by default, and their order.
 
 The order is Kubernetes' (``pkg/kubeapiserver/options/plugins.go``); it does not depend on the order of
-flags. Dynamic admission (webhooks and policies) has its places before ResourceQuota, which must be last
-so that nothing is counted that another plugin refuses.
+flags. Dynamic admission (pyk3s' own plugins, webhooks and policies) has its places before ResourceQuota,
+which must be last so that nothing is counted that another plugin refuses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from minikube_py.components.apiserver.configuration_file import ConfigurationError
 from minikube_py.components.apiserver.types import AdmissionPlugin, AdmissionRequest
 
 ORDER = (
@@ -18,9 +19,12 @@ ORDER = (
     "NodeRestriction",
     "TaintNodesByCondition",
     "AlwaysPullImages",
+    "ImagePolicyWebhook",
     "PodSecurity",
+    "PodNodeSelector",
     "Priority",
     "DefaultTolerationSeconds",
+    "EventRateLimit",
     "DefaultStorageClass",
     "StorageObjectInUseProtection",
     "PersistentVolumeClaimResize",
@@ -30,23 +34,35 @@ ORDER = (
     "CertificateSubjectRestriction",
     "DefaultIngressClass",
     "DenyServiceExternalIPs",
+    "PythonPlugin",
     "MutatingAdmissionPolicy",
     "MutatingAdmissionWebhook",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionWebhook",
     "ResourceQuota",
 )
-DEFAULT_OFF = frozenset({"AlwaysPullImages", "DenyServiceExternalIPs"})
+DEFAULT_OFF = frozenset(
+    {"AlwaysPullImages", "DenyServiceExternalIPs", "EventRateLimit", "ImagePolicyWebhook", "PodNodeSelector"}
+)
 # NodeRestriction is off in kube-apiserver's own defaults, but every distribution turns it on, k3s included.
 
 
 class PluginChain:
-    """Runs plugins in order; the first refusal ends a phase."""
+    """Runs plugins in order; the first refusal ends a phase.
+
+    The mutating phase runs once more when a webhook or policy changed the object (``admission/reinvocation``).
+    """
 
     def __init__(self, plugins: Iterable[AdmissionPlugin]) -> None:
         self.plugins: tuple[AdmissionPlugin, ...] = tuple(plugins)
 
     async def admit(self, request: AdmissionRequest) -> None:
+        await self._admit_once(request)
+        if request.reinvocation.wanted:
+            request.reinvocation.again = True
+            await self._admit_once(request)
+
+    async def _admit_once(self, request: AdmissionRequest) -> None:
         for plugin in self.plugins:
             if plugin.handles(request):
                 await plugin.admit(request)
@@ -69,14 +85,16 @@ def build_chain(
 
     ``always`` come first; ``last`` come after everything that may change an object.
 
-    Raises ValueError, in kube-apiserver's words, for names that do not exist.
+    Raises ConfigurationError, in kube-apiserver's words, for names that do not exist.
     """
     for option, names in (("enable", enable), ("disable", disable)):
         unknown = [name for name in names if name not in ORDER]
         if unknown:
-            raise ValueError(f"{option}-admission-plugins plugin {unknown[0]!r} is unknown")
+            raise ConfigurationError(f"{option}-admission-plugins plugin {unknown[0]!r} is unknown")
     both = sorted(set(enable) & set(disable))
     if both:
-        raise ValueError(f"{', '.join(both)} in enable-admission-plugins and disable-admission-plugins overlapped")
+        raise ConfigurationError(
+            f"{', '.join(both)} in enable-admission-plugins and disable-admission-plugins overlapped"
+        )
     wanted = (set(ORDER) - DEFAULT_OFF | set(enable)) - set(disable)
     return PluginChain([*always, *(plugins[name] for name in ORDER if name in wanted and name in plugins), *last])

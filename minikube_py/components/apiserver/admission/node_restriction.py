@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from minikube_py.components.apiserver.admission.refusal import refuse, request_name
+from minikube_py.components.apiserver.admission.token_audiences import TokenAudiences
 from minikube_py.components.apiserver.authorization.node import LEASE_NAMESPACE, node_of
 from minikube_py.components.apiserver.authorization.pod_needs import MIRROR_ANNOTATION, needs_of
 from minikube_py.components.apiserver.lookup import Lookup
@@ -50,8 +51,9 @@ class NodeRestriction:
 
     name = "NodeRestriction"
 
-    def __init__(self, pods: Lookup) -> None:
+    def __init__(self, pods: Lookup, audiences: TokenAudiences) -> None:
         self._pods = pods
+        self._audiences = audiences
 
     def handles(self, request: AdmissionRequest) -> bool:
         resource = request.kind.resource
@@ -137,6 +139,7 @@ class NodeRestriction:
             raise conflict("", "pods", reference["name"], why)
         if _node_name(pod) != node:
             raise refuse(request, "node requested token bound to a pod scheduled on a different node")
+        await self._audiences.check(request, pod)
 
 
 def _node_name(pod: Object) -> str:

@@ -6,11 +6,12 @@ Same rules and texts as their namesakes under ``plugin/pkg/admission``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from minikube_py.components.apiserver.admission.refusal import draft_spec, is_for, refuse
 from minikube_py.components.apiserver.lookup import Lookup
 from minikube_py.components.apiserver.types import AdmissionRequest, Operation
+from minikube_py.machinery.errors import not_supported
 from minikube_py.machinery.objects import Object, name_of, thaw
 from minikube_py.machinery.pod_resources import amounts
 from minikube_py.machinery.resources import NODES, PODS, PRIORITY_CLASSES
@@ -206,16 +207,31 @@ class AlwaysPullImages:
 
     async def admit(self, request: AdmissionRequest) -> None:
         spec = (request.object or {}).get("spec") or {}
-        if request.operation is Operation.UPDATE and _images(spec) == _images((request.old or {}).get("spec") or {}):
-            return
-        for field in ("initContainers", "containers", "ephemeralContainers"):
-            for container in spec.get(field) or ():
+        if not _same_images(request):
+            for _, container in _containers(spec):
                 container["imagePullPolicy"] = "Always"
 
     async def validate(self, request: AdmissionRequest) -> None:
-        """Nothing further."""
+        """What a later mutation has set otherwise is refused."""
+        spec = (request.object or {}).get("spec") or {}
+        if _same_images(request):
+            return
+        for field, container in _containers(spec):
+            given = container.get("imagePullPolicy")
+            if given != "Always":
+                path = f"spec.{field}[{container.get('name')}].imagePullPolicy"
+                raise refuse(request, f"{path}: {not_supported(path, given or '', ['Always']).body()}")
 
 
-def _images(spec: Object) -> list[str]:
-    fields = ("initContainers", "containers", "ephemeralContainers")
-    return [str(container.get("image")) for field in fields for container in spec.get(field) or ()]
+def _containers(spec: Object) -> Iterator[tuple[str, Object]]:
+    for field in ("initContainers", "containers", "ephemeralContainers"):
+        for container in spec.get(field) or ():
+            yield field, container
+
+
+def _same_images(request: AdmissionRequest) -> bool:
+    """Whether an update leaves every image as it was."""
+    if request.operation is not Operation.UPDATE:
+        return False
+    new, old = ((obj or {}).get("spec") or {} for obj in (request.object, request.old))
+    return [item.get("image") for _, item in _containers(new)] == [item.get("image") for _, item in _containers(old)]

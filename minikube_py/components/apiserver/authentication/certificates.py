@@ -38,6 +38,11 @@ class CertificateJudge:
         self._now = now
         self._judged: dict[bytes, _Judged] = {}
 
+    def trust(self, authorities: Sequence[x509.Certificate]) -> None:
+        """From now on judge by these CA certificates (a rotation); earlier judgements are forgotten."""
+        self._authorities = tuple(authorities)
+        self._judged.clear()
+
     def user_of(self, der: bytes) -> UserInfo | None:
         """The certificate's user, None when another CA signed it.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 from minikube_py.components.apiserver.types import AUTHENTICATED, UNAUTHENTICATED, UserInfo
@@ -19,10 +20,14 @@ SERVICE_ACCOUNTS_GROUP = "system:serviceaccounts"
 
 @dataclass(frozen=True, slots=True)
 class TokenIdentity:
-    """Whom a token stands for, and those of the asked audiences for which it was made."""
+    """Whom a token stands for, and those of the asked audiences for which it was made.
+
+    ``expires`` (Unix seconds) bounds how long the answer may be remembered.
+    """
 
     user: UserInfo
     audiences: tuple[str, ...]
+    expires: float = inf
 
 
 class TokenAuthenticator(Protocol):

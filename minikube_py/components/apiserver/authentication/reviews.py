@@ -24,7 +24,7 @@ from minikube_py.machinery.errors import (
     not_found,
 )
 from minikube_py.machinery.kind import Kind
-from minikube_py.machinery.objects import Object, metadata, uid_of
+from minikube_py.machinery.objects import Object, metadata, name_of, uid_of
 from minikube_py.machinery.times import rfc3339
 from minikube_py.pki.service_accounts import ServiceAccountTokens
 
@@ -102,6 +102,7 @@ class TokenRequestHandler:
         if account is None:
             raise not_found("", "serviceaccounts", name)
         _check_metadata(body, name, namespace)
+        _check_account_uid(body, account)
         spec = body.get("spec") or {}
         lifetime = spec.get("expirationSeconds")
         lifetime = default_lifetime_seconds if lifetime is None else int(lifetime)
@@ -196,6 +197,16 @@ def _check_metadata(body: Object, name: str, namespace: str) -> None:
         errors.append(invalid_value("metadata.namespace", given["namespace"], why))
     if errors:
         raise invalid(GROUP, "TokenRequest", name, errors)
+
+
+def _check_account_uid(body: Object, account: Object) -> None:
+    """A request for another account of the same name is a conflict (TokenRequestServiceAccountUIDValidation)."""
+    wanted = metadata(body).get("uid")
+    if wanted and wanted != uid_of(account):
+        why = (
+            f"the UID in the token request ({wanted}) does not match the UID of the service account ({uid_of(account)})"
+        )
+        raise conflict(GROUP, "TokenRequest", name_of(account), why)
 
 
 def _check_lifetime(lifetime: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from minikube_py.components.apiserver.authentication.identity import TokenIdentity, as_authenticated, intersect
+from minikube_py.components.apiserver.configuration_file import ConfigurationError
 from minikube_py.components.apiserver.types import UserInfo
 
 
@@ -26,16 +27,18 @@ class StaticTokens:
 
 
 def read_token_file(path: Path) -> dict[str, UserInfo]:
-    """The users by their tokens. Blocks. Raises OSError, and ValueError with the line at fault."""
+    """The users by their tokens. Blocks. Raises OSError, and ConfigurationError with the line at fault."""
     users: dict[str, UserInfo] = {}
     with path.open(newline="") as file:
         for number, row in enumerate(csv.reader(file, skipinitialspace=True), 1):
             if not row or row[0].startswith("#"):
                 continue
             if len(row) < 3:
-                raise ValueError(f"{path}:{number}: needs at least 3 columns (token, user, uid), found {len(row)}")
+                raise ConfigurationError(
+                    f"{path}:{number}: needs at least 3 columns (token, user, uid), found {len(row)}"
+                )
             if not row[0]:
-                raise ValueError(f"{path}:{number}: the token is empty")
+                raise ConfigurationError(f"{path}:{number}: the token is empty")
             groups = tuple(group for group in row[3].split(",") if group) if len(row) > 3 else ()
             users[row[0]] = as_authenticated(UserInfo(row[1], groups, row[2]))
     return users

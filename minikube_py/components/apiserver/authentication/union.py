@@ -1,13 +1,16 @@
 """The chain of authenticators, in kube-apiserver's order.
 
 Front proxies first, then client certificates, then bearer tokens, then the anonymous user. A bad bearer
-token is refused even where anonymous access is on: whoever presents credentials wants to be known by them.
+token or a certificate that vouches for nobody is refused even where anonymous access is on: whoever presents
+credentials wants to be known by them. Anonymous requests may be limited to some paths.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
+from minikube_py.components.apiserver.authentication.configuration import Anonymous
 from minikube_py.components.apiserver.authentication.identity import TokenAuthenticator, TokenIdentity
 from minikube_py.components.apiserver.types import ANONYMOUS, Authenticator, Credentials, UserInfo
 from minikube_py.machinery.errors import ApiError, unauthorized
@@ -35,6 +38,13 @@ class TokenUnion:
         return None
 
 
+class AnonymousPolicy(Protocol):
+    """Says for which paths anonymous requests are let in now."""
+
+    @property
+    def anonymous(self) -> Anonymous: ...
+
+
 class UnionAuthenticator:
     """What the API server asks for every request. Raises ApiError(401) when nobody vouches."""
 
@@ -44,7 +54,7 @@ class UnionAuthenticator:
         tokens: TokenUnion,
         *,
         api_audiences: Sequence[str],
-        anonymous: bool,
+        anonymous: AnonymousPolicy,
     ) -> None:
         self._peers = tuple(peers)
         self._tokens = tokens
@@ -62,6 +72,6 @@ class UnionAuthenticator:
             if identity is None:
                 raise unauthorized()
             return identity.user
-        if not self._anonymous:
+        if credentials.peer_certificate_der or not self._anonymous.anonymous.allows(credentials.path):
             raise unauthorized()
         return ANONYMOUS

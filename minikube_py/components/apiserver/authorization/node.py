@@ -74,6 +74,12 @@ class NodeAuthorizer:
             return _ALLOWED
         return Decision.NO_OPINION, ""
 
+    async def rules_for(self, user: UserInfo, namespace: str) -> tuple[list[Rule], list[str]]:
+        """For kubelets the list is not complete: most of what they may do depends on their pods."""
+        if node_of(user) is None:
+            return [], []
+        return [], ["node authorizer does not support user rule resolution"]
+
     async def _subdivided(self, node: str, a: Attributes) -> _Answer | None:
         """The answer for resources to which a node has access object by object; None for the others."""
         match (a.group, a.resource):

@@ -6,11 +6,13 @@ as ``pkg/registry/authorization``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from minikube_py.components.apiserver.authorization.rules import Rule, rule_object
+from minikube_py.components.apiserver.authorization.selectors import field_selector_text, label_selector_text
+from minikube_py.components.apiserver.authorization.union import AuthorizerError
 from minikube_py.components.apiserver.types import (
     Attributes,
     Authorizer,
@@ -18,12 +20,11 @@ from minikube_py.components.apiserver.types import (
     RequestContext,
     UserInfo,
 )
-from minikube_py.machinery.errors import FieldError, bad_request, invalid, invalid_value
+from minikube_py.machinery.errors import FieldError, bad_request, forbidden_field, invalid, invalid_value, required
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.objects import Object, metadata
 
 GROUP = "authorization.k8s.io"
-_SELECTOR_OPERATORS = {"In": "=", "NotIn": "!="}
 
 
 class RuleResolver(Protocol):
@@ -108,12 +109,18 @@ class SelfSubjectRulesReviewHandler:
 async def _answer(authorizer: Authorizer, user: UserInfo, body: Object, errors: list[FieldError]) -> Object:
     if errors:
         raise invalid(GROUP, "", "", errors)
-    decision, reason = await authorizer.authorize(user, attributes_of(body.get("spec") or {}))
+    failure = ""
+    try:
+        decision, reason = await authorizer.authorize(user, attributes_of(body.get("spec") or {}))
+    except AuthorizerError as error:
+        decision, reason, failure = error.decision, "", error.why
     status: Object = {"allowed": decision is Decision.ALLOW}
     if decision is Decision.DENY:
         status["denied"] = True
     if reason:
         status["reason"] = reason
+    if failure:
+        status["evaluationError"] = failure
     return {**body, "status": status}
 
 
@@ -139,28 +146,20 @@ def attributes_of(spec: Mapping[str, Any]) -> Attributes:
         subresource=resource.get("subresource") or "",
         namespace=resource.get("namespace") or "",
         name=resource.get("name") or "",
-        label_selector=_selector_text(resource.get("labelSelector")),
-        field_selector=_selector_text(resource.get("fieldSelector")),
+        label_selector=_selector_text(resource.get("labelSelector"), label_selector_text),
+        field_selector=_selector_text(resource.get("fieldSelector"), field_selector_text),
     )
 
 
-def _selector_text(selector: Mapping[str, Any] | None) -> str:
+def _selector_text(selector: Mapping[str, Any] | None, text_of: Callable[[Sequence[Mapping[str, Any]]], str]) -> str:
     """A selector of a review as text.
 
-    Requirements that the text form cannot say are left out, which asks for more than was meant and so
-    never allows too much.
+    A raw selector that cannot be read, and requirements that the text form cannot say, are left out,
+    which asks for more than was meant and so never allows too much.
     """
     if not selector:
         return ""
-    if selector.get("rawSelector"):
-        return str(selector["rawSelector"])
-    terms = []
-    for requirement in selector.get("requirements") or ():
-        operator = _SELECTOR_OPERATORS.get(requirement.get("operator", ""))
-        values: Sequence[str] = requirement.get("values") or ()
-        if operator and len(values) == 1:
-            terms.append(f"{requirement.get('key', '')}{operator}{values[0]}")
-    return ",".join(terms)
+    return str(selector["rawSelector"]) if selector.get("rawSelector") else text_of(selector.get("requirements") or ())
 
 
 def _spec_errors(spec: Mapping[str, Any], *, with_user: bool) -> list[FieldError]:
@@ -186,9 +185,26 @@ def _selector_errors(selector: Mapping[str, Any] | None, path: str) -> list[Fiel
     if raw and requirements:
         return [invalid_value(f"{path}.rawSelector", raw, "may not specified at the same time as requirements")]
     if not raw and not requirements:
-        return [FieldError("FieldValueRequired", f"{path}.requirements", "", "when fieldSelector is specified, "
-                "requirements or rawSelector is required")]  # fmt: skip
-    return []
+        why = f"when {path} is specified, requirements or rawSelector is required"
+        return [required(f"{path}.requirements", why)]
+    errors: list[FieldError] = []
+    for index, item in enumerate(requirements or ()):
+        errors += _requirement_errors(item, f"{path}.requirements[{index}]")
+    return errors
+
+
+def _requirement_errors(item: Mapping[str, Any], path: str) -> list[FieldError]:
+    """Operators that this version does not know are let through: newer clients may send them."""
+    errors: list[FieldError] = []
+    operator, values = item.get("operator"), item.get("values")
+    if operator in ("In", "NotIn") and not values:
+        errors.append(required(f"{path}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
+    if operator in ("Exists", "DoesNotExist") and values:
+        why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+        errors.append(forbidden_field(f"{path}.values", why))
+    if not item.get("key"):
+        errors.append(required(f"{path}.key", "must be specified"))
+    return errors
 
 
 def _internal(attributes: Mapping[str, Any]) -> Object:

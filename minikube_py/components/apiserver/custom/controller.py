@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from importlib import import_module
 
 from minikube_py.client.types import NO_DELETE_OPTIONS
-from minikube_py.components.apiserver.custom.kinds import (
-    accepted_names,
-    kinds_of,
-    stored_version,
-    wanted_names,
-)
+from minikube_py.components.apiserver.custom.kinds import kinds_of
+from minikube_py.components.apiserver.custom.naming import set_terminating, taken_names, write_status
 from minikube_py.components.apiserver.registry.core import Core
 from minikube_py.components.apiserver.registry.delete import CLEANUP, delete_collection
 from minikube_py.components.apiserver.registry.kinds import is_custom
@@ -25,7 +22,7 @@ from minikube_py.components.apiserver.registry.update import modify
 from minikube_py.components.apiserver.storage.cache import CacheEvent
 from minikube_py.components.apiserver.storage.selection import select
 from minikube_py.components.apiserver.types import LOOPBACK, RequestContext
-from minikube_py.machinery.conditions import condition_is_true, set_condition
+from minikube_py.machinery.conditions import condition_is_false, condition_is_true
 from minikube_py.machinery.errors import ApiError, is_conflict, is_not_found
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.objects import Object, thaw
@@ -34,8 +31,6 @@ from minikube_py.machinery.resources import CUSTOM_RESOURCE_DEFINITIONS, Resourc
 log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
-_NO_CONFLICTS = "no conflicts found"
-_ACCEPTED = "the initial names have been accepted"
 
 
 class CustomKinds:
@@ -58,6 +53,8 @@ class CustomKinds:
         self._wake.set()
 
     async def run(self) -> None:
+        # Judging the first definition needs CEL, which takes tens of milliseconds to import.
+        await asyncio.to_thread(import_module, "minikube_py.machinery.kinds.apiextensions.definition_validation")
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -71,8 +68,15 @@ class CustomKinds:
             self._serve(event.current.object)
         else:
             self._withdraw(event.name)
+            self._retry_refused()
         self._pending[event.name] = None
         self._wake.set()
+
+    def _retry_refused(self) -> None:
+        """Names have become free: look again at definitions that wanted taken ones."""
+        for entry in self._cache.unordered():
+            if condition_is_false((entry.object.get("status") or {}).get("conditions"), "NamesAccepted"):
+                self._pending[entry.name] = None
 
     def _serve(self, crd: Object) -> None:
         """Bring the table of kinds in step with one definition."""
@@ -117,74 +121,51 @@ class CustomKinds:
 
         def drafted(old: Object | None) -> Object:
             crd = thaw(old or {})
-            problem = self._name_problem(crd)
-            _set_status(crd, problem, now)
+            write_status(crd, taken_names(self._core.kinds.all(), crd["spec"]["group"], name), now)
             return crd
 
         await modify(self._core, self._context, self._kind, "", name, drafted, subresource="status", patch=True)
-
-    def _name_problem(self, crd: Object) -> str:
-        """Why the names cannot be accepted; empty when they can."""
-        group, names = crd["spec"]["group"], wanted_names(crd)
-        for kind in self._core.kinds.all():
-            if kind.resource.group != group or kind.extra.get("custom") == crd["metadata"]["name"]:
-                continue
-            taken = {kind.resource.plural, kind.singular, *kind.short_names}
-            for word in (names["plural"], names["singular"], *(names.get("shortNames") or ())):
-                if word in taken:
-                    return f'"{word}" is already in use'
-            if names["kind"] in (kind.resource.kind, f"{kind.resource.kind}List"):
-                return f'"{names["kind"]}" is already in use'
-        return ""
 
     async def _clean_up(self, crd: Object) -> None:
         """Delete all objects, then let the definition go."""
         meta = crd["metadata"]
         if CLEANUP not in (meta.get("finalizers") or ()):
             return
-        kind = next((kind for kind in self._served.get(meta["name"], ()) if is_custom(kind)), None)
+        name = meta["name"]
+        await self._tell(name, "InstanceDeletionInProgress", "CustomResource deletion is in progress")
+        kind = next((kind for kind in self._served.get(name, ()) if is_custom(kind)), None)
         if kind is not None:
             selection = select(kind)
-            await delete_collection(self._core, self._context, kind, selection, NO_DELETE_OPTIONS)
+            try:
+                await delete_collection(self._core, self._context, kind, selection, NO_DELETE_OPTIONS)
+            except ApiError as error:
+                text = f"could not issue all deletes: {error.message}"
+                await self._tell(name, "InstanceDeletionFailed", text)
+                raise
             if self._core.cache(kind).count:
                 await self._core.clock.sleep(_RETRY_SECONDS)  # finalizers of the objects hold them
-                self._pending[meta["name"]] = None
+                self._pending[name] = None
                 return
+        await self._tell(name, "InstanceDeletionCompleted", "removed all instances", done=True)
 
         def drafted(old: Object | None) -> Object:
             draft = thaw(old or {})
             draft["metadata"]["finalizers"] = [name for name in draft["metadata"]["finalizers"] if name != CLEANUP]
             return draft
 
-        await modify(self._core, self._context, self._kind, "", meta["name"], drafted, patch=True)
+        await modify(self._core, self._context, self._kind, "", name, drafted, patch=True)
+
+    async def _tell(self, name: str, reason: str, message: str, *, done: bool = False) -> None:
+        """Write the Terminating condition."""
+        now = self._core.clock.now()
+
+        def drafted(old: Object | None) -> Object:
+            draft = thaw(old or {})
+            set_terminating(draft, reason, message, now, done=done)
+            return draft
+
+        await modify(self._core, self._context, self._kind, "", name, drafted, subresource="status", patch=True)
 
     def resources(self) -> list[Resource]:
         """The stored resources of all definitions that are served."""
         return [kind.stored_as for kinds in self._served.values() for kind in kinds]
-
-
-def _set_status(crd: Object, problem: str, now: float) -> None:
-    status = crd.setdefault("status", {})
-    conditions: list[Object] = status.get("conditions") or []
-    status["conditions"] = conditions
-    accepted: Object = {"type": "NamesAccepted", "status": "True", "reason": "NoConflicts", "message": _NO_CONFLICTS}
-    established: Object = {
-        "type": "Established",
-        "status": "True",
-        "reason": "InitialNamesAccepted",
-        "message": _ACCEPTED,
-    }
-    if problem:
-        accepted.update(status="False", reason="NameConflict", message=problem)
-        established.update(status="False", reason="NotAccepted", message="not all names are accepted")
-        status["acceptedNames"] = accepted_names(crd) if status.get("acceptedNames") else {"plural": "", "kind": ""}
-    else:
-        status["acceptedNames"] = wanted_names(crd)
-    set_condition(conditions, accepted, now)
-    if not (problem and condition_is_true(conditions, "Established")):
-        set_condition(conditions, established, now)
-    stored: list[str] = status.get("storedVersions") or []
-    status["storedVersions"] = stored
-    version = stored_version(crd)
-    if version and version not in stored:
-        stored.append(version)

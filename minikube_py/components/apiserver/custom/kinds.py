@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from minikube_py.components.apiserver.registry.kinds import kube_version_key
-from minikube_py.machinery.kind import Cell, Column, Kind, Scale, Subresource
+from minikube_py.machinery.conditions import condition_is_true
+from minikube_py.machinery.kind import Cell, Column, Kind, Scale, Subresource, no_change
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, since
 from minikube_py.machinery.kinds.common.printing import name as name_of
 from minikube_py.machinery.objects import Object, thaw
 from minikube_py.machinery.resources import Resource
 from minikube_py.machinery.schema import OBJECT_META, Schema, custom_schema, definitions
+
+_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+"""In the order in which discovery lists them for custom kinds."""
 
 
 def kinds_of(crd: Object) -> list[Kind]:
@@ -21,6 +27,8 @@ def kinds_of(crd: Object) -> list[Kind]:
 
 
 def _kind(crd: Object, version: Object) -> Kind:
+    from minikube_py.machinery.custom_resources.resources import ResourceValidator  # CEL is not needed without CRDs
+
     spec, names = crd["spec"], accepted_names(crd)
     resource = resource_of(crd, str(version["name"]))
     storage = next((str(item["name"]) for item in spec["versions"] if item.get("storage")), str(version["name"]))
@@ -28,6 +36,7 @@ def _kind(crd: Object, version: Object) -> Kind:
     parts = version.get("subresources") or {}
     scale = parts.get("scale")
     columns, row = _columns(version.get("additionalPrinterColumns") or ())
+    validator = ResourceValidator(raw, scale)
     stored = resource_of(crd, storage)
     api_version = resource.api_version
     return Kind(
@@ -36,13 +45,19 @@ def _kind(crd: Object, version: Object) -> Kind:
         definition=definition_name(resource),
         short_names=tuple(names.get("shortNames") or ()),
         categories=tuple(names.get("categories") or ()),
+        verbs=_VERBS,
         subresources=_subresources(parts),
         scale=_scale(scale) if scale else None,
         storage=None if stored == resource else stored,
-        from_storage=None if stored == resource else lambda obj: {**obj, "apiVersion": api_version},
+        # objects of the storage version may have been stored when that was another one
+        from_storage=None if len(spec["versions"]) == 1 else lambda obj: {**obj, "apiVersion": api_version},
         default=_defaulter(raw),
+        validate=validator.new_errors,
+        validate_update=validator.changed_errors,
+        validate_status=validator.changed_errors,
+        warnings=validator.warnings,
         generation=True,
-        has_status="status" in parts,
+        has_status=parts.get("status") is not None,
         unconditional_update=False,
         columns=columns,
         row=row,
@@ -52,8 +67,18 @@ def _kind(crd: Object, version: Object) -> Kind:
             "schema": _schema(raw),
             "listKind": names.get("listKind"),
             "openapi": published_schema(resource, raw),
+            "terminating": condition_is_true((crd.get("status") or {}).get("conditions"), "Terminating"),
+            "unsupported_field": "field label not supported: {field}",
+            "deprecation": _deprecation(resource, version),
         },
     )
+
+
+def _deprecation(resource: Resource, version: Object) -> str:
+    """The warning that every answer of a deprecated version carries; empty for other versions."""
+    if not version.get("deprecated"):
+        return ""
+    return str(version.get("deprecationWarning") or f"{resource.api_version} {resource.kind} is deprecated")
 
 
 def definition_name(resource: Resource) -> str:
@@ -123,10 +148,10 @@ def _schema(raw: Mapping[str, Any]) -> Schema:
 
 def _subresources(parts: Mapping[str, Any]) -> tuple[Subresource, ...]:
     found = []
-    if "scale" in parts:
-        found.append(Subresource("scale", kind="Scale", group="autoscaling", version="v1"))
-    if "status" in parts:
+    if parts.get("status") is not None:
         found.append(Subresource("status"))
+    if parts.get("scale") is not None:
+        found.append(Subresource("scale", kind="Scale", group="autoscaling", version="v1"))
     return tuple(found)
 
 
@@ -139,33 +164,10 @@ def _scale(declared: Mapping[str, Any]) -> Scale:
 
 
 def _defaulter(raw: Mapping[str, Any]) -> Callable[[Object], None]:
-    """Fill in the schema's defaults, from the outside in."""
+    """What fills in the schema's defaults."""
+    from minikube_py.machinery.custom_resources.defaults import fill_defaults, has_defaults
 
-    def default(draft: Object) -> None:
-        _fill(raw, draft)
-
-    return default
-
-
-def _fill(raw: Mapping[str, Any], value: Any) -> None:
-    if isinstance(value, dict):
-        properties = raw.get("properties") or {}
-        for name, inner in properties.items():
-            missing = name not in value or (value[name] is None and not inner.get("nullable"))
-            if missing and "default" in inner:
-                value[name] = thaw(inner["default"])
-            if name in value:
-                _fill(inner, value[name])
-        additional = raw.get("additionalProperties")
-        if isinstance(additional, dict):
-            for name, item in value.items():
-                if name not in properties:
-                    _fill(additional, item)
-    elif isinstance(value, list):
-        items = raw.get("items")
-        if isinstance(items, dict):
-            for item in value:
-                _fill(items, item)
+    return partial(fill_defaults, raw) if has_defaults(raw) else no_change
 
 
 def _selectable(fields: Sequence[Mapping[str, Any]]) -> dict[str, Callable[[Object], str]]:
@@ -175,12 +177,15 @@ def _selectable(fields: Sequence[Mapping[str, Any]]) -> dict[str, Callable[[Obje
     return {str(field["jsonPath"]).lstrip("."): reader(str(field["jsonPath"])) for field in fields}
 
 
+_AGE = replace(AGE, type="date")
+
+
 def _columns(
     declared: Sequence[Mapping[str, Any]],
 ) -> tuple[tuple[Column, ...], Callable[[Object, float], Sequence[Cell]]]:
     """Printer columns; without any there is the age."""
     if not declared:
-        return (NAME, AGE), lambda obj, now: (name_of(obj), age(obj, now))
+        return (NAME, _AGE), lambda obj, now: (name_of(obj), age(obj, now))
     columns = (NAME, *(_column(item) for item in declared))
 
     def row(obj: Object, now: float) -> Sequence[Cell]:

@@ -135,15 +135,23 @@ class FlowControl:
 
         Raises TooManyRequests. Every seat that is returned must be given to ``leave``.
         """
+        admitted, seat = self.try_enter(flow, seats)
+        if admitted:
+            return seat
+        return self._begun(flow, seats, await self._wait(flow, seats, longest_wait))
+
+    def try_enter(self, flow: Flow, seats: int) -> tuple[bool, Seat | None]:
+        """Whether the request may be served at once, and its seat as ``enter`` gives it."""
         level = flow.level
         if level.limits.exempt:
             flow.counts.dispatched += 1
-            return None
-        queue: Queue | None = None
-        if not level.waiting and level.fits(seats, self._on_loan(level)):
-            level.take(seats)
-        else:
-            queue = await self._wait(flow, seats, longest_wait)
+            return True, None
+        if level.waiting or not level.fits(seats, self._on_loan(level)):
+            return False, None
+        level.take(seats)
+        return True, self._begun(flow, seats, None)
+
+    def _begun(self, flow: Flow, seats: int, queue: Queue | None) -> Seat:
         flow.counts.dispatched += 1
         flow.counts.executing += 1
         flow.counts.seats += seats

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
+from minikube_py.components.apiserver.audit.events import Record
 from minikube_py.components.apiserver.flowcontrol.control import Flow
 from minikube_py.components.apiserver.http.bodies import too_large
 from minikube_py.components.apiserver.http.negotiation import Form
@@ -15,6 +17,7 @@ from minikube_py.components.apiserver.http.request_info import Query, RequestInf
 from minikube_py.components.apiserver.http.views import content_type, encode
 from minikube_py.components.apiserver.types import RequestContext, UserInfo
 from minikube_py.machinery.decoding import MAX_BODY_BYTES
+from minikube_py.machinery.errors import bad_request
 
 Response = web.StreamResponse
 
@@ -29,6 +32,9 @@ class Call:
     request_id: str
     warnings: list[str] = field(default_factory=list)
     flow: Flow | None = None
+    audit: Record | None = None
+    on_start: Callable[[int], Awaitable[None]] | None = None
+    """Called with the status code when an answer that takes long begins."""
 
     @property
     def query(self) -> Query:
@@ -49,11 +55,21 @@ class Call:
             user_agent=self.user_agent,
             request_id=self.request_id,
             warnings=self.warnings,
+            audit_annotations=self.audit.annotations if self.audit is not None else {},
             **options,
         )
 
+    async def started(self, code: int) -> None:
+        """To be called when an answer that takes long begins."""
+        if self.on_start is not None:
+            await self.on_start(code)
+
 
 Handler = Callable[[Call], Awaitable[Response]]
+PIECE_BYTES = 512 * 1024
+"""The most of a body that is encrypted in one go."""
+BODY = web.RequestKey("BODY", bytes)
+"""Under this key a request keeps the body that was read from it, for the audit."""
 
 
 async def read_body(request: web.BaseRequest) -> bytes:
@@ -65,17 +81,41 @@ async def read_body(request: web.BaseRequest) -> bytes:
         raise too_large()
     parts: list[bytes] = []
     size = 0
-    async for chunk in request.content.iter_any():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise too_large()
-        parts.append(chunk)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    try:
+        async for chunk in request.content.iter_any():
+            size += len(chunk)
+            if size > MAX_BODY_BYTES:
+                raise too_large()
+            parts.append(chunk)
+    except (web.RequestPayloadError, HttpProcessingError) as error:
+        raise bad_request("the body of the request cannot be read: bad framing or content encoding") from error
+    body = request[BODY] = parts[0] if len(parts) == 1 else b"".join(parts)
+    return body
+
+
+class Answer(web.Response):
+    """A complete answer. A large body goes out in pieces, each as the client takes it.
+
+    aiohttp would copy head and body together, and TLS would then hold the loop for as long as it encrypts all of it.
+    """
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        body, writer = self._body, self._payload_writer
+        if data or not isinstance(body, bytes) or len(body) <= PIECE_BYTES or writer is None:
+            await super().write_eof(data)
+            return
+        if not self._must_be_empty_body:
+            writer.send_headers()
+            view = memoryview(body)
+            for start in range(0, len(body), PIECE_BYTES):
+                await writer.write(view[start : start + PIECE_BYTES])
+        self._body = None  # it is out, or must not go out
+        await super().write_eof()
 
 
 def answer_bytes(body: bytes, *, status: int = 200, media_type: str = "application/json") -> web.Response:
     """A complete answer."""
-    return web.Response(body=body, status=status, headers={"Content-Type": media_type})
+    return Answer(body=body, status=status, headers={"Content-Type": media_type})
 
 
 def answer_object(obj: Mapping[str, Any], form: Form, *, status: int = 200) -> web.Response:

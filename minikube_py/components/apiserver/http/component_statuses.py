@@ -11,11 +11,13 @@ from minikube_py.machinery.errors import not_found
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.objects import Object
 
-_NAMES = ("controller-manager", "etcd-0", "scheduler")
+_DATASTORE = "etcd-0"
+_NAMES = ("controller-manager", _DATASTORE, "scheduler")
 
 
-def _status(name: str) -> Object:
-    condition = {"type": "Healthy", "status": "True", "message": "ok"}
+def _status(name: str, core: Core) -> Object:
+    why = core.caches.store.stall if name == _DATASTORE else ""
+    condition = {"type": "Healthy", "status": "False" if why else "True", "message": why or "ok"}
     return {
         "kind": "ComponentStatus",
         "apiVersion": "v1",
@@ -30,9 +32,9 @@ def component_statuses(core: Core, kind: Kind, call: Call) -> Response:
     if call.info.name and call.info.verb == "get":
         if call.info.name not in _NAMES:
             raise not_found("", "componentstatuses", call.info.name)
-        return answer(core, kind, call, Outcome(_status(call.info.name)))
+        return answer(core, kind, call, Outcome(_status(call.info.name, core)))
     form = form_of(call)
-    objects = [_status(name) for name in _NAMES]
+    objects = [_status(name, core) for name in _NAMES]
     meta: Object = {}
     if form.view == "Table":
         return answer_object(table(kind, objects, meta, core.clock.now(), version=form.view_version), form)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
 
+from minikube_py.components.apiserver.aggregation.aggregator import Aggregator
 from minikube_py.components.apiserver.http.call import (
     Call,
     Response,
@@ -18,7 +19,14 @@ from minikube_py.components.apiserver.http.call import (
     not_modified,
 )
 from minikube_py.components.apiserver.http.negotiation import Form, negotiate, parse_accept
-from minikube_py.components.apiserver.registry.kinds import Kinds, is_virtual
+from minikube_py.components.apiserver.registry.kinds import (
+    Kinds,
+    group_rank,
+    is_custom,
+    is_virtual,
+    kube_version_key,
+    version_rank,
+)
 from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.kind import Kind, Subresource
 from minikube_py.machinery.objects import Object
@@ -35,11 +43,14 @@ def no_such_resource() -> ApiError:
 class Discovery:
     """Builds discovery documents from the table of kinds; built ones are kept until the table changes."""
 
-    def __init__(self, kinds: Kinds, server_address: str) -> None:
+    def __init__(self, kinds: Kinds, server_address: str, aggregator: Aggregator | None = None) -> None:
         self._kinds = kinds
+        self._aggregator = aggregator
         self._address = server_address
         self._built: dict[object, tuple[bytes, str]] = {}
         kinds.on_change(self._built.clear)
+        if aggregator is not None:
+            aggregator.on_change(self._built.clear)
 
     def answer(self, call: Call) -> Response | None:
         """The answer to a path under /api or /apis that is no resource; None when the path is not ours."""
@@ -56,7 +67,7 @@ class Discovery:
         if parts[0] == "api" and len(parts) == 2:
             return self._resources("", parts[1], form)
         if parts[0] == "apis" and len(parts) == 2:
-            if parts[1] not in self._kinds.group_names():
+            if parts[1] not in self._groups():
                 return not_found_page()
             return answer_object({"kind": "APIGroup", "apiVersion": "v1", **self._group(parts[1])}, form)
         if parts[0] == "apis" and len(parts) == 3:
@@ -67,6 +78,8 @@ class Discovery:
 
     def _resources(self, group: str, version: str, form: Form) -> Response:
         kinds = self._kinds.in_version(group, version)
+        if not kinds and group and not self._kinds.has_builtin(group):
+            return not_found_page()
         if not kinds:
             raise no_such_resource()
         group_version = f"{group}/{version}" if group else version
@@ -79,13 +92,11 @@ class Discovery:
         return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": addresses}
 
     def _group_list(self) -> Object:
-        groups = [self._group(name) for name in self._kinds.group_names() if name]
+        groups = [self._group(name) for name in self._groups() if name]
         return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
     def _group(self, group: str) -> Object:
-        versions = [
-            {"groupVersion": f"{group}/{version}", "version": version} for version in self._kinds.versions(group)
-        ]
+        versions = [{"groupVersion": f"{group}/{version}", "version": version} for version in self._versions(group)]
         return {"name": group, "versions": versions, "preferredVersion": versions[0]}
 
     def _aggregated(self, call: Call, root: str, version: str) -> Response:
@@ -105,7 +116,7 @@ class Discovery:
         return response
 
     def _aggregated_document(self, root: str, version: str) -> Object:
-        groups: Iterable[str] = [""] if root == "api" else [name for name in self._kinds.group_names() if name]
+        groups: Iterable[str] = [""] if root == "api" else [name for name in self._groups() if name]
         return {
             "kind": "APIGroupDiscoveryList",
             "apiVersion": f"{_AGGREGATED}/{version}",
@@ -114,15 +125,42 @@ class Discovery:
         }
 
     def _aggregated_group(self, group: str) -> Object:
-        versions = [
-            {
-                "version": version,
-                "resources": [_aggregated_resource(kind) for kind in self._kinds.in_version(group, version)],
-                "freshness": "Current",
-            }
-            for version in self._kinds.versions(group)
-        ]
+        versions = [self._aggregated_version(group, version) for version in self._versions(group)]
         return {"metadata": {"name": group} if group else {}, "versions": versions}
+
+    def _aggregated_version(self, group: str, version: str) -> Object:
+        served = self._aggregator.get(group, version) if self._aggregator is not None else None
+        if served is not None:
+            freshness = "Current" if served.fresh else "Stale"
+            return {"version": version, "resources": list(served.resources), "freshness": freshness}
+        resources = [_aggregated_resource(kind) for kind in self._kinds.in_version(group, version)]
+        return {"version": version, "resources": resources, "freshness": "Current"}
+
+    def _groups(self) -> list[str]:
+        """All groups, those of aggregated servers included: by falling priority, then by name."""
+        ranks = {group: group_rank(group) for group in self._kinds.group_names()}
+        for served in self._aggregator.versions() if self._aggregator is not None else ():
+            theirs = (-served.remote.group_priority, served.remote.group)
+            ranks[theirs[1]] = min(ranks.get(theirs[1], theirs), theirs)
+        return sorted(ranks, key=lambda group: ranks[group])
+
+    def _versions(self, group: str) -> list[str]:
+        """The versions of a group, the preferred one first; an aggregated version takes the place of a local one."""
+        ranks = {version: version_rank(group, version) for version in self._kinds.versions(group)}
+        for served in self._aggregator.of_group(group) if self._aggregator is not None else ():
+            remote = served.remote
+            ranks[remote.version] = (-remote.version_priority, kube_version_key(remote.version))
+        return sorted(ranks, key=lambda version: ranks[version])
+
+
+def _verbs(kind: Kind) -> list[str]:
+    """A kind's verbs in the order in which Kubernetes lists them: custom kinds have one of their own."""
+    return list(kind.verbs) if is_custom(kind) else sorted(kind.verbs)
+
+
+def _parts(kind: Kind) -> Sequence[Subresource]:
+    """A kind's subresources in Kubernetes' order."""
+    return kind.subresources if is_custom(kind) else sorted(kind.subresources, key=lambda sub: sub.name)
 
 
 def aggregated_version(accept: str) -> str:
@@ -155,7 +193,7 @@ def resource_rows(kind: Kind) -> list[Object]:
         "singularName": kind.singular,
         "namespaced": resource.namespaced,
         "kind": resource.kind,
-        "verbs": sorted(kind.verbs),
+        "verbs": _verbs(kind),
     }
     if kind.short_names:
         row["shortNames"] = list(kind.short_names)
@@ -163,7 +201,7 @@ def resource_rows(kind: Kind) -> list[Object]:
         row["categories"] = list(kind.categories)
     if not is_virtual(kind):
         row["storageVersionHash"] = storage_hash(kind)
-    return [row, *(_subresource_row(kind, sub) for sub in sorted(kind.subresources, key=lambda sub: sub.name))]
+    return [row, *(_subresource_row(kind, sub) for sub in _parts(kind))]
 
 
 def _subresource_row(kind: Kind, sub: Subresource) -> Object:
@@ -188,16 +226,14 @@ def _aggregated_resource(kind: Kind) -> Object:
         "responseKind": {"group": "", "version": "", "kind": resource.kind},
         "scope": "Namespaced" if resource.namespaced else "Cluster",
         "singularResource": kind.singular,
-        "verbs": sorted(kind.verbs),
+        "verbs": _verbs(kind),
     }
     if kind.short_names:
         row["shortNames"] = list(kind.short_names)
     if kind.categories:
         row["categories"] = list(kind.categories)
     if kind.subresources:
-        row["subresources"] = [
-            _aggregated_subresource(kind, sub) for sub in sorted(kind.subresources, key=lambda sub: sub.name)
-        ]
+        row["subresources"] = [_aggregated_subresource(kind, sub) for sub in _parts(kind)]
     return row
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from minikube_py.components.apiserver.aggregation.aggregator import Aggregator
 from minikube_py.components.apiserver.http.actions import binding, eviction, scale, virtual
 from minikube_py.components.apiserver.http.call import Call, Response, not_found_page
 from minikube_py.components.apiserver.http.component_statuses import component_statuses
+from minikube_py.components.apiserver.http.connecting import CONNECTED, admit_connection
 from minikube_py.components.apiserver.http.discovery import Discovery, no_such_resource
 from minikube_py.components.apiserver.http.endpoints import Endpoints
 from minikube_py.components.apiserver.http.request_info import RequestInfo
 from minikube_py.components.apiserver.http.resources import VERBS, get, patch_object, update_object
 from minikube_py.components.apiserver.registry.core import Core
-from minikube_py.components.apiserver.registry.kinds import is_virtual
-from minikube_py.machinery.errors import ApiError
+from minikube_py.components.apiserver.registry.kinds import is_custom, is_virtual
+from minikube_py.machinery.errors import ApiError, not_found
 from minikube_py.machinery.kind import Kind
 
 _PARTS = {"get": get, "update": update_object, "patch": patch_object}
-_DEPRECATED = {
+DEPRECATED = {
     ("", "v1", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
 }
 _METHOD_VERBS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
@@ -35,18 +37,36 @@ def method_not_allowed() -> ApiError:
     return ApiError(405, "MethodNotAllowed", message, details={})
 
 
+def terminating(verb: str) -> ApiError:
+    """405 for new objects of a kind that is on its way out."""
+    message = f"{verb} not allowed while custom resource definition is terminating"
+    return ApiError(405, "MethodNotAllowed", message, details={})
+
+
 class Dispatcher:
     """Answers authorized requests. ``streams`` may be None where there are no nodes (tests)."""
 
-    def __init__(self, core: Core, discovery: Discovery, endpoints: Endpoints, streams: Streams | None) -> None:
+    def __init__(
+        self,
+        core: Core,
+        discovery: Discovery,
+        endpoints: Endpoints,
+        streams: Streams | None,
+        aggregator: Aggregator | None = None,
+    ) -> None:
         self._core = core
         self._discovery = discovery
         self._endpoints = endpoints
         self._streams = streams
+        self._aggregator = aggregator
 
     async def answer(self, call: Call) -> Response:
         """The answer, or ApiError."""
         info = call.info
+        if self._aggregator is not None:
+            served = self._aggregator.backend(info)
+            if served is not None:
+                return await self._aggregator.answer(call, served)
         if info.resource_request:
             return await self._resource(call)
         found = await self._endpoints.answer(call)
@@ -71,16 +91,18 @@ class Dispatcher:
         info, core = call.info, self._core
         kind = core.kinds.get(info.group, info.version, info.resource)
         if kind is None:
-            if info.group and info.group not in core.kinds.group_names():
+            if info.group and not core.kinds.has_builtin(info.group):
                 return not_found_page()
             raise no_such_resource()
         if kind.resource.namespaced and not info.namespace and (info.subresource or info.verb in ("get", "update")):
-            raise no_such_resource()
+            return _not_here(kind)
         if not kind.resource.namespaced and info.namespace and info.resource != "namespaces":
-            raise no_such_resource()
-        deprecation = _DEPRECATED.get((info.group, info.version, info.resource))
+            return _not_here(kind)
+        deprecation = DEPRECATED.get((info.group, info.version, info.resource)) or kind.extra.get("deprecation")
         if deprecation:
             call.warnings.append(deprecation)
+        if info.verb == "create" and kind.extra.get("terminating"):
+            raise terminating(info.verb)
         if info.subresource:
             return await self._subresource(kind, call)
         if is_virtual(kind):
@@ -109,6 +131,8 @@ class Dispatcher:
     async def _subresource(self, kind: Kind, call: Call) -> Response:
         info, core = call.info, self._core
         sub = kind.subresource(info.subresource)
+        if sub is None and is_custom(kind) and info.name:
+            raise not_found(kind.resource.group, kind.resource.plural, info.name)
         if sub is None or not info.name:
             raise no_such_resource()
         verb = "get" if info.verb == "watch" else info.verb
@@ -126,11 +150,20 @@ class Dispatcher:
         if info.subresource in ("exec", "attach", "portforward", "log", "proxy"):
             if self._streams is None:
                 raise no_such_resource()
+            if info.subresource in CONNECTED:
+                await admit_connection(core, kind, call)
             return await self._streams.answer(kind, call)
         handled = _PARTS.get(verb)
         if handled is None:
             raise no_such_resource()
         return await handled(core, kind, call)
+
+
+def _not_here(kind: Kind) -> Response:
+    """The answer where a kind's scope does not fit the path: custom kinds are looked for elsewhere, in vain."""
+    if is_custom(kind):
+        return not_found_page()
+    raise no_such_resource()
 
 
 def _by_selector(call: Call) -> bool:

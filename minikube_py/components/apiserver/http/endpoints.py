@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import PackageNotFoundError
 
 import orjson
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from minikube_py import __version__
+from minikube_py.components.apiserver.aggregation.documents import RemoteDocuments
+from minikube_py.components.apiserver.http import swagger_ui
 from minikube_py.components.apiserver.http.call import (
     Call,
     Response,
@@ -36,6 +39,8 @@ _DOCUMENT_TYPES = {
     _PROTOBUF: "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
 }
 _HEALTH_ROOTS = ("healthz", "livez", "readyz")
+_READINESS_CHECKS = ("shutdown", "etcd-readiness")
+"""Of /readyz alone: a datastore that takes no writes is no reason to restart the server."""
 _FIXED_PATHS = (
     "/.well-known/openid-configuration", "/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2",
     "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version",
@@ -75,11 +80,13 @@ class Endpoints:
         metrics: CollectorRegistry,
         checks: Mapping[str, Check],
         documents: Mapping[str, tuple[str, Callable[[], Object]]],
+        remote: RemoteDocuments | None = None,
     ) -> None:
         self._kinds = kinds
         self._metrics = metrics
         self._checks = dict(checks)
         self._documents = dict(documents)
+        self._remote = remote
         self._openapi: dict[str, tuple[bytes, str]] = {}
         self._building = asyncio.Lock()
         kinds.on_change(self._openapi.clear)
@@ -103,6 +110,8 @@ class Endpoints:
             return answer_bytes(orjson.dumps(make()), media_type=media_type)
         if root == "openapi":
             return await self._openapi_page(call, path)
+        if path == swagger_ui.ROOT or path.startswith(f"{swagger_ui.ROOT}/"):
+            return await self._swagger_page(path.removeprefix(swagger_ui.ROOT).strip("/"))
         return None
 
     def _json(self, call: Call, obj: Object) -> Response:
@@ -112,14 +121,15 @@ class Endpoints:
     def _paths(self) -> list[str]:
         found = set(_FIXED_PATHS) | set(self._documents)
         for root in _HEALTH_ROOTS:
-            found |= {f"/{root}/{name}" for name in ("ping", *self._checks)}
+            checks = self._checks if root == "readyz" else self._health_checks()
+            found |= {f"/{root}/{name}" for name in ("ping", *checks)}
         for group in self._kinds.group_names():
             base = f"/apis/{group}" if group else "/api"
             found |= {base, *(f"{base}/{version}" for version in self._kinds.versions(group))}
         return sorted(found)
 
     async def _health(self, call: Call, root: str, name: str) -> Response:
-        checks = self._checks if root == "readyz" else {k: v for k, v in self._checks.items() if k != "shutdown"}
+        checks = self._checks if root == "readyz" else self._health_checks()
         if name:
             if name == "ping":
                 return answer_text("ok")
@@ -142,24 +152,39 @@ class Endpoints:
             return answer_text("\n".join([*lines, f"{root} check passed"]) + "\n")
         return answer_text("ok")
 
+    def _health_checks(self) -> dict[str, Check]:
+        return {name: check for name, check in self._checks.items() if name not in _READINESS_CHECKS}
+
     async def _metrics_page(self) -> Response:
         from prometheus_client import generate_latest  # only scraped servers need it
 
         body = await asyncio.to_thread(generate_latest, self._metrics)
         return answer_bytes(body, media_type=_METRICS_TYPE)
 
+    async def _swagger_page(self, name: str) -> Response:
+        groups = [group for group in self._kinds.group_names() if group]
+        documents = [f"api/{version}" for version in self._kinds.versions("")]
+        documents += [f"apis/{group}/{version}" for group in groups for version in self._kinds.versions(group)]
+        try:
+            found = await asyncio.to_thread(swagger_ui.read, name, documents)
+        except (PackageNotFoundError, FileNotFoundError):
+            return answer_text(swagger_ui.MISSING, 404)
+        if found is None:
+            return not_found_page()
+        response = answer_bytes(found.body, media_type=found.media_type)
+        response.headers["Content-Security-Policy"] = swagger_ui.POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
     async def _openapi_page(self, call: Call, path: str) -> Response:
         """An OpenAPI document, built in a thread on first use and kept until the kinds change."""
         key = path.rstrip("/")
         if key == "/openapi/v2" and _PROTOBUF in call.request.headers.get("Accept", ""):
             key = _PROTOBUF
-        async with self._building:
-            if key not in self._openapi:
-                body = await asyncio.to_thread(self._build_openapi, key)
-                if body is None:
-                    return web.Response(status=404)
-                self._openapi[key] = (body, hashlib.sha512(body).hexdigest().upper())
-        body, tag = self._openapi[key]
+        found = await self._openapi_document(key)
+        if found is None:
+            return web.Response(status=404)
+        body, tag = found
         if call.request.headers.get("If-None-Match", "").strip('"') == tag:
             response = not_modified()
         else:
@@ -167,6 +192,29 @@ class Endpoints:
             response = answer_bytes(body, media_type=media_type)
         response.headers.update({"ETag": f'"{tag}"', "Vary": "Accept", "Cache-Control": "no-cache, private"})
         return response
+
+    async def _openapi_document(self, key: str) -> tuple[bytes, str] | None:
+        """(bytes, hash) of a document; None when there is no such document."""
+        async with self._building:
+            while key not in self._openapi:
+                generation = self._kinds.generation
+                body = await asyncio.to_thread(self._build_openapi, key)
+                if body is None:
+                    return None
+                if generation == self._kinds.generation:  # else a kind came or went meanwhile
+                    self._openapi[key] = (body, hashlib.sha512(body).hexdigest().upper())
+            found = self._openapi[key]
+        if self._remote is None or key not in ("/openapi/v2", "/openapi/v3"):
+            return found
+        if key == "/openapi/v2":
+            body = await self._remote.merged(found[0])
+        else:
+            entries = await self._remote.index()
+            body = found[0]
+            if entries:
+                whole = orjson.loads(body)
+                body = orjson.dumps({**whole, "paths": {**whole["paths"], **entries}})
+        return found if body is found[0] else (body, hashlib.sha512(body).hexdigest().upper())
 
     def _build_openapi(self, path: str) -> bytes | None:
         from minikube_py.machinery import openapi  # large, and seldom asked for

@@ -1,6 +1,6 @@
 """The catch-all handler and its filters.
 
-Outermost first: request id and panic barrier, timeout, authentication, impersonation, flow control,
+Outermost first: request id and panic barrier, timeout, authentication, audit, impersonation, flow control,
 authorization, then the dispatcher. Every failure becomes a ``Status``. Writes run to their end even when the client
 goes away, so that what was stored and what was reserved for it stay in step; reads and watches are
 cancelled.
@@ -15,8 +15,10 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
+from minikube_py.components.apiserver.audit.auditor import Auditor
 from minikube_py.components.apiserver.flowcontrol.control import RETRY_AFTER_SECONDS, Flow, FlowControl, TooManyRequests
 from minikube_py.components.apiserver.flowcontrol.width import seats_of
+from minikube_py.components.apiserver.http import auditing
 from minikube_py.components.apiserver.http.call import Call, Response, answer_object, answer_text
 from minikube_py.components.apiserver.http.compression import compress
 from minikube_py.components.apiserver.http.dispatch import Dispatcher, method_not_allowed
@@ -41,7 +43,7 @@ from minikube_py.machinery.errors import ApiError, forbidden, internal, timeout,
 log = logging.getLogger(__name__)
 
 LONGEST_SECONDS = 60.0
-Impersonate = Callable[[UserInfo, Headers, Authorizer], Awaitable[UserInfo]]
+Impersonate = Callable[[UserInfo, Headers, Authorizer, Attributes], Awaitable[UserInfo]]
 Denied = Callable[[UserInfo, Attributes, str], ApiError]
 _QUEUE_PART = 4
 """A request may spend this part of its time (a quarter) in a queue; then it is refused."""
@@ -66,6 +68,7 @@ class Face:
         impersonate: Impersonate | None = None,
         denied: Denied = denied_plainly,
         flow: FlowControl | None = None,
+        auditor: Auditor | None = None,
     ) -> None:
         self._dispatcher = dispatcher
         self._authenticator = authenticator
@@ -75,6 +78,7 @@ class Face:
         self._impersonate = impersonate
         self._denied = denied
         self._flow = flow
+        self._auditor = auditor
         self._writes: set[asyncio.Task[Response]] = set()
 
     async def __call__(self, request: web.BaseRequest) -> Response:
@@ -92,11 +96,18 @@ class Face:
             response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
             response.headers["X-Content-Type-Options"] = "nosniff"
         except (ConnectionError, asyncio.CancelledError):
+            if self._auditor is not None:
+                auditing.abandon(self._auditor, call)
             raise
-        except Exception:
+        except Exception as error:
             log.exception("request failed", extra={"method": info.method, "path": info.path, "id": request_id})
             text = f'This request caused apiserver to panic. Look in the logs for details: "{request_id}"'
             response = _error_answer(call, internal(text))
+            if self._auditor is not None:
+                await auditing.panic(self._auditor, call, repr(error))
+                call.audit = None
+        if call.audit is not None and self._auditor is not None:
+            await auditing.end(self._auditor, call, response)
         if not response.prepared:
             await self._finish(call, response)
         seconds = self._clock.monotonic() - begin
@@ -120,12 +131,14 @@ class Face:
             raise timeout("Timeout: request did not complete within the allotted timeout", 0) from error
 
     async def _guarded(self, call: Call) -> Response:
-        user = await self._identify(call)
+        attributes = call.info.attributes()
+        user = await self._identify(call, attributes)
+        if self._auditor is not None:
+            await auditing.begin(self._auditor, call, user, attributes)
         if self._impersonate is not None and any(n[:12].lower() == "impersonate-" for n in call.request.headers):
             headers = [(name, value) for name, value in call.request.headers.items()]
-            user = await self._impersonate(user, headers, self._authorizer)
+            user = await self._impersonate(user, headers, self._authorizer, attributes)
         call.user = user
-        attributes = call.info.attributes()
         control = self._flow
         if control is None or (call.info.long_running and call.info.verb != "watch"):
             return await self._authorized(call, user, attributes)
@@ -154,6 +167,8 @@ class Face:
 
     async def _authorized(self, call: Call, user: UserInfo, attributes: Attributes) -> Response:
         decision, reason = await self._authorizer.authorize(user, attributes)
+        if call.audit is not None:
+            auditing.note_decision(call, user, allowed=decision is Decision.ALLOW, reason=reason)
         if decision is not Decision.ALLOW:
             raise self._denied(user, attributes, reason)
         if call.info.resource_request and call.info.method not in _METHODS:
@@ -168,19 +183,25 @@ class Face:
         task.add_done_callback(self._writes.discard)
         return await asyncio.shield(task)
 
-    async def _identify(self, call: Call) -> UserInfo:
+    async def _identify(self, call: Call, attributes: Attributes) -> UserInfo:
         request = call.request
         header = request.headers.get("Authorization", "")
         token = header[7:].strip() if header[:7].lower() == "bearer " else ""
         credentials = Credentials(
             bearer_token=token,
-            peer_certificate_der=_peer_certificate(request),
+            peer_certificate_der=peer_certificate(request.transport),
             peer_address=request.remote or "",
             headers=request.headers,
+            path=call.info.path,
         )
-        user = await self._authenticator.authenticate(credentials)
-        if user is None:
-            raise unauthorized()
+        try:
+            user = await self._authenticator.authenticate(credentials)
+            if user is None:
+                raise unauthorized()
+        except ApiError:
+            if self._auditor is not None:
+                await auditing.refuse(self._auditor, call, attributes)
+            raise
         return user
 
     async def _finish(self, call: Call, response: Response) -> None:
@@ -195,9 +216,9 @@ class Face:
             await compress(call.request, response)
 
 
-def _peer_certificate(request: web.BaseRequest) -> bytes:
-    """The client certificate of the connection, as TLS has verified it; empty for none."""
-    tls = request.transport.get_extra_info("ssl_object") if request.transport else None
+def peer_certificate(transport: asyncio.BaseTransport | None) -> bytes:
+    """The client certificate of a connection, as TLS has verified it; empty for none."""
+    tls = transport.get_extra_info("ssl_object") if transport else None
     return (tls.getpeercert(True) if tls is not None else None) or b""
 
 

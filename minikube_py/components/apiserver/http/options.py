@@ -14,6 +14,7 @@ from minikube_py.machinery.objects import Object
 _VALIDATIONS = ("", "Ignore", "Strict", "Warn")
 _POLICIES = ("Foreground", "Background", "Orphan", "nil")
 _MANAGER_LIMIT = 128
+_INT64_DIGITS = 19
 
 
 def integer(query: Query, name: str) -> int | None:
@@ -21,9 +22,13 @@ def integer(query: Query, name: str) -> int | None:
     text = query.get(name)
     if not text:
         return None
-    if re.fullmatch(r"[+-]?\d+", text):
-        return int(text)
-    raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    if not re.fullmatch(r"[+-]?[0-9]+", text):
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    digits = text.lstrip("+-").lstrip("0")
+    number = int(digits or "0") * (-1 if text[0] == "-" else 1) if len(digits) <= _INT64_DIGITS else None
+    if number is None or not -(2**63) <= number < 2**63:
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return number
 
 
 def list_options(query: Query) -> ListOptions:
@@ -66,7 +71,7 @@ def write_options(query: Query, raw_query: str, name: str, *, apply: bool = Fals
 
 
 def _dry_run_errors(values: list[str]) -> list[FieldError]:
-    if all(value in ("All", "") for value in values):
+    if not values or all(value in ("All", "") for value in values):
         return []
     return [FieldError("FieldValueNotSupported", "dryRun", values, 'supported values: "All"')]
 

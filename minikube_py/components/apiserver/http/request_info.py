@@ -14,6 +14,8 @@ from minikube_py.components.apiserver.types import Attributes
 _VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _NAMESPACE_PARTS = ("status", "finalize")
 _LONG = frozenset({"exec", "attach", "portforward", "proxy"})
+_SWAGGER_UI, _SHOWN_DOCUMENTS = "/swagger-ui", "/openapi/v3"
+"""Who may read the documents may see the page that shows them; Kubernetes' roles do not know it."""
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
 Query = dict[str, str]
@@ -47,7 +49,8 @@ class RequestInfo:
     def attributes(self) -> Attributes:
         """The request as authorization sees it."""
         if not self.resource_request:
-            return Attributes(self.method.lower(), self.path)
+            shown = self.path == _SWAGGER_UI or self.path.startswith(f"{_SWAGGER_UI}/")
+            return Attributes(self.method.lower(), _SHOWN_DOCUMENTS if shown else self.path)
         listing = self.verb in ("list", "watch", "deletecollection")
         return Attributes(
             verb=self.verb,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from functools import partial as partial_of
 
 import orjson
 
 from minikube_py.client.types import PatchType
 from minikube_py.components.apiserver.http.bodies import Expected, decode
+from minikube_py.components.apiserver.http.bulk import encode_many, join_entries
 from minikube_py.components.apiserver.http.call import Call, Response, answer_bytes, answer_object, read_body
 from minikube_py.components.apiserver.http.negotiation import JSON, Form, negotiate
 from minikube_py.components.apiserver.http.options import delete_options, list_options, write_options
-from minikube_py.components.apiserver.http.views import check_view, partial, partial_list, table
+from minikube_py.components.apiserver.http.views import check_view, content_type, partial, partial_list, table
 from minikube_py.components.apiserver.http.watching import watch
 from minikube_py.components.apiserver.registry.core import Core, in_version
 from minikube_py.components.apiserver.registry.create import create
@@ -22,15 +25,19 @@ from minikube_py.components.apiserver.registry.patch import patch
 from minikube_py.components.apiserver.registry.update import update
 from minikube_py.components.apiserver.storage.entry import Entry, head_bytes
 from minikube_py.components.apiserver.storage.lists import Page, parse_revision, read_page, too_large
-from minikube_py.components.apiserver.storage.selection import select
-from minikube_py.machinery.decoding import parse_yaml
-from minikube_py.machinery.errors import ApiError, bad_request
+from minikube_py.components.apiserver.storage.selection import Selection, select
+from minikube_py.machinery.decoding import MAX_DEPTH, check_depth, check_types, parse_json, parse_yaml
+from minikube_py.machinery.errors import ApiError, bad_request, unsupported_media_type
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.schema import definitions
 
 _DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 _META = ("kind", "apiVersion", "metadata")
+DECODED_AT_ONCE = 128 * 1024
+"""JSON bodies up to this size are decoded and checked on the event loop, larger ones in a thread."""
+READ_AT_ONCE = 8 * 1024
+"""The same for YAML and protobuf, which take far longer to read."""
 
 
 def form_of(call: Call) -> Form:
@@ -98,27 +105,49 @@ async def list_objects(core: Core, kind: Kind, call: Call) -> Response:
         fields=query.get("fieldSelector", ""),
     )
     page = await read_page(core.caches, core.cache(kind), selection, list_options(query))
-    return _answer_page(core, kind, call, page, form)
-
-
-def _answer_page(core: Core, kind: Kind, call: Call, page: Page, form: Form) -> Response:
-    meta = _list_meta(page)
     if form.plain_json and kind.from_storage is None:
-        return answer_bytes(list_bytes(kind, page.entries, meta))
-    objects = [in_version(kind, entry.object) for entry in page.entries]
+        return answer_bytes(await _typed_list(core, kind, page, selection))
+    return answer_bytes(await _shown_list(core, kind, call, page, form), media_type=content_type(form))
+
+
+async def _typed_list(core: Core, kind: Kind, page: Page, selection: Selection) -> bytes:
+    """A typed list of stored objects: their bytes, joined. Items of custom lists carry kind and apiVersion."""
+    resource = kind.resource
+    meta = orjson.dumps(_list_meta(page))
+    key, state = (resource, selection.text), (len(page.entries), meta)
+    body = core.caches.list_bodies.get(key, state)
+    if body is None:
+        head = head_bytes(f"{resource.kind}List", resource.api_version) + b'"metadata":' + meta + b',"items":['
+        body = await join_entries(head, page.entries, full=is_custom(kind))
+        core.caches.list_bodies.put(key, state, body)
+    return body
+
+
+async def _shown_list(core: Core, kind: Kind, call: Call, page: Page, form: Form) -> bytes:
+    """A Table, a list of metadata, or a typed list in another media type or version."""
+    meta, now = _list_meta(page), core.clock.now()
+    include, version = call.query.get("includeObject", "Metadata"), form.view_version
+
+    def objects_of(entries: Sequence[Entry]) -> list[Object]:
+        return [in_version(kind, entry.object) for entry in entries]
+
+    def rows(entries: Sequence[Entry]) -> list[Object]:
+        shown = table(kind, objects_of(entries), meta, now, version=version, include=include)
+        found: list[Object] = shown["rows"]
+        return found
+
+    def metadata(entries: Sequence[Entry]) -> list[Object]:
+        return [partial(kind, obj, version) for obj in objects_of(entries)]
+
+    def items(entries: Sequence[Entry]) -> Sequence[Object]:
+        found: Sequence[Object] = list_object(kind, objects_of(entries), meta)["items"]
+        return found
+
     if form.view == "Table":
-        shown = table(
-            kind,
-            objects,
-            meta,
-            core.clock.now(),
-            version=form.view_version,
-            include=call.query.get("includeObject", "Metadata"),
-        )
-        return answer_object(shown, form)
+        return await encode_many(table(kind, (), meta, now, version=version), "rows", page.entries, rows, form)
     if form.view:
-        return answer_object(partial_list(kind, objects, meta, form.view_version), form)
-    return answer_object(list_object(kind, objects, meta), form)
+        return await encode_many(partial_list(kind, (), meta, version), "items", page.entries, metadata, form)
+    return await encode_many(list_object(kind, (), meta), "items", page.entries, items, form)
 
 
 def _list_meta(page: Page) -> Object:
@@ -128,17 +157,6 @@ def _list_meta(page: Page) -> Object:
     if page.remaining is not None:
         meta["remainingItemCount"] = page.remaining
     return meta
-
-
-def list_bytes(kind: Kind, entries: Sequence[Entry], meta: Object) -> bytes:
-    """A typed list of stored objects: their bytes, joined. Items of custom lists carry kind and apiVersion."""
-    resource = kind.resource
-    head = head_bytes(f"{resource.kind}List", resource.api_version) + b'"metadata":' + orjson.dumps(meta)
-    if is_custom(kind):
-        items = b",".join([entry.full for entry in entries])
-    else:
-        items = b",".join([entry.item for entry in entries])
-    return b"".join((head, b',"items":[', items, b"]}\n"))
 
 
 def list_object(kind: Kind, objects: Sequence[Object], meta: Object) -> Object:
@@ -163,14 +181,11 @@ def definition(name: str, kind: str, api_version: str) -> Expected:
 async def read_object(core: Core, call: Call, expected: Expected, validation: str) -> Object:
     """The request's body as a private draft."""
     data = await read_body(call.request)
-    return decode(
-        data,
-        call.request.headers.get("Content-Type", ""),
-        expected,
-        core.kinds,
-        validation=validation,
-        warnings=call.warnings,
-    )
+    media_type = call.request.headers.get("Content-Type", "")
+    read = partial_of(decode, data, media_type, expected, core.kinds, validation=validation, warnings=call.warnings)
+    if len(data) > (DECODED_AT_ONCE if "json" in media_type else READ_AT_ONCE):
+        return await asyncio.to_thread(read)
+    return read()
 
 
 async def create_object(core: Core, kind: Kind, call: Call) -> Response:
@@ -208,7 +223,11 @@ def patch_type_of(call: Call, *, custom: bool = False) -> PatchType:
     header = call.request.headers.get("Content-Type", "")
     media_type = header.partition(";")[0].strip()
     found = _PATCH_TYPES.get(media_type)
-    if found is None or (custom and found is PatchType.STRATEGIC):
+    if custom and found in (None, PatchType.STRATEGIC):
+        known = [form.value for form in (PatchType.JSON, PatchType.MERGE, PatchType.APPLY)]
+        text = "the body of the request was in an unknown format - accepted media types include: "
+        raise unsupported_media_type(text + ", ".join(known))
+    if found is None:
         raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
     return found
 
@@ -218,6 +237,8 @@ async def read_patch(call: Call, patch_type: PatchType) -> Object | list[Object]
     data = await read_body(call.request)
     if patch_type is PatchType.APPLY:
         try:
+            if len(data) > READ_AT_ONCE:
+                return await asyncio.to_thread(parse_yaml, data)
             return parse_yaml(data)
         except ApiError as error:
             raise bad_request(f"error decoding YAML: {error.message}") from error
@@ -227,6 +248,8 @@ async def read_patch(call: Call, patch_type: PatchType) -> Object | list[Object]
         from minikube_py.machinery.json_errors import explain
 
         raise bad_request(f"error decoding patch: {explain(data) or error}") from error
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH:  # no text nests deeper than it has brackets
+        check_depth(found)
     return found
 
 
@@ -265,7 +288,9 @@ async def read_delete_options(core: Core, call: Call) -> Object:
     except ApiError as error:
         if "no kind" not in error.message and "does not match" not in error.message:
             raise
-        draft = orjson.loads(data)
+        # A body of another kind counts by its fields alone.
+        draft = parse_yaml(data) if "yaml" in content_type else parse_json(data)
+        check_types(expected.schema, draft, expected.kind)
     return {key: value for key, value in draft.items() if key not in _META}
 
 

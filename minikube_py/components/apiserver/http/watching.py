@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from minikube_py.components.apiserver.http.bulk import SHOWN_AT_ONCE
 from minikube_py.components.apiserver.http.call import Call, Response
 from minikube_py.components.apiserver.http.negotiation import JSON, PROTOBUF, Form, negotiate_watch
 from minikube_py.components.apiserver.http.options import integer, list_options
@@ -23,7 +24,7 @@ from minikube_py.components.apiserver.http.warnings import add_warnings
 from minikube_py.components.apiserver.registry.core import Core, in_version
 from minikube_py.components.apiserver.storage.cache import CacheEvent
 from minikube_py.components.apiserver.storage.entry import Entry
-from minikube_py.components.apiserver.storage.lists import check_options, parse_revision, too_large
+from minikube_py.components.apiserver.storage.lists import MATCHED_AT_ONCE, check_options, parse_revision, too_large
 from minikube_py.components.apiserver.storage.selection import ADDED, Selection, select
 from minikube_py.components.apiserver.storage.watches import WatchStream
 from minikube_py.machinery.errors import ApiError
@@ -112,38 +113,44 @@ async def watch(core: Core, kind: Kind, call: Call) -> Response:
     if asked > newest:
         raise too_large(asked, newest)
     starts_with_state = asked == 0 or initial is True
-    backlog = _state(core, kind, selection) if starts_with_state else []
+    stored = cache.entries(selection.namespace) if starts_with_state else ()
     stream = WatchStream(core.caches, cache, selection, newest if starts_with_state else asked)
     try:
+        backlog = await _state(stored, selection)
         frames = Frames(kind, form, query.get("includeObject", "Metadata"), core.clock.now)
         if frames.shows_nothing and backlog:
             response = await _begin(call, form)
             await response.write_eof()
             return response
-        first = b"".join(frames.event(ADDED, entry, None) for entry in backlog)
         bookmarks = truth(query.get("allowWatchBookmarks"))
+        response = await _begin(call, form)
+        for start in range(0, len(backlog), SHOWN_AT_ONCE):
+            piece = backlog[start : start + SHOWN_AT_ONCE]
+            await response.write(b"".join([frames.event(ADDED, entry, None) for entry in piece]))
+            await asyncio.sleep(0)
         if initial and bookmarks:
-            first += frames.bookmark(newest, initial_end=True)
-        return await _serve(call, stream, frames, first, form, bookmarks=bookmarks)
+            await response.write(frames.bookmark(newest, initial_end=True))
+        return await _serve(call, response, stream, frames, bookmarks=bookmarks)
     finally:
         stream.close()
 
 
-def _state(core: Core, kind: Kind, selection: Selection) -> Sequence[Entry]:
-    cache = core.cache(kind)
-    return [
-        entry
-        for entry in cache.entries(selection.namespace)
-        if selection.in_scope(entry.namespace, entry.name) and selection.matches(entry)
-    ]
+async def _state(stored: Sequence[Entry], selection: Selection) -> Sequence[Entry]:
+    """What is selected of a moment's entries; the stream holds what happens while this takes its time."""
+    if selection.everything:
+        return stored
+    found: list[Entry] = []
+    for number, entry in enumerate(stored, 1):
+        if not number % MATCHED_AT_ONCE:
+            await asyncio.sleep(0)
+        if selection.in_scope(entry.namespace, entry.name) and selection.matches(entry):
+            found.append(entry)
+    return found
 
 
 async def _serve(
-    call: Call, stream: WatchStream, frames: Frames, first: bytes, form: Form, *, bookmarks: bool
+    call: Call, response: web.StreamResponse, stream: WatchStream, frames: Frames, *, bookmarks: bool
 ) -> Response:
-    response = await _begin(call, form)
-    if first:
-        await response.write(first)
     seconds = integer(call.query, "timeoutSeconds")
     lifetime = float(seconds) if seconds else _SHORTEST_SECONDS * (1 + random.random())
     try:
@@ -160,9 +167,12 @@ async def _begin(call: Call, form: Form) -> web.StreamResponse:
     response = web.StreamResponse(
         headers={"Content-Type": media_type, "Cache-Control": "no-cache, private", "Audit-Id": call.request_id}
     )
+    if call.flow is not None and call.flow.schema.uid:
+        response.headers.update(call.flow.headers)
     add_warnings(response.headers, call.warnings)
     response.enable_chunked_encoding()
     await response.prepare(call.request)
+    await call.started(response.status)
     return response
 
 

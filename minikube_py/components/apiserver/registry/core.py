@@ -1,6 +1,7 @@
 """What all registry operations share: the kinds, the caches, admission, the clock, and the way to the store.
 
-Errors of the store leave here as ``ApiError``: a store that cannot take writes is 503 (retry later).
+Errors of the store leave here as ``ApiError``: a store that cannot take writes is 503 (retry later), one
+that did not finish a write in time is 504 (it may still take place).
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from minikube_py.components.apiserver.types import (
     RequestContext,
     VirtualHandler,
 )
-from minikube_py.datastore.types import StoreUnavailable
+from minikube_py.datastore.types import StoreCorrupt, StoreTimeout, StoreUnavailable
 from minikube_py.machinery.clock import Clock
-from minikube_py.machinery.errors import not_found, service_unavailable
+from minikube_py.machinery.errors import ApiError, not_found, service_unavailable, timeout
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.managed_fields import manager_name, track_update
 from minikube_py.machinery.objects import Object
+from minikube_py.machinery.resources import NODES
 
 
 class Allocator(Protocol):
@@ -51,6 +53,8 @@ class Core:
     admission: AdmissionChain
     virtual: dict[tuple[str, str, str], VirtualHandler] = field(default_factory=dict)
     allocators: Mapping[tuple[str, str], Allocator] = field(default_factory=dict)
+    stale: Callable[[str], bool] | None = None
+    """Of a store that encrypts: whether the value of a datastore key should be written anew."""
 
     def cache(self, kind: Kind) -> WatchCache:
         return self.caches.open(kind.stored_as)
@@ -62,10 +66,14 @@ class Core:
             raise not_found(kind.resource.group, kind.resource.plural, name)
         return found
 
+    def must_rewrite(self, kind: Kind, entry: Entry) -> bool:
+        """Whether an update that changes nothing must be stored all the same (``storage`` of kube-apiserver: stale)."""
+        return self.stale is not None and self.stale(object_key(kind.stored_as, entry.namespace, entry.name))
+
     def outcome(self, kind: Kind, entry: Entry, *, created: bool = False) -> Outcome:
         """An entry in the version of ``kind``."""
         if kind.storage is None and kind.from_storage is None:
-            return Outcome(entry.object, entry, created)
+            return Outcome(None, entry, created)
         return Outcome(in_version(kind, entry.object), None, created)
 
     async def let_in(self, request: AdmissionRequest) -> None:
@@ -80,7 +88,10 @@ class Core:
         value = encode_stored(stored, shape)
         meta = draft["metadata"]
         key = object_key(kind.stored_as, meta.get("namespace", "") if shape.namespaced else "", meta["name"])
-        store, volatile = self.caches.store, kind.volatile is not None and kind.volatile(draft)
+        store = self.caches.store
+        volatile = kind.volatile is not None and kind.volatile(draft)
+        if store.stall and old is not None:  # what a node says of itself goes on while the disk hangs
+            volatile = volatile or (kind.resource == NODES and _only_status_differs(old.object, stored))
         try:
             if old is None:
                 record = await store.create(key, value, volatile=volatile, client=client)
@@ -88,8 +99,8 @@ class Core:
                 record = await store.update(
                     key, value, expected_revision=old.revision, volatile=volatile, client=client
                 )
-        except StoreUnavailable as error:
-            raise service_unavailable(f"the datastore cannot take writes: {error}") from error
+        except (StoreUnavailable, StoreCorrupt) as error:
+            raise _refused(error) from error
         current = self.cache(kind).get(meta.get("namespace", ""), meta["name"])
         if current is not None and current.revision == record.mod_revision:
             return current
@@ -100,8 +111,8 @@ class Core:
         key = object_key(kind.stored_as, entry.namespace, entry.name)
         try:
             record = await self.caches.store.delete(key, expected_revision=entry.revision, client=client)
-        except StoreUnavailable as error:
-            raise service_unavailable(f"the datastore cannot take writes: {error}") from error
+        except (StoreUnavailable, StoreCorrupt) as error:
+            raise _refused(error) from error
         if record is None:
             raise not_found(kind.resource.group, kind.resource.plural, entry.name)
         return entry.at(record.mod_revision)
@@ -121,6 +132,25 @@ class Core:
 
     def allocator(self, kind: Kind) -> Allocator | None:
         return self.allocators.get((kind.resource.group, kind.resource.plural))
+
+
+def _refused(error: StoreUnavailable | StoreCorrupt) -> ApiError:
+    """504 in etcd's words when it is unknown whether the write takes place, 503 when it does not, 500 for damage."""
+    if isinstance(error, StoreCorrupt):
+        return ApiError(500, "InternalError", f"Internal error occurred: {error}")
+    if isinstance(error, StoreTimeout):
+        return timeout(f"etcdserver: request timed out: {error}")
+    return service_unavailable(f"the datastore cannot take writes: {error}")
+
+
+def _only_status_differs(old: Object, new: Object) -> bool:
+    """Whether an update leaves everything but the status as it was; who manages which field does not count."""
+    return _lasting(old) == _lasting(new)
+
+
+def _lasting(obj: Object) -> Object:
+    meta = {key: value for key, value in obj["metadata"].items() if key not in ("managedFields", "resourceVersion")}
+    return {**{key: value for key, value in obj.items() if key != "status"}, "metadata": meta}
 
 
 def in_version(kind: Kind, stored: Object) -> Object:
@@ -155,7 +185,26 @@ def admission_request(
         user=ctx.user,
         object=draft,
         old=old,
-        options=options or {},
+        options=options or write_options(ctx, operation),
+        audit_annotations=ctx.audit_annotations,
         dry_run=ctx.dry_run,
         warnings=ctx.warnings,
     )
+
+
+def write_options(ctx: RequestContext, operation: Operation) -> Object:
+    """CreateOptions or UpdateOptions as admission sees them; a patch is an update. Connections have none."""
+    if operation not in (Operation.CREATE, Operation.UPDATE):
+        return {}
+    kind = "CreateOptions" if operation is Operation.CREATE else "UpdateOptions"
+    options: Object = {"kind": kind, "apiVersion": OPTIONS_VERSION}
+    if ctx.dry_run:
+        options["dryRun"] = ["All"]
+    if ctx.field_manager:
+        options["fieldManager"] = ctx.field_manager
+    if ctx.field_validation:
+        options["fieldValidation"] = ctx.field_validation
+    return options
+
+
+OPTIONS_VERSION = "meta.k8s.io/v1"

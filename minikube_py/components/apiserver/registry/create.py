@@ -6,6 +6,8 @@ preparation, allocations, validation, validating admission, store.
 
 from __future__ import annotations
 
+import asyncio
+
 from minikube_py.components.apiserver.registry.core import Core, admission_request
 from minikube_py.components.apiserver.registry.kinds import is_custom
 from minikube_py.components.apiserver.registry.metadata import fill_new, identify
@@ -14,7 +16,7 @@ from minikube_py.components.apiserver.registry.reservation import Reservation
 from minikube_py.components.apiserver.types import Operation, RequestContext
 from minikube_py.datastore.types import KeyExists
 from minikube_py.machinery.errors import ApiError, already_exists, invalid, is_already_exists
-from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.kind import Kind, TakesLong
 from minikube_py.machinery.kinds.common.metadata import metadata_errors
 from minikube_py.machinery.objects import Object, thaw
 
@@ -44,29 +46,40 @@ async def _create_once(
     core: Core, ctx: RequestContext, kind: Kind, namespace: str, draft: Object, tracked: bool
 ) -> Outcome:
     kind.default(draft)
-    if kind.has_status and not kind.extra.get("status_on_create"):
-        draft.pop("status", None)
+    _drop_status(kind, draft)
     if not tracked:
         core.track(ctx, kind, None, draft)
     name = str(draft["metadata"].get("name") or "")
     request = admission_request(ctx, kind, Operation.CREATE, namespace=namespace, name=name, draft=draft, old=None)
     await core.admission.admit(request)
+    if request.reinvocation.wanted:  # a webhook or policy changed the draft, and may not do more than a client
+        identify(kind, draft, namespace)
+        _drop_status(kind, draft)
     fill_new(kind, draft, core.clock.now())
     kind.prepare_create(draft)
     allocator = core.allocator(kind)
     if allocator is None:
-        _check(ctx, kind, draft)
+        await _check(ctx, kind, draft)
         await core.admission.validate(request)
         return await _store(core, ctx, kind, draft)
     with Reservation(allocator.reserve(draft, None, dry_run=ctx.dry_run)) as reserved:
-        _check(ctx, kind, draft)
+        await _check(ctx, kind, draft)
         await core.admission.validate(request)
         return await reserved.spent_by(_store(core, ctx, kind, draft))
 
 
-def _check(ctx: RequestContext, kind: Kind, draft: Object) -> None:
+def _drop_status(kind: Kind, draft: Object) -> None:
+    """A new object has no status of the client's making."""
+    if kind.has_status and not kind.extra.get("status_on_create"):
+        draft.pop("status", None)
+
+
+async def _check(ctx: RequestContext, kind: Kind, draft: Object) -> None:
     errors = metadata_errors(kind, draft, builtin=not is_custom(kind))
-    errors += kind.validate(draft)
+    try:
+        errors += kind.validate(draft)
+    except TakesLong as later:
+        errors += await asyncio.to_thread(later.work)
     if errors:
         name = str(draft["metadata"].get("name") or "")
         raise invalid(kind.stored_as.group, kind.resource.kind, name, errors)

@@ -10,7 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minikube_py.client.types import NO_DELETE_OPTIONS, DeleteOptions
-from minikube_py.components.apiserver.registry.core import Core, admission_request, in_version
+from minikube_py.components.apiserver.registry.core import (
+    OPTIONS_VERSION,
+    Core,
+    admission_request,
+    in_version,
+)
 from minikube_py.components.apiserver.registry.kinds import is_custom
 from minikube_py.components.apiserver.registry.outcome import Outcome
 from minikube_py.components.apiserver.registry.update import ATTEMPTS, is_definition, may_go
@@ -71,7 +76,7 @@ async def delete(
                 name=name,
                 draft=None,
                 old=old,
-                options=raw_options,
+                options=deletion_options(options, raw_options),
             )
             await core.let_in(request)
         try:
@@ -81,6 +86,26 @@ async def delete(
                 raise conflict(kind.resource.group, kind.resource.plural, name) from error
             last = error.last or last
     raise AssertionError("unreachable")
+
+
+def deletion_options(options: DeleteOptions, raw: Object | None) -> Object:
+    """DeleteOptions as admission sees them; ``raw`` is the request's body."""
+    result: Object = {"kind": "DeleteOptions", "apiVersion": OPTIONS_VERSION}
+    preconditions = {
+        "uid": options.precondition_uid,
+        "resourceVersion": options.precondition_resource_version,
+    }
+    fields = {
+        "gracePeriodSeconds": options.grace_period_seconds,
+        "preconditions": {key: value for key, value in preconditions.items() if value is not None} or None,
+        "propagationPolicy": options.propagation_policy,
+        "dryRun": ["All"] if options.dry_run else None,
+    }
+    if raw and raw.get("orphanDependents") is not None:
+        fields["orphanDependents"] = raw["orphanDependents"]
+        fields["propagationPolicy"] = raw.get("propagationPolicy")
+    result.update((key, value) for key, value in fields.items() if value is not None)
+    return result
 
 
 class _Overtaken(Exception):

@@ -79,6 +79,10 @@ class Kinds:
         """All groups in discovery's order; the core group is "" and comes first."""
         return sorted({group for group, _, _ in self._kinds}, key=group_rank)
 
+    def has_builtin(self, group: str) -> bool:
+        """Whether a group has kinds of its own, not only those of CustomResourceDefinitions."""
+        return any(g == group and not is_custom(kind) for (g, _, _), kind in self._kinds.items())
+
     def versions(self, group: str) -> list[str]:
         """The versions of a group, the preferred one first."""
         found = {version for g, version, _ in self._kinds if g == group}

@@ -12,10 +12,20 @@ from minikube_py.machinery.objects import Object
 class Outcome:
     """An object in the version that was asked for. ``entry`` is set when its bytes can be served as they are.
 
-    ``object`` is read-only. ``created``: the object is new. ``status``: it is a Status, not the object.
+    ``made`` is the object where it differs from the entry's, or where there is no entry. ``created``: the object
+    is new. ``status``: it is a Status, not the object.
     """
 
-    object: Object
+    made: Object | None
     entry: Entry | None = None
     created: bool = False
     status: bool = False
+
+    @property
+    def object(self) -> Object:
+        """The object, read-only; an entry is parsed for it only now."""
+        if self.made is not None:
+            return self.made
+        if self.entry is None:
+            raise ValueError("an outcome has an object or an entry")
+        return self.entry.object

@@ -8,6 +8,7 @@ nothing and keeps the resourceVersion.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 
@@ -29,7 +30,7 @@ from minikube_py.components.apiserver.storage.entry import Entry
 from minikube_py.components.apiserver.types import AdmissionRequest, Operation, RequestContext
 from minikube_py.datastore.types import RevisionMismatch
 from minikube_py.machinery.errors import ApiError, conflict, invalid, invalid_value, not_found
-from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.kind import Kind, TakesLong
 from minikube_py.machinery.managed_fields import same_but_times
 from minikube_py.machinery.objects import Object, thaw
 
@@ -145,6 +146,10 @@ async def _apply(
             subresource=part.name,
         )
         await core.admission.admit(request)
+        if request.reinvocation.wanted:  # a webhook or policy changed the draft, and may not do more than a client
+            identify(kind, draft, entry.namespace)
+            keep_system_fields(kind, draft, old)
+            part.restrict(draft, old)
     part.prepare(draft, old)
     if part.name in ("status", "approval"):
         stamp_conditions(kind, draft, old, core.clock.now())
@@ -153,12 +158,12 @@ async def _apply(
     allocator = core.allocator(kind) if not part.name else None
     if allocator is None:
         await _check(core, ctx, kind, part, draft, old, request)
-        if same_but_times(draft, old):
+        if same_but_times(draft, old) and not core.must_rewrite(kind, entry):
             return core.outcome(kind, entry)
         return Outcome(draft) if ctx.dry_run else await _store(core, ctx, kind, entry, draft)
     with Reservation(allocator.reserve(draft, old, dry_run=ctx.dry_run)) as reserved:
         await _check(core, ctx, kind, part, draft, old, request)
-        if same_but_times(draft, old):
+        if same_but_times(draft, old) and not core.must_rewrite(kind, entry):
             return core.outcome(kind, entry)
         if ctx.dry_run:
             return Outcome(draft)
@@ -177,7 +182,10 @@ async def _check(
 ) -> None:
     """Validation and validating admission. ApiError."""
     errors = changed_metadata_errors(kind, draft, old)
-    errors += part.validate(draft, old)
+    try:
+        errors += part.validate(draft, old)
+    except TakesLong as later:
+        errors += await asyncio.to_thread(later.work)
     if errors:
         raise invalid(kind.stored_as.group, kind.resource.kind, str(old["metadata"]["name"]), errors)
     ctx.warnings.extend(kind.warnings(draft, old) if not part.name else ())

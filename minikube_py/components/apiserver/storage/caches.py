@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from minikube_py.components.apiserver.storage.bodies import ListBodies
 from minikube_py.components.apiserver.storage.cache import WatchCache
 from minikube_py.components.apiserver.storage.keys import prefix_of, resource_prefix
 from minikube_py.datastore.types import Change, Datastore, Record
@@ -31,6 +32,7 @@ class Caches:
 
     def __init__(self, store: TappedStore) -> None:
         self.store = store
+        self.list_bodies = ListBodies()
         self._by_prefix: dict[str, WatchCache] = {}
         self._end = store.tap(self._take)
 

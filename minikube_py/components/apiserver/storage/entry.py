@@ -10,6 +10,7 @@ Entries are immutable and shared. ``object`` is parsed when it is first asked fo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -19,6 +20,7 @@ from minikube_py.machinery.resources import Resource
 
 _METADATA = b'"metadata":{'
 _ITEM_HEAD = b'{"metadata":{"resourceVersion":"'
+_NO_LABELS: Mapping[str, str] = {}
 
 
 class Shape:
@@ -43,7 +45,7 @@ def head_bytes(kind: str, api_version: str) -> bytes:
 class Entry:
     """See the module. ``name`` and ``namespace`` come from the key."""
 
-    __slots__ = ("_object", "item", "name", "namespace", "revision", "shape")
+    __slots__ = ("_labels", "_object", "item", "name", "namespace", "revision", "shape")
 
     def __init__(self, shape: Shape, key: str, value: bytes, revision: int) -> None:
         """Raises ValueError when ``value`` is not in the stored form."""
@@ -55,6 +57,7 @@ class Entry:
         self.item = _ITEM_HEAD + str(revision).encode() + b'",' + value[len(head) :]
         self.namespace, _, self.name = key[len(shape.prefix) :].rpartition("/")
         self._object: Object | None = None
+        self._labels: Mapping[str, str] | None = None
 
     @property
     def object(self) -> Object:
@@ -63,6 +66,11 @@ class Entry:
         if found is None:
             shape = self.shape
             found = self._object = {"kind": shape.kind, "apiVersion": shape.api_version, **orjson.loads(self.item)}
+        return found
+
+    def peek(self) -> Object:
+        """``object`` for a short look: what is parsed for this alone is not kept, so a long list leaves no trace."""
+        found: Object = self._object or orjson.loads(self.item)
         return found
 
     @property
@@ -76,8 +84,11 @@ class Entry:
         return b"%b%b\n" % (self.shape.head, self.item[1:])
 
     @property
-    def labels(self) -> dict[str, str]:
-        found: dict[str, str] = self.object["metadata"].get("labels") or {}
+    def labels(self) -> Mapping[str, str]:
+        """Kept apart from the object, which is ten times as large."""
+        found = self._labels
+        if found is None:
+            found = self._labels = self.peek()["metadata"].get("labels") or _NO_LABELS
         return found
 
     def stored(self) -> bytes:
@@ -92,6 +103,7 @@ class Entry:
         other.shape, other.revision, other.name, other.namespace = self.shape, revision, self.name, self.namespace
         other.item = _ITEM_HEAD + str(revision).encode() + b'",' + self.item[start:]
         other._object = None
+        other._labels = self._labels
         return other
 
 

@@ -5,6 +5,7 @@ A continue token is Kubernetes': base64 of ``{"v":"meta.k8s.io/v1","rv":N,"start
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from bisect import bisect_left
@@ -17,9 +18,20 @@ from minikube_py.components.apiserver.storage.cache import WatchCache
 from minikube_py.components.apiserver.storage.caches import Caches
 from minikube_py.components.apiserver.storage.entry import Entry
 from minikube_py.components.apiserver.storage.selection import Selection
-from minikube_py.datastore.types import Compacted, FutureRevision
-from minikube_py.machinery.errors import ApiError, FieldError, bad_request, expired, forbidden_field, invalid
+from minikube_py.datastore.types import Compacted, FutureRevision, StoreUnavailable
+from minikube_py.machinery.errors import (
+    ApiError,
+    FieldError,
+    bad_request,
+    expired,
+    forbidden_field,
+    invalid,
+    service_unavailable,
+)
 
+MATCHED_AT_ONCE = 128
+"""Objects that selectors are matched against before other requests get their turn; each may have to be parsed."""
+_UINT64_DIGITS = 20
 TOKEN_VERSION = "meta.k8s.io/v1"
 _EXPIRED = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list "
@@ -70,7 +82,7 @@ async def read_page(caches: Caches, cache: WatchCache, selection: Selection, opt
     else:
         entries = cache.entries(selection.namespace)
     found = _after(entries, place.start, selection, namespaced=cache.shape.namespaced)
-    return _cut(found, selection, options.limit, exact or newest, namespaced=cache.shape.namespaced)
+    return await _cut(found, selection, options.limit, exact or newest, namespaced=cache.shape.namespaced)
 
 
 async def _past_entries(
@@ -85,6 +97,8 @@ async def _past_entries(
         raise expired(f"The resourceVersion for the provided list is too old: {revision}") from error
     except FutureRevision as error:
         raise too_large(revision, caches.revision) from error
+    except StoreUnavailable as error:  # the newest state is in memory; the past is on the disk
+        raise service_unavailable(f"the datastore cannot read revision {revision} now: {error}") from error
     return [Entry(cache.shape, record.key, record.value, record.mod_revision) for record in result.records]
 
 
@@ -99,7 +113,7 @@ def _relative(entry: Entry, scoped: bool) -> str:
     return entry.name if scoped else f"{entry.namespace}/{entry.name}"
 
 
-def _cut(found: Sequence[Entry], selection: Selection, limit: int, revision: int, *, namespaced: bool) -> Page:
+async def _cut(found: Sequence[Entry], selection: Selection, limit: int, revision: int, *, namespaced: bool) -> Page:
     scoped = bool(selection.namespace) or not namespaced
     if selection.everything:
         if limit <= 0 or len(found) <= limit:
@@ -108,7 +122,9 @@ def _cut(found: Sequence[Entry], selection: Selection, limit: int, revision: int
         token = _encode_token(revision, _relative(page[-1], scoped))
         return Page(page, revision, token, len(found) - limit)
     matching: list[Entry] = []
-    for entry in found:
+    for number, entry in enumerate(found, 1):
+        if not number % MATCHED_AT_ONCE:
+            await asyncio.sleep(0)
         if selection.name and entry.name != selection.name:
             continue
         if not selection.matches(entry):
@@ -135,7 +151,9 @@ def _decode_token(options: ListOptions, asked: int) -> _Place:
     try:
         token = orjson.loads(raw)
         revision, start, version = int(token["rv"]), str(token["start"]), str(token["v"])
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        if not -(2**63) <= revision < 2**63:
+            raise ValueError("rv is no 64-bit integer")
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, OverflowError) as error:
         from minikube_py.machinery.json_errors import explain
 
         why = explain(raw) or "missing fields"
@@ -156,9 +174,13 @@ def parse_revision(text: str, *, watch: bool = False) -> int:
     """A resourceVersion parameter; 0 for none. ApiError for what is no number (400 in lists, 500 elsewhere)."""
     if not text:
         return 0
+    problem = "invalid syntax"
     if text.isdecimal() and text.isascii():
-        return int(text)
-    why = f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+        digits = text.lstrip("0")
+        if len(digits) <= _UINT64_DIGITS and int(digits or "0") < 2**64:
+            return int(digits or "0")
+        problem = "value out of range"
+    why = f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": {problem}'
     if watch:
         raise ApiError(500, "", why)
     raise bad_request(f"invalid resource version: {why}")

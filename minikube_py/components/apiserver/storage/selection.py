@@ -55,6 +55,8 @@ class Selection:
         if not self.in_scope(event.namespace, event.name):
             return None
         current, previous = event.current, event.previous
+        if self.fields and current is not None:
+            current.object  # noqa: B018  # parsed once for all watches that look into it
         now = current is not None and (self.everything or self.matches(current))
         before = previous is not None and (self.everything or self.matches(previous))
         if now and current is not None:
@@ -103,4 +105,4 @@ def _reader(kind: Kind, path: str) -> Callable[[Entry], str]:
     if path == "metadata.namespace":
         return lambda entry: entry.namespace
     read = kind.selectable[path]
-    return lambda entry: read(entry.object)
+    return lambda entry: read(entry.peek())

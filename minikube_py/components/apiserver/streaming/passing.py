@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -13,35 +12,61 @@ from minikube_py.components.apiserver.http.call import Response
 from minikube_py.components.apiserver.streaming.relay import unreachable
 
 if TYPE_CHECKING:
-    from aiohttp import ClientResponse
+    from aiohttp import ClientResponse, ClientSession
 
 _HOP = frozenset((
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailers",
     "transfer-encoding", "upgrade", "host", "authorization", "content-length",
 ))  # fmt: skip
+# They say who asks the API server; a backend that believed them would believe anybody.
+_IDENTITY = ("x-remote-user", "x-remote-uid", "x-remote-group", "x-remote-extra-", "impersonate-")
 _CONNECT_SECONDS = 10.0
 
 
-@asynccontextmanager
-async def _request(
-    request: web.BaseRequest, url: str, tls: ssl.SSLContext | None, headers: dict[str, str], body: bool
-) -> AsyncIterator[ClientResponse]:
-    from aiohttp import ClientSession, ClientTimeout, TCPConnector  # only servers with nodes need the client side
+def _passes(name: str) -> bool:
+    return name not in _HOP and not name.startswith(_IDENTITY)
 
-    connector = TCPConnector(ssl=tls if tls is not None else True)
-    timeout = ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
-    async with (
-        ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session,
-        session.request(
+
+async def carry(
+    session: ClientSession,
+    request: web.BaseRequest,
+    url: str,
+    identity: Sequence[tuple[str, str]] = (),
+    *,
+    with_body: bool = True,
+    prefix: str = "",
+) -> Response:
+    """Send the request to ``url`` and stream the answer back.
+
+    ``identity`` are headers of our own; ``prefix`` is the path under which the client sees the backend, to which
+    redirects are rewritten. Raises OSError, also for what aiohttp's client raises, while nothing has been answered;
+    ConnectionResetError when the backend ends early.
+    """
+    from aiohttp import ClientError
+    from yarl import URL
+
+    headers = [(name, value) for name, value in request.headers.items() if _passes(name.lower())]
+    started = False
+    try:
+        async with session.request(
             request.method,
-            url,
-            headers=headers,
-            data=request.content if body and request.body_exists else None,
+            URL(url, encoded=True),
+            headers=[*headers, *identity],
+            data=request.content if with_body and request.body_exists else None,
             allow_redirects=False,
             skip_auto_headers=("Accept-Encoding", "User-Agent"),
-        ) as answer,
-    ):
-        yield answer
+        ) as answer:
+            response = _begin(answer, prefix)
+            await response.prepare(request)
+            started = True
+            async for chunk in answer.content.iter_any():
+                await response.write(chunk)
+            await response.write_eof()
+            return response
+    except (TimeoutError, ClientError, OSError) as error:
+        if started:
+            raise ConnectionResetError("the backend ended early") from error
+        raise OSError(str(error) or type(error).__name__) from error
 
 
 async def pass_on(
@@ -54,31 +79,21 @@ async def pass_on(
     with_body: bool = True,
     prefix: str = "",
 ) -> Response:
-    """Send the request to ``host:port`` and stream the answer back. ApiError 500 when it cannot be reached.
-
-    ``prefix`` is the path under which the client sees the backend; redirects are rewritten to it.
-    """
-    from aiohttp import ClientError
-    from yarl import URL
+    """``carry`` to ``host:port`` on a connection of its own. ApiError 500 when it cannot be reached."""
+    from aiohttp import ClientSession, ClientTimeout, TCPConnector  # only servers with nodes need the client side
 
     scheme = "https" if tls is not None else "http"
     shown = f"[{host}]" if ":" in host else host
-    url = URL(f"{scheme}://{shown}:{port}{target}", encoded=True)
-    headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
-    started = False
-    try:
-        async with _request(request, url, tls, headers, with_body) as answer:  # type: ignore[arg-type]
-            response = _begin(answer, prefix)
-            await response.prepare(request)
-            started = True
-            async for chunk in answer.content.iter_any():
-                await response.write(chunk)
-            await response.write_eof()
-            return response
-    except (TimeoutError, ClientError, OSError) as error:
-        if started:
-            raise ConnectionResetError("the backend ended early") from error
-        raise unreachable(host, port, error) from error
+    url = f"{scheme}://{shown}:{port}{target}"
+    connector = TCPConnector(ssl=tls if tls is not None else True)
+    timeout = ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+    async with ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
+        try:
+            return await carry(session, request, url, with_body=with_body, prefix=prefix)
+        except ConnectionResetError:
+            raise
+        except OSError as error:
+            raise unreachable(host, port, error) from error
 
 
 def _begin(answer: ClientResponse, prefix: str) -> web.StreamResponse:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from aiohttp import web
 
@@ -80,16 +80,28 @@ class _Taken(web.StreamResponse):
 
 
 async def relay_upgrade(
-    request: web.BaseRequest, host: str, port: int, target: str, tls: ssl.SSLContext | None
+    request: web.BaseRequest,
+    host: str,
+    port: int,
+    target: str,
+    tls: ssl.SSLContext | None,
+    *,
+    headers: Sequence[tuple[str, str]] = (),
+    server_hostname: str | None = None,
 ) -> Response:
-    """Carry an upgrade request to ``host:port`` and relay what follows. ApiError 502/503 when it cannot be reached."""
+    """Carry an upgrade request to ``host:port`` and relay what follows. ApiError 502/503 when it cannot be reached.
+
+    ``headers`` are sent besides; ``server_hostname`` is the name that a TLS certificate must have, if not ``host``.
+    """
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
-            reader, writer = await asyncio.open_connection(host, port, ssl=tls, limit=_HEAD_LIMIT)
+            reader, writer = await asyncio.open_connection(
+                host, port, ssl=tls, server_hostname=server_hostname if tls else None, limit=_HEAD_LIMIT
+            )
     except (OSError, TimeoutError) as error:
         raise unreachable(host, port, error) from error
     try:
-        writer.write(_request_head(request, host, port, target))
+        writer.write(_request_head(request, server_hostname or host, port, target, headers))
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -111,9 +123,11 @@ def unreachable(host: str, port: int, error: BaseException) -> ApiError:
     )
 
 
-def _request_head(request: web.BaseRequest, host: str, port: int, target: str) -> bytes:
+def _request_head(
+    request: web.BaseRequest, host: str, port: int, target: str, headers: Sequence[tuple[str, str]]
+) -> bytes:
     lines = [f"{request.method} {target} HTTP/1.1", f"Host: {host}:{port}"]
-    for name, value in _passed_headers(request):
+    for name, value in (*_passed_headers(request), *headers):
         lines.append(f"{name}: {value}")
     if request.method not in ("GET", "HEAD"):
         lines.append("Content-Length: 0")

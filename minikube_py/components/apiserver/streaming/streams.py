@@ -16,6 +16,7 @@ from minikube_py.components.apiserver.settings import KubeletTls
 from minikube_py.components.apiserver.streaming import targets
 from minikube_py.components.apiserver.streaming.passing import pass_on
 from minikube_py.components.apiserver.streaming.relay import relay_upgrade, wants_upgrade
+from minikube_py.host.tls import client_context
 from minikube_py.machinery.errors import ApiError, bad_request, go_quote, service_unavailable
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.objects import Object
@@ -47,6 +48,7 @@ class KubeletStreams:
         if not wants_upgrade(call.request):
             raise bad_request("Upgrade request required")
         host, port = await self._kubelet(node)
+        await call.started(101)
         return await relay_upgrade(call.request, host, port, target, await self._tls())
 
     async def _log(self, pod: Object, call: Call) -> Response:
@@ -54,6 +56,8 @@ class KubeletStreams:
         if not (pod.get("spec") or {}).get("nodeName"):
             return web.Response(status=204)
         host, port = await self._kubelet(targets.node_of(pod))
+        if call.info.long_running:
+            await call.started(200)
         return await pass_on(call.request, host, port, target, await self._tls(), with_body=False)
 
     async def _proxy_pod(self, kind: Kind, call: Call) -> Response:
@@ -109,6 +113,7 @@ class KubeletStreams:
         request = call.request
         seen, _, rest = request.raw_path.partition("?")[0].partition("/proxy")
         target = (rest or "/") + (f"?{request.query_string}" if request.query_string else "")
+        await call.started(101 if wants_upgrade(request) else 200)
         if wants_upgrade(request):
             return await relay_upgrade(request, host, port, target, tls)
         return await pass_on(request, host, port, target, tls, prefix=f"{seen}/proxy")
@@ -119,18 +124,18 @@ class KubeletStreams:
             raise no_such_resource()
         return targets.kubelet_address(self._core.entry(nodes, "", node_name).object)
 
+    def forget_credentials(self) -> None:
+        """Read certificate and CA again before the next connection to a kubelet."""
+        self._context = None
+
     async def _tls(self) -> ssl.SSLContext:
-        if self._files is None:
+        files = self._files
+        if files is None:
             raise service_unavailable("this server has no credentials for kubelets")
         if self._context is None:
-            self._context = await asyncio.to_thread(_kubelet_context, self._files)
+            now = self._core.clock.now()
+            self._context = await asyncio.to_thread(client_context, files.ca_file, files.cert_file, files.key_file, now)
         return self._context
-
-
-def _kubelet_context(files: KubeletTls) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=files.ca_file)
-    context.load_cert_chain(files.cert_file, files.key_file)
-    return context
 
 
 def _unverified() -> ssl.SSLContext:

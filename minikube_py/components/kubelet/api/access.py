@@ -69,10 +69,13 @@ class _Kept(Generic[V]):
             self._entries.popitem(last=False)
 
 
-def certificate_identity(tls: ssl.SSLObject | None) -> Identity | None:
-    """The identity in a verified client certificate: CN is the user, O are its groups."""
+def certificate_identity(tls: ssl.SSLObject | None, now: float) -> Identity | None:
+    """The identity in a verified client certificate that is valid now: CN is the user, O are its groups."""
     certificate = tls.getpeercert() if tls is not None else None
     if not certificate:
+        return None
+    begin, end = (ssl.cert_time_to_seconds(str(certificate[key])) for key in ("notBefore", "notAfter"))
+    if not begin <= now <= end:
         return None
     names: list[str] = []
     groups: list[str] = []

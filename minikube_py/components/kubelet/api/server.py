@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from contextlib import aclosing
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -27,6 +28,8 @@ from minikube_py.components.kubelet.api.stats_routes import StatsRoutes
 from minikube_py.components.kubelet.kit import Kit
 from minikube_py.components.kubelet.node.facts import Machine
 from minikube_py.components.kubelet.pods.pods import Pods
+from minikube_py.host.file_changes import file_changes
+from minikube_py.host.tls import ServerTls, begins, ignore_times
 from minikube_py.machinery.errors import ApiError
 
 log = logging.getLogger(__name__)
@@ -43,6 +46,8 @@ class NodeApi:
         self._routes = PodRoutes(kit, pods)
         self._stats = StatsRoutes(kit, Measures(kit, pods, machine))
         self._runner: web.AppRunner | None = None
+        self._server_tls: ServerTls | None = None
+        self._begins = 0.0
 
     def application(self) -> web.Application:
         """All routes behind the access check."""
@@ -56,13 +61,13 @@ class NodeApi:
     async def start(self) -> int:
         """Bind; returns the port. Raises OSError when the address is taken, ssl.SSLError for bad certificates."""
         settings = self._kit.settings
-        context = await asyncio.to_thread(self._tls)
+        self._server_tls = await asyncio.to_thread(ServerTls, self._tls)
         self._runner = web.AppRunner(
             self.application(), access_log=None, handle_signals=False, shutdown_timeout=shutdown_seconds
         )
         await self._runner.setup()
         try:
-            site = web.TCPSite(self._runner, settings.bind_address, settings.port, ssl_context=context)
+            site = web.TCPSite(self._runner, settings.bind_address, settings.port, ssl_context=self._server_tls.context)
             await site.start()
         except OSError:
             await self._runner.cleanup()
@@ -70,12 +75,33 @@ class NodeApi:
         return int(self._runner.addresses[0][1])
 
     async def run(self) -> None:
-        """Serve until cancelled."""
-        assert self._runner is not None
+        """Serve until cancelled; show a new certificate to new connections when the files change."""
+        assert self._runner is not None and self._server_tls is not None
         try:
-            await asyncio.Event().wait()
+            await self._follow_files(self._server_tls)
         finally:
             await self._runner.cleanup()
+
+    async def _follow_files(self, server_tls: ServerTls) -> None:
+        settings = self._kit.settings
+        files = [path for path in (settings.tls_cert_file, settings.tls_key_file, settings.client_ca_file) if path]
+        try:
+            async with aclosing(file_changes(files, self._kit.clock)) as changes:
+                async for _ in changes:
+                    await self._exchange(server_tls)
+        except OSError as error:  # no more inotify instances: serving matters more
+            log.warning(
+                "cannot watch the node API's certificate; restart to take in a new one", extra={"error": str(error)}
+            )
+            await asyncio.Event().wait()
+
+    async def _exchange(self, server_tls: ServerTls) -> None:
+        try:
+            await server_tls.exchange()
+        except (OSError, ValueError) as error:
+            log.error("cannot take in the node API's new certificate", extra={"error": str(error)})
+        else:
+            log.info("the node API has a new certificate")
 
     def _tls(self) -> ssl.SSLContext:
         settings = self._kit.settings
@@ -85,6 +111,8 @@ class NodeApi:
         if settings.client_ca_file is not None:
             context.load_verify_locations(settings.client_ca_file)
             context.verify_mode = ssl.CERT_OPTIONAL
+            ignore_times(context)  # ``_identify`` judges them, by a clock that cannot be before our own certificate
+        self._begins = begins(settings.tls_cert_file)
         return context
 
     def _guard(self) -> Middleware:
@@ -109,7 +137,8 @@ class NodeApi:
 
     async def _identify(self, request: web.Request) -> Identity | None:
         transport = request.transport
-        found = certificate_identity(transport.get_extra_info("ssl_object") if transport else None)
+        now = max(self._kit.clock.now(), self._begins)
+        found = certificate_identity(transport.get_extra_info("ssl_object") if transport else None, now)
         if found is not None:
             return found
         kind, _, token = request.headers.get("Authorization", "").partition(" ")

@@ -7,6 +7,12 @@ from typing import Any
 
 from minikube_py.machinery.errors import FieldError, invalid_value, not_supported, required
 from minikube_py.machinery.kind import Cell, Kind
+from minikube_py.machinery.kinds.admissionregistration.expressions import (
+    APPLIED,
+    PATCH,
+    Scope,
+    expression_errors,
+)
 from minikube_py.machinery.kinds.admissionregistration.policies import (
     default_match_resources,
     parameter_kind_text,
@@ -23,6 +29,7 @@ from minikube_py.machinery.resources import Resource
 
 DEFINITION = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicy"
 _TYPES = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
+_RESULTS = {"ApplyConfiguration": APPLIED, "JSONPatch": PATCH}
 
 
 def fill(policy: Object) -> None:
@@ -32,16 +39,18 @@ def fill(policy: Object) -> None:
 
 
 def validate(policy: Object) -> list[FieldError]:
-    """``validateMutatingAdmissionPolicySpec``, but for the expressions."""
+    """``validateMutatingAdmissionPolicySpec``."""
     spec = policy.get("spec") or {}
     errors = policy_head_errors(spec)
-    errors += condition_errors("spec.matchConditions", spec.get("matchConditions") or ())
-    errors += variables_errors("spec.variables", spec.get("variables") or ())
+    scope = Scope(params=spec.get("paramKind") is not None, mutation=True)
+    errors += condition_errors("spec.matchConditions", spec.get("matchConditions") or (), params=scope.params)
+    wrong, scope = variables_errors("spec.variables", spec.get("variables") or (), scope)
+    errors += wrong
     mutations = spec.get("mutations") or ()
     if not mutations:
         errors.append(required("spec.mutations", "mutations must contain at least one item"))
     for index, mutation in enumerate(mutations):
-        errors += _mutation_errors(f"spec.mutations[{index}]", mutation)
+        errors += _mutation_errors(f"spec.mutations[{index}]", mutation, scope)
     if not spec.get("reinvocationPolicy"):
         errors.append(required("spec.reinvocationPolicy"))
     else:
@@ -49,7 +58,7 @@ def validate(policy: Object) -> list[FieldError]:
     return errors
 
 
-def _mutation_errors(path: str, mutation: Mapping[str, Any]) -> Errors:
+def _mutation_errors(path: str, mutation: Mapping[str, Any], scope: Scope) -> Errors:
     kind = mutation.get("patchType") or ""
     if not kind:
         return [required(f"{path}.patchType")]
@@ -61,8 +70,10 @@ def _mutation_errors(path: str, mutation: Mapping[str, Any]) -> Errors:
         if other == kind and found is None:
             errors.append(required(f"{path}.{field}"))
         elif other == kind and found is not None:
-            if not (found.get("expression") or "").strip():
+            text = found.get("expression") or ""
+            if not text.strip():
                 errors.append(required(f"{path}.{field}.expression", f"{other} expression is not specified"))
+            errors += expression_errors(f"{path}.{field}.expression", text, scope, _RESULTS[other])
         elif found is not None:
             text = f"must not be specified when patchType is {kind}"
             errors.append(invalid_value(f"{path}.{field}", f"{{{field}}}", text))

@@ -1,16 +1,18 @@
 """Defaults, validation and printing that admission policies and their bindings share.
 
-CEL expressions are compiled and checked by the extension room; here is everything around them.
+The expressions themselves are checked by ``expressions``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from minikube_py.machinery.errors import duplicate, forbidden_field, invalid_value, required
 from minikube_py.machinery.kind import Cell
+from minikube_py.machinery.kinds.admissionregistration.expressions import Scope, check_variables
 from minikube_py.machinery.kinds.admissionregistration.webhooks import default_rules, rule_errors
 from minikube_py.machinery.kinds.common.checks import (
     Errors,
@@ -72,18 +74,21 @@ def _resource_name_errors(path: str, names: Sequence[str]) -> Errors:
     return errors
 
 
-def variables_errors(path: str, variables: Sequence[Mapping[str, Any]]) -> Errors:
-    """Names that expressions can use; whether the variables' own expressions compile is checked elsewhere."""
+def variables_errors(path: str, variables: Sequence[Mapping[str, Any]], scope: Scope) -> tuple[Errors, Scope]:
+    """(names that expressions cannot use and variables that do not compile, the scope with the variables in it)."""
     errors: Errors = []
-    for index, variable in enumerate(variables):
-        called = variable.get("name") or ""
+    types, problems = check_variables(scope, variables)
+    for index, (variable, why) in enumerate(zip(variables, problems, strict=True)):
+        called, text = variable.get("name") or "", variable.get("expression") or ""
         if not called.strip():
             errors.append(required(f"{path}[{index}].name", "name is not specified"))
         elif _IDENTIFIER.fullmatch(called) is None or called in _RESERVED:
             errors.append(invalid_value(f"{path}[{index}].name", called, "name is not a valid CEL identifier"))
-        if not (variable.get("expression") or "").strip():
+        if not text.strip():
             errors.append(required(f"{path}[{index}].expression", "expression is not specified"))
-    return errors
+        elif why:
+            errors.append(invalid_value(f"{path}[{index}].expression", text, why))
+    return errors, replace(scope, variables=types)
 
 
 def policy_head_errors(spec: Mapping[str, Any]) -> Errors:

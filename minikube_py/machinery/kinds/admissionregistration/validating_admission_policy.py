@@ -7,6 +7,13 @@ from typing import Any
 
 from minikube_py.machinery.errors import FieldError, duplicate, invalid_value, not_supported, required
 from minikube_py.machinery.kind import Cell, Kind, Subresource
+from minikube_py.machinery.kinds.admissionregistration.expressions import (
+    BOOLEAN,
+    TEXT,
+    TEXT_OR_NULL,
+    Scope,
+    expression_errors,
+)
 from minikube_py.machinery.kinds.admissionregistration.policies import (
     default_match_resources,
     parameter_kind_text,
@@ -24,6 +31,7 @@ from minikube_py.machinery.resources import Resource
 
 DEFINITION = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicy"
 _MAX_AUDITS = 20
+_LONGEST_AUDIT_EXPRESSION = 5 * 1024
 _REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
 
 
@@ -34,17 +42,19 @@ def fill(policy: Object) -> None:
 
 
 def validate(policy: Object) -> list[FieldError]:
-    """``validateValidatingAdmissionPolicySpec``, but for the expressions."""
+    """``validateValidatingAdmissionPolicySpec``."""
     spec = policy.get("spec") or {}
     errors = policy_head_errors(spec)
-    errors += condition_errors("spec.matchConditions", spec.get("matchConditions") or ())
-    errors += variables_errors("spec.variables", spec.get("variables") or ())
+    scope = Scope(params=spec.get("paramKind") is not None)
+    errors += condition_errors("spec.matchConditions", spec.get("matchConditions") or (), params=scope.params)
+    wrong, scope = variables_errors("spec.variables", spec.get("variables") or (), scope)
+    errors += wrong
     validations, audits = spec.get("validations") or (), spec.get("auditAnnotations") or ()
     if not validations and not audits:
         text = "validations or auditAnnotations must contain at least one item"
         errors += [required("spec.validations", text), required("spec.auditAnnotations", text)]
     for index, entry in enumerate(validations):
-        errors += _validation_errors(f"spec.validations[{index}]", entry)
+        errors += _validation_errors(f"spec.validations[{index}]", entry, scope)
     seen: set[str] = set()
     if len(audits) > _MAX_AUDITS:
         shown = [go_object("AuditAnnotation", entry) for entry in audits]
@@ -52,17 +62,22 @@ def validate(policy: Object) -> list[FieldError]:
         errors.append(invalid_value("spec.auditAnnotations", shown, text))
     for index, entry in enumerate(audits):
         path, key = f"spec.auditAnnotations[{index}]", entry.get("key") or ""
-        errors += _audit_errors(path, entry, key)
+        errors += _audit_errors(path, entry, key, scope)
         if key in seen:
             errors.append(duplicate(f"{path}.key", key))
         seen.add(key)
     return errors
 
 
-def _validation_errors(path: str, entry: Mapping[str, Any]) -> Errors:
+def _validation_errors(path: str, entry: Mapping[str, Any], scope: Scope) -> Errors:
     errors: Errors = []
     if not (entry.get("expression") or "").strip():
         errors.append(required(f"{path}.expression", "expression is not specified"))
+    errors += expression_errors(f"{path}.expression", entry.get("expression") or "", scope, BOOLEAN)
+    told = entry.get("messageExpression") or ""
+    if told and not told.strip():
+        errors.append(invalid_value(f"{path}.messageExpression", told, "must be non-empty if specified"))
+    errors += expression_errors(f"{path}.messageExpression", told, scope.without_authorizer(), TEXT)
     message = entry.get("message") or ""
     if message:
         if not message.strip():
@@ -75,10 +90,16 @@ def _validation_errors(path: str, entry: Mapping[str, Any]) -> Errors:
     return errors
 
 
-def _audit_errors(path: str, entry: Mapping[str, Any], key: str) -> Errors:
+def _audit_errors(path: str, entry: Mapping[str, Any], key: str, scope: Scope) -> Errors:
     errors: Errors = qualified_name(f"{path}.key", key) if key else [required(f"{path}.key")]
-    if not (entry.get("valueExpression") or "").strip():
+    text = (entry.get("valueExpression") or "").strip()
+    if not text:
         errors.append(required(f"{path}.valueExpression", "valueExpression is not specified"))
+    elif len(text.encode()) > _LONGEST_AUDIT_EXPRESSION:
+        too_long = f"must not exceed {_LONGEST_AUDIT_EXPRESSION} bytes in length"
+        errors.append(required(f"{path}.valueExpression", too_long))
+    else:
+        errors += expression_errors(f"{path}.valueExpression", text, scope, TEXT_OR_NULL)
     return errors
 
 

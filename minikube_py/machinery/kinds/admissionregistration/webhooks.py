@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from minikube_py.machinery.errors import FieldError, duplicate, invalid_value, required, too_many
+from minikube_py.machinery.kinds.admissionregistration.expressions import BOOLEAN, Scope, expression_errors
 from minikube_py.machinery.kinds.common.checks import Errors, label_selector_errors, one_of, qualified_name
 from minikube_py.machinery.kinds.common.setting import items, set_default
 from minikube_py.machinery.names import dns1123_subdomain_errors, in_range_errors
@@ -96,14 +97,16 @@ def _domain_errors(path: str, value: str) -> Errors:
     return []
 
 
-def condition_errors(path: str, conditions: Sequence[Mapping[str, Any]]) -> Errors:
-    """Names of match conditions; their expressions are compiled by the extension room."""
+def condition_errors(path: str, conditions: Sequence[Mapping[str, Any]], *, params: bool = False) -> Errors:
+    """``validateMatchConditions``; ``params``: they may use the parameters of a policy."""
     errors: Errors = [too_many(path, len(conditions), _MAX_CONDITIONS)] if len(conditions) > _MAX_CONDITIONS else []
     seen: set[str] = set()
     for index, condition in enumerate(conditions):
         field, called = f"{path}[{index}]", condition.get("name") or ""
-        if not (condition.get("expression") or "").strip():
+        text = (condition.get("expression") or "").strip()
+        if not text:
             errors.append(required(f"{field}.expression"))
+        errors += expression_errors(f"{field}.expression", text, Scope(params), BOOLEAN)
         errors += qualified_name(f"{field}.name", called) if called else [required(f"{field}.name")]
         if called and called in seen:
             errors.append(duplicate(f"{field}.name", called))

@@ -1,7 +1,6 @@
 """CustomResourceDefinition: declares a kind at run time.
 
-Names, versions, conversion and schemas are validated in ``definition_validation``; CEL rules and the values
-of defaults are the extension room's.
+Names, versions, conversion, schemas, defaults and CEL rules are validated in ``definition_validation``.
 """
 
 from __future__ import annotations

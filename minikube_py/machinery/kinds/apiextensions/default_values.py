@@ -1,10 +1,13 @@
-"""Defaults inside schemas: nothing in them is unknown to the schema they belong to."""
+"""Defaults inside schemas: they fit the schema they belong to, and nothing in them is unknown to it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from minikube_py.machinery.custom_resources.embedded import embedded_errors
+from minikube_py.machinery.custom_resources.rules import compile_rules
+from minikube_py.machinery.custom_resources.values import value_errors
 from minikube_py.machinery.errors import invalid_value
 from minikube_py.machinery.kinds.apiextensions.schema_walk import Json, subschemas
 from minikube_py.machinery.kinds.common.checks import Errors
@@ -13,20 +16,37 @@ _PRESERVE, _EMBEDDED = "x-kubernetes-preserve-unknown-fields", "x-kubernetes-emb
 _META_FIELDS = frozenset({"metadata", "kind", "apiVersion"})
 
 
-def default_errors(path: str, schema: Json, *, root: bool = True, inside_meta: bool = False) -> Errors:
-    """``ValidateDefaults``: a default keeps all its fields when it is pruned."""
+def default_errors(
+    path: str, schema: Json, *, root: bool = True, inside_meta: bool = False, pruned: bool = True
+) -> Errors:
+    """``ValidateDefaults``: a default keeps all its fields when it is pruned, and fits its own schema and rules."""
     embedded = root or bool(schema.get(_EMBEDDED))
     inside_meta = inside_meta and not embedded
     errors: Errors = []
-    default = schema.get("default")
-    if default is not None and not inside_meta and has_unknown_fields(default, schema, embedded=embedded):
-        errors.append(invalid_value(f"{path}.default", default, "must not have unknown fields"))
+    if schema.get("default") is not None:
+        errors += _value_errors(f"{path}.default", schema, embedded, unpruned=inside_meta or not pruned)
     if isinstance(schema.get("items"), Mapping):
-        errors += default_errors(f"{path}.items", schema["items"], root=False, inside_meta=inside_meta)
+        errors += default_errors(f"{path}.items", schema["items"], root=False, inside_meta=inside_meta, pruned=pruned)
     for name, child in (schema.get("properties") or {}).items():
         inside = inside_meta or (embedded and name in _META_FIELDS)
-        errors += default_errors(f"{path}.properties[{name}]", child, root=False, inside_meta=inside)
+        at = f"{path}.properties[{name}]"
+        errors += default_errors(at, child, root=False, inside_meta=inside, pruned=pruned)
+    if isinstance(schema.get("additionalProperties"), Mapping):
+        at = f"{path}.additionalProperties"
+        errors += default_errors(at, schema["additionalProperties"], root=False, inside_meta=inside_meta, pruned=pruned)
     return errors
+
+
+def _value_errors(path: str, schema: Json, embedded: bool, *, unpruned: bool) -> Errors:
+    default = schema["default"]
+    errors: Errors = []
+    if not unpruned and has_unknown_fields(default, schema, embedded=embedded):
+        errors.append(invalid_value(path, default, "must not have unknown fields"))
+    found = list(embedded_errors(schema, default, path)) or value_errors(schema, default, path)
+    if not found:
+        rules = compile_rules(schema, root=embedded)
+        found = rules.errors(default, default, path, forgiving=False) if rules is not None else []
+    return errors + found
 
 
 def has_unknown_fields(value: Any, schema: Json | None, *, embedded: bool = False) -> bool:

@@ -1,7 +1,6 @@
 """Validation of CustomResourceDefinitions, in Kubernetes' order and with its texts.
 
-Follows ``ValidateCustomResourceDefinition`` and ``...Update``. CEL expressions and the values of defaults
-are checked by the extension room, which compiles schemas.
+Follows ``ValidateCustomResourceDefinition`` and ``...Update``.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from minikube_py.machinery.custom_resources.rules import has_rules
 from minikube_py.machinery.errors import (
     FieldError,
     duplicate,
@@ -23,6 +23,7 @@ from minikube_py.machinery.kinds.admissionregistration.webhooks import client_co
 from minikube_py.machinery.kinds.apiextensions.default_values import default_errors, has_unpruned_defaults
 from minikube_py.machinery.kinds.apiextensions.go_form import go_schema, go_versions, set_fields
 from minikube_py.machinery.kinds.apiextensions.hoisted import Hoisted, Part, hoist
+from minikube_py.machinery.kinds.apiextensions.rule_costs import RuleContext, root_context
 from minikube_py.machinery.kinds.apiextensions.schema_rules import (
     TYPES,
     Options,
@@ -252,15 +253,16 @@ class _Schemas:
         if schema.get("nullable"):
             errors.append(forbidden_field(f"{path}.nullable", "nullable cannot be true at the root"))
         unreadable = conversion_error(schema) if self.structural else ""
+        context: RuleContext | None = None
         if self.structural and not unreadable:
-            found = structural_errors(path, schema)
-            if not found and self.pruned:
-                found = default_errors(path, schema)
+            found = structural_errors(path, schema) or default_errors(path, schema, pruned=self.pruned)
             errors += found
-        errors += schema_errors(path, schema, self.options, root=True)
+            if not found and has_rules(schema):
+                context = root_context(schema)
+        errors += schema_errors(path, schema, self.options, root=True, context=context)
         if unreadable and not errors:
             errors.append(invalid_value(path, "", unreadable))
-        return errors
+        return errors + (context.total.errors(path) if context is not None else [])
 
 
 def _root_errors(path: str, schema: Json) -> Errors:

@@ -1,6 +1,6 @@
 """What a CustomResourceDefinition's schema may say: ``ValidateCustomResourceDefinitionOpenAPISchema``.
 
-Everything about the schema itself; CEL expressions are compiled by the extension room.
+Everything about the schema itself; CEL rules are judged by ``rule_costs``.
 """
 
 from __future__ import annotations
@@ -8,13 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minikube_py.machinery.errors import forbidden_field, invalid_value, not_supported, required
 from minikube_py.machinery.kinds.apiextensions.go_form import go_schema
 from minikube_py.machinery.kinds.apiextensions.schema_walk import Json, field_at
 from minikube_py.machinery.kinds.apiextensions.structural import conversion_error
 from minikube_py.machinery.kinds.common.checks import Errors, not_supported_in_order
+
+if TYPE_CHECKING:
+    from minikube_py.machinery.kinds.apiextensions.rule_costs import RuleContext
 
 TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
@@ -39,17 +42,31 @@ class Options:
     """Inside the schema of an object's metadata, kind or apiVersion."""
 
 
-def schema_errors(path: str, schema: Json, options: Options, *, root: bool = False) -> Errors:
-    """Errors of a schema and all schemas in it."""
+def schema_errors(
+    path: str, schema: Json, options: Options, *, root: bool = False, context: RuleContext | None = None
+) -> Errors:
+    """Errors of a schema and all schemas in it; with ``context`` those of its CEL rules too, at the end."""
+    rule_problems: Errors = []
+    return _schema_errors(path, schema, options, root, context, rule_problems) + rule_problems
+
+
+def _schema_errors(
+    path: str, schema: Json, options: Options, root: bool, context: RuleContext | None, rules: Errors
+) -> Errors:
+    """Errors of the schema itself; those of rules go to ``rules``, the inner ones first.
+
+    Rules are looked at where the schema is right from there on down: types of wrong schemas would mislead.
+    """
     errors = _field_errors(path, schema, options)
     if schema.get("uniqueItems"):
         text = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
         errors.append(forbidden_field(f"{path}.uniqueItems", text))
-    errors += _object_errors(path, schema, options, root)
+    errors += _object_errors(path, schema, options, root, context, rules)
     errors += _combined_errors(path, schema, options)
     items = schema.get("items")
     for at, entry in ((f"{path}.items", items),) if isinstance(items, Mapping) else _numbered(f"{path}.items", items):
-        errors += schema_errors(at, entry, options)
+        inner = context.child(entry, path, None) if context is not None else None
+        errors += _schema_errors(at, entry, options, False, inner, rules)
     for name, entry in (schema.get("dependencies") or {}).items():
         if isinstance(entry, Mapping):
             errors += schema_errors(f"{path}.dependencies[{name}]", entry, options)
@@ -60,6 +77,10 @@ def schema_errors(path: str, schema: Json, options: Options, *, root: bool = Fal
         errors += map_key_errors(path, schema)
     for index, rule in enumerate(schema.get(_RULES) or ()):
         errors += _rule_errors(f"{path}.{_RULES}[{index}]", rule, schema)
+    if context is not None and schema.get(_RULES) and not errors:
+        from minikube_py.machinery.kinds.apiextensions.rule_costs import rule_errors
+
+        rules += rule_errors(path, context)
     return errors
 
 
@@ -94,7 +115,9 @@ def _field_errors(path: str, schema: Json, options: Options) -> Errors:
     return errors
 
 
-def _object_errors(path: str, schema: Json, options: Options, root: bool) -> Errors:
+def _object_errors(
+    path: str, schema: Json, options: Options, root: bool, context: RuleContext | None, rules: Errors
+) -> Errors:
     errors: Errors = []
     additional, properties = schema.get("additionalProperties"), schema.get("properties") or {}
     if properties and additional is not None and additional is not True:
@@ -104,14 +127,16 @@ def _object_errors(path: str, schema: Json, options: Options, root: bool) -> Err
         inner = options
         if options.inside_meta:
             inner = replace(options, no_defaults="inside additionalProperties applying to object metadata")
-        errors += schema_errors(f"{path}.additionalProperties", additional, inner)
+        below = context.child(additional, path, None) if context is not None else None
+        errors += _schema_errors(f"{path}.additionalProperties", additional, inner, False, below, rules)
     for name, child in properties.items():
         inner = options
         if (root or schema.get(_EMBEDDED)) and name in _META_FIELDS:
             inner = replace(inner, inside_meta=True)
             if root:
                 inner = replace(inner, no_defaults=f"in top-level {name}")
-        errors += schema_errors(f"{path}.properties[{name}]", child, inner)
+        below = context.child(child, path, name) if context is not None else None
+        errors += _schema_errors(f"{path}.properties[{name}]", child, inner, False, below, rules)
     return errors
 
 

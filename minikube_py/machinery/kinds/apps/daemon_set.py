@@ -84,7 +84,7 @@ def validate(daemon_set: Object) -> list[FieldError]:
     if selector is not None and not selector.get("matchLabels") and not selector.get("matchExpressions"):
         errors.append(invalid_value("spec.selector", selector, "empty selector is invalid for daemonset"))
     errors += pod_template_errors("spec.template", template)
-    errors += always_restart_errors("spec.template.spec", template.get("spec") or {})
+    errors += always_restart_errors("spec.template.spec", template.get("spec") or {}, "DaemonSet")
     errors += non_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
     errors += _strategy_errors("spec.updateStrategy", spec.get("updateStrategy") or {})
     return errors + non_negative("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
@@ -101,15 +101,15 @@ def _strategy_errors(path: str, strategy: Mapping[str, Any]) -> list[FieldError]
         return [required(f"{path}.rollingUpdate")]
     unavailable, surge = rolling.get("maxUnavailable", 0), rolling.get("maxSurge", 0)
     field = f"{path}.rollingUpdate"
-    errors: list[FieldError] = []
+    pairs = ((f"{field}.maxUnavailable", unavailable), (f"{field}.maxSurge", surge))
+    errors = [error for where, value in pairs for error in int_or_percent(where, value)]
+    errors += [error for where, value in pairs for error in percent_over_100(where, value)]
     zero_unavailable, zero_surge = _is_zero(unavailable), _is_zero(surge)
     if zero_unavailable and zero_surge:
         errors.append(required(f"{field}.maxUnavailable", "cannot be 0 when maxSurge is 0"))
     if not zero_unavailable and not zero_surge:
         text = "may not be set when maxUnavailable is non-zero"
         errors.append(invalid_value(f"{field}.maxSurge", surge, text))
-    for name_, value in (("maxUnavailable", unavailable), ("maxSurge", surge)):
-        errors += int_or_percent(f"{field}.{name_}", value) + percent_over_100(f"{field}.{name_}", value)
     return errors
 
 

@@ -15,6 +15,7 @@ from minikube_py.machinery.kinds.common.checks import (
     percent_of,
     percent_over_100,
 )
+from minikube_py.machinery.kinds.common.go_values import go_object
 from minikube_py.machinery.kinds.common.pod_defaults import default_pod_template
 from minikube_py.machinery.kinds.common.pod_template_warnings import template_warnings
 from minikube_py.machinery.kinds.common.printing import (
@@ -32,7 +33,7 @@ from minikube_py.machinery.kinds.common.printing import (
 )
 from minikube_py.machinery.kinds.common.setting import child, set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status, immutable, keep_labels
-from minikube_py.machinery.kinds.common.workload import replicated_template_errors, valid_selector
+from minikube_py.machinery.kinds.common.workload import name_warnings, replicated_template_errors, valid_selector
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import DEPLOYMENTS
 
@@ -92,7 +93,8 @@ def _strategy_errors(path: str, strategy: Mapping[str, Any]) -> list[FieldError]
             return [forbidden_field(f"{path}.rollingUpdate", text)]
         return []
     if kind != "RollingUpdate":
-        return [not_supported_in_order(f"{path}.type", kind, ("Recreate", "RollingUpdate"))]
+        shown = go_object("DeploymentStrategy", strategy)
+        return [not_supported_in_order(path, shown, ("Recreate", "RollingUpdate"))]
     if rolling is None:
         return [required(f"{path}.rollingUpdate", "this should be defaulted and never be nil")]
     return _rolling_errors(f"{path}.rollingUpdate", rolling)
@@ -144,7 +146,7 @@ def warnings(deployment: Object, old: Object | None) -> list[str]:
     template = (deployment.get("spec") or {}).get("template") or {}
     if old is not None and (old.get("spec") or {}).get("template") == template:
         return []
-    return template_warnings("spec.template", template)
+    return [*name_warnings(deployment, old), *template_warnings("spec.template", template)]
 
 
 def row(deployment: Mapping[str, Any], now: float) -> Sequence[Cell]:

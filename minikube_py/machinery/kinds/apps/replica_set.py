@@ -25,7 +25,7 @@ from minikube_py.machinery.kinds.common.printing import (
 )
 from minikube_py.machinery.kinds.common.setting import child, set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status, immutable
-from minikube_py.machinery.kinds.common.workload import replicated_template_errors
+from minikube_py.machinery.kinds.common.workload import name_warnings, replicated_template_errors
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import REPLICA_SETS
 
@@ -83,7 +83,8 @@ _COUNTS = ("replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplic
 
 
 def warnings(replica_set: Object, old: Object | None) -> list[str]:
-    return template_warnings("spec.template", (replica_set.get("spec") or {}).get("template") or {})
+    template = (replica_set.get("spec") or {}).get("template") or {}
+    return [*name_warnings(replica_set, old), *template_warnings("spec.template", template)]
 
 
 def row(replica_set: Mapping[str, Any], now: float) -> Sequence[Cell]:

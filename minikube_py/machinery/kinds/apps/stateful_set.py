@@ -34,7 +34,8 @@ from minikube_py.machinery.kinds.common.printing import (
 )
 from minikube_py.machinery.kinds.common.setting import child, items, set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status
-from minikube_py.machinery.kinds.common.workload import always_restart_errors, template_match_errors
+from minikube_py.machinery.kinds.common.workload import always_restart_errors, collision_errors, template_match_errors
+from minikube_py.machinery.names import name_is_dns_label
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import STATEFUL_SETS
 
@@ -89,7 +90,7 @@ def validate(stateful_set: Object) -> list[FieldError]:
             errors.append(invalid_value("spec.selector", selector, "empty selector is invalid for statefulset"))
     errors += template_match_errors("spec.template.metadata.labels", selector, template)
     errors += pod_template_errors("spec.template", template)
-    errors += always_restart_errors("spec.template.spec", template.get("spec") or {})
+    errors += always_restart_errors("spec.template.spec", template.get("spec") or {}, "StatefulSet")
     if spec.get("serviceName"):
         errors += label("spec.serviceName", spec["serviceName"])
     for index, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
@@ -124,7 +125,8 @@ def _strategy_errors(path: str, strategy: Mapping[str, Any]) -> list[FieldError]
             return [invalid_value(field, shown, "only allowed for updateStrategy 'RollingUpdate'")]
         return []
     if kind != "RollingUpdate":
-        return [invalid_value(path, dict(strategy), "must be 'RollingUpdate' or 'OnDelete'")]
+        shown = go_object("StatefulSetUpdateStrategy", strategy)
+        return [invalid_value(path, shown, "must be 'RollingUpdate' or 'OnDelete'")]
     if rolling is None:
         return []
     errors = non_negative(f"{field}.partition", rolling.get("partition"))
@@ -149,7 +151,7 @@ def validate_update(stateful_set: Object, old: Object) -> list[FieldError]:
 
 def validate_status(stateful_set: Object, old: Object) -> list[FieldError]:
     """``ValidateStatefulSetStatus``: counts fit each other."""
-    status = stateful_set.get("status") or {}
+    status, before = stateful_set.get("status") or {}, old.get("status") or {}
     errors: list[FieldError] = []
     counts = ("replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas")
     for field in (*counts, "observedGeneration", "collisionCount"):
@@ -161,7 +163,7 @@ def validate_status(stateful_set: Object, old: Object) -> list[FieldError]:
     if (status.get("availableReplicas") or 0) > ready:
         text = "cannot be greater than status.readyReplicas"
         errors.append(invalid_value("status.availableReplicas", status["availableReplicas"], text))
-    return errors
+    return errors + collision_errors(status, before)
 
 
 def warnings(stateful_set: Object, old: Object | None) -> list[str]:
@@ -193,6 +195,7 @@ KIND = Kind(
     singular="statefulset",
     definition=DEFINITION,
     short_names=("sts",),
+    name_errors=name_is_dns_label,
     categories=("all",),
     subresources=(Subresource("scale", kind="Scale", group="autoscaling", version="v1"), Subresource("status")),
     scale=Scale(),

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import zoneinfo
+import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
-from minikube_py.machinery.errors import FieldError, invalid_value, not_supported, required
+from minikube_py.machinery.errors import FieldError, invalid_value, required
 from minikube_py.machinery.kind import Cell, Kind, Subresource
 from minikube_py.machinery.kinds.batch.job import default_failure_policy
 from minikube_py.machinery.kinds.batch.job_validation import job_spec_errors
-from minikube_py.machinery.kinds.batch.schedule import schedule_error
-from minikube_py.machinery.kinds.common.checks import non_negative
+from minikube_py.machinery.kinds.batch.schedule import schedule_error, zone_exists
+from minikube_py.machinery.kinds.common.checks import non_negative, not_supported_in_order
 from minikube_py.machinery.kinds.common.pod_defaults import default_pod_template
 from minikube_py.machinery.kinds.common.pod_template_warnings import template_warnings
 from minikube_py.machinery.kinds.common.printing import (
@@ -31,6 +30,7 @@ from minikube_py.machinery.kinds.common.printing import (
 )
 from minikube_py.machinery.kinds.common.setting import child, set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status
+from minikube_py.machinery.kinds.common.workload import name_warnings
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import CRON_JOBS
 
@@ -64,8 +64,8 @@ def _spec_errors(spec: Mapping[str, Any], before: Mapping[str, Any] | None) -> l
     errors: list[FieldError] = []
     if not schedule:
         errors.append(required("spec.schedule"))
-    elif before is None or before.get("schedule") != schedule:
-        errors += _schedule_errors(schedule)
+    else:
+        errors += _schedule_errors(schedule, spec.get("timeZone"), before)
     errors += non_negative("spec.startingDeadlineSeconds", spec.get("startingDeadlineSeconds"))
     if spec.get("timeZone") is not None and (before is None or before.get("timeZone") != spec["timeZone"]):
         errors += _zone_errors(spec["timeZone"])
@@ -73,43 +73,52 @@ def _spec_errors(spec: Mapping[str, Any], before: Mapping[str, Any] | None) -> l
     if not policy:
         errors.append(required("spec.concurrencyPolicy"))
     elif policy not in _POLICIES:
-        errors.append(not_supported("spec.concurrencyPolicy", policy, _POLICIES))
-    errors += job_spec_errors("spec.jobTemplate.spec", (spec.get("jobTemplate") or {}).get("spec") or {})
+        errors.append(not_supported_in_order("spec.concurrencyPolicy", policy, _POLICIES))
+    job_spec = (spec.get("jobTemplate") or {}).get("spec") or {}
+    errors += job_spec_errors("spec.jobTemplate.spec", job_spec)
+    if job_spec.get("selector") is not None:
+        text = "`selector` will be auto-generated"
+        errors.append(invalid_value("spec.jobTemplate.spec.selector", job_spec["selector"], text))
+    if job_spec.get("manualSelector"):
+        errors.append(not_supported_in_order("spec.jobTemplate.spec.manualSelector", True, ("nil", "false")))
     for field in ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
         errors += non_negative(f"spec.{field}", spec.get(field))
     return errors
 
 
-def _schedule_errors(schedule: str) -> list[FieldError]:
-    if "TZ" in schedule:
-        text = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
-        return [invalid_value("spec.schedule", schedule, text)]
+def _schedule_errors(schedule: str, zone: str | None, before: Mapping[str, Any] | None) -> list[FieldError]:
+    """A schedule names a time zone only where it always did."""
     wrong = schedule_error(schedule)
-    return [invalid_value("spec.schedule", schedule, wrong)] if wrong is not None else []
+    errors = [invalid_value("spec.schedule", schedule, wrong)] if wrong is not None else []
+    if "TZ" not in schedule:
+        return errors
+    if before is None or "TZ" not in (before.get("schedule") or ""):
+        text = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
+        errors.append(invalid_value("spec.schedule", schedule, text))
+    elif zone is not None:
+        text = "cannot use both timeZone field and TZ or CRON_TZ in schedule"
+        errors.append(invalid_value("spec.schedule", schedule, text))
+    return errors
+
+
+_ZONE_PART = re.compile(r"[A-Za-z._0-9+-]{1,14}\Z")
 
 
 def _zone_errors(zone: str) -> list[FieldError]:
     if not zone:
         return [invalid_value("spec.timeZone", zone, "timeZone must be nil or non-empty string")]
+    unknown = invalid_value("spec.timeZone", zone, f"unknown time zone {zone}")
+    if any(part in (".", "..") or part.startswith("-") or not _ZONE_PART.match(part) for part in zone.split("/")):
+        return [unknown]
+    errors = []
     if zone.lower() == "local":
         text = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
-        return [invalid_value("spec.timeZone", zone, text)]
-    if not _zone_exists(zone):
-        return [invalid_value("spec.timeZone", zone, f"unknown time zone {zone}")]
-    return []
-
-
-@lru_cache(maxsize=64)
-def _zone_exists(zone: str) -> bool:
-    try:
-        zoneinfo.ZoneInfo(zone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
+        errors.append(invalid_value("spec.timeZone", zone, text))
+    return errors if zone_exists(zone) else [*errors, unknown]
 
 
 def validate_update(cron_job: Object, old: Object) -> list[FieldError]:
-    """Schedule and time zone are checked again only when they change."""
+    """The time zone is checked again only when it changes."""
     return _spec_errors(cron_job.get("spec") or {}, old.get("spec") or {})
 
 
@@ -118,7 +127,7 @@ def warnings(cron_job: Object, old: Object | None) -> list[str]:
     template = part(spec, "jobTemplate", "spec", "template")
     if old is not None and part(old, "spec", "jobTemplate", "spec", "template") == template:
         return []
-    return template_warnings("spec.jobTemplate.spec.template", template)
+    return [*name_warnings(cron_job, old), *template_warnings("spec.jobTemplate.spec.template", template)]
 
 
 def row(cron_job: Mapping[str, Any], now: float) -> Sequence[Cell]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from minikube_py.machinery.conditions import condition_is_true
 from minikube_py.machinery.kind import Cell, Kind, Subresource
-from minikube_py.machinery.kinds.batch import job_validation
+from minikube_py.machinery.kinds.batch import job_status, job_validation
 from minikube_py.machinery.kinds.batch.job_validation import (
     CONTROLLER_UID,
     JOB_NAME,
@@ -32,6 +32,7 @@ from minikube_py.machinery.kinds.common.printing import (
 )
 from minikube_py.machinery.kinds.common.setting import child, items, set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status
+from minikube_py.machinery.kinds.common.workload import name_warnings
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import JOBS
 from minikube_py.machinery.times import parse_time
@@ -95,7 +96,7 @@ def prepare_create(job: Object) -> None:
 def warnings(job: Object, old: Object | None) -> list[str]:
     """The template's warnings, and settings that do not scale."""
     spec = job.get("spec") or {}
-    found = []
+    found = name_warnings(job, old)
     completions, parallelism = spec.get("completions") or 0, spec.get("parallelism") or 0
     if spec.get("completionMode") == "Indexed" and completions > 100_000 and parallelism > 10_000:
         found.append("In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than "
@@ -159,7 +160,7 @@ KIND = Kind(
     prepare_create=prepare_create,
     validate=job_validation.validate_job,
     validate_update=job_validation.validate_job_update,
-    validate_status=job_validation.validate_job_status,
+    validate_status=job_status.validate_job_status,
     warnings=warnings,
     generation=True,
     has_status=True,

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minikube_py.machinery.errors import duplicate, invalid_value, not_supported, required, too_many
+from minikube_py.machinery.errors import duplicate, invalid_value, required, too_long, too_many
+from minikube_py.machinery.kinds.batch.indexes import IndexesError, intervals
 from minikube_py.machinery.kinds.common.checks import (
     Errors,
     label_selector_errors,
     non_negative,
     not_supported_in_order,
     one_of,
+    one_of_in_order,
     qualified_name,
 )
 from minikube_py.machinery.kinds.common.go_values import go_object, go_pod_template
@@ -19,7 +21,7 @@ from minikube_py.machinery.kinds.common.omitted import invalid_without_value
 from minikube_py.machinery.kinds.common.pod_template_validation import pod_template_errors
 from minikube_py.machinery.kinds.common.strategy import IMMUTABLE, immutable
 from minikube_py.machinery.kinds.common.workload import template_labels, template_match_errors
-from minikube_py.machinery.names import domain_prefixed_path_errors
+from minikube_py.machinery.names import dns1123_label_errors, domain_prefixed_path_errors
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.selectors import selector_from_label_selector
 
@@ -30,13 +32,31 @@ _NUMBERS = (
     "backoffLimitPerIndex", "maxFailedIndexes",
 )  # fmt: skip
 _MAX_INDEXED_PARALLELISM = 100_000
-_MAX_INDEXED_COMPLETIONS = 100_000
+_MAX_FAILED_INDEXES = 100_000
+_MANY_COMPLETIONS, _MOST_OF_MANY = 100_000, 10_000
+_MAX_RULES = 20
+_MAX_MANAGER = 63
+_MAX_INDEXES_TEXT = 64 * 1024
 _INDEXED = "requires indexed completion mode"
 
 
 def validate_job(job: Object) -> Errors:
     """``ValidateJob``."""
-    return _generated_selector_errors(job) + _selected_spec_errors("spec", job.get("spec") or {})
+    errors = _generated_selector_errors(job) + _selected_spec_errors("spec", job.get("spec") or {})
+    return errors + _hostname_errors(job)
+
+
+def _hostname_errors(job: Object) -> Errors:
+    """The hostname of an indexed job's pod is the job's name and the index."""
+    spec, called = job.get("spec") or {}, (job.get("metadata") or {}).get("name") or ""
+    total = spec.get("completions") or 0
+    if spec.get("completionMode") != "Indexed" or total <= 0:
+        return []
+    longest = f"{called}-{total - 1}"
+    if not dns1123_label_errors(longest):
+        return []
+    text = f"will not able to create pod with invalid DNS label: {longest}"
+    return [invalid_value("metadata.name", called, text)]
 
 
 def _generated_selector_errors(job: Object) -> Errors:
@@ -79,15 +99,18 @@ def job_spec_errors(path: str, spec: Mapping[str, Any]) -> Errors:
     errors: Errors = []
     for field in _NUMBERS:
         errors += non_negative(f"{path}.{field}", spec.get(field))
-    if spec.get("managedBy") is not None:
-        errors += [
-            invalid_value(f"{path}.managedBy", spec["managedBy"], text)
-            for text in domain_prefixed_path_errors(spec["managedBy"])
-        ]
+    if spec.get("maxFailedIndexes") is not None and spec.get("backoffLimitPerIndex") is None:
+        errors.append(required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified"))
+    manager = spec.get("managedBy")
+    if manager is not None:
+        field = f"{path}.managedBy"
+        errors += [invalid_value(field, manager, text) for text in domain_prefixed_path_errors(manager)]
+        if len(manager.encode()) > _MAX_MANAGER:
+            errors.append(too_long(field, _MAX_MANAGER))
     errors += _mode_errors(path, spec)
     template, policy = spec.get("template") or {}, spec.get("podFailurePolicy")
     if policy is not None:
-        errors += _failure_policy_errors(f"{path}.podFailurePolicy", policy, template.get("spec") or {})
+        errors += _failure_policy_errors(f"{path}.podFailurePolicy", policy, spec)
     errors += _success_policy_errors(f"{path}.successPolicy", spec)
     errors += _replacement_errors(f"{path}.podReplacementPolicy", spec)
     errors += pod_template_errors(f"{path}.template", template)
@@ -106,7 +129,7 @@ def _mode_errors(path: str, spec: Mapping[str, Any]) -> Errors:
     mode, parallelism = spec.get("completionMode"), spec.get("parallelism")
     errors: Errors = []
     if mode is not None:
-        errors += one_of(f"{path}.completionMode", mode, ("Indexed", "NonIndexed"))
+        errors += one_of_in_order(f"{path}.completionMode", mode, ("NonIndexed", "Indexed"))
     if mode == "Indexed":
         if spec.get("completions") is None:
             errors.append(required(f"{path}.completions", "when completion mode is Indexed"))
@@ -115,54 +138,81 @@ def _mode_errors(path: str, spec: Mapping[str, Any]) -> Errors:
             errors.append(invalid_value(f"{path}.parallelism", parallelism, text))
         return errors + _per_index_errors(path, spec)
     for field in ("backoffLimitPerIndex", "maxFailedIndexes"):
-        if spec.get(field) is not None:
+        if spec.get(field) is not None and mode in (None, "NonIndexed"):
             errors.append(invalid_value(f"{path}.{field}", spec[field], _INDEXED))
     return errors
 
 
 def _per_index_errors(path: str, spec: Mapping[str, Any]) -> Errors:
     limit, failed, total = spec.get("backoffLimitPerIndex"), spec.get("maxFailedIndexes"), spec.get("completions")
+    field = f"{path}.maxFailedIndexes"
     errors: Errors = []
-    if failed is not None:
-        if total is not None and failed > total:
-            text = "must be less than or equal to completions"
-            errors.append(invalid_value(f"{path}.maxFailedIndexes", failed, text))
-        if limit is None:
-            errors.append(required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified"))
-    if limit is not None and total is not None and total > _MAX_INDEXED_COMPLETIONS and failed is None:
-        errors.append(required(f"{path}.maxFailedIndexes", "must be specified when completions is above 100000"))
+    if total is not None and failed is not None and failed > total:
+        errors.append(invalid_value(field, failed, "must be less than or equal to completions"))
+    if failed is not None and failed > _MAX_FAILED_INDEXES:
+        errors.append(invalid_value(field, failed, f"must be less than or equal to {_MAX_FAILED_INDEXES}"))
+    if limit is None or total is None or total <= _MANY_COMPLETIONS:
+        return errors
+    if failed is None:
+        errors.append(required(field, f"must be specified when completions is above {_MANY_COMPLETIONS}"))
+    for name in ("parallelism", "maxFailedIndexes"):
+        value = spec.get(name)
+        if value is not None and value > _MOST_OF_MANY:
+            text = (
+                f"must be less than or equal to {_MOST_OF_MANY} when completions are above {_MANY_COMPLETIONS} "
+                "and used with backoff limit per index"
+            )
+            errors.append(invalid_value(f"{path}.{name}", value, text))
     return errors
 
 
+_STATES, _OPERATORS = ("False", "True", "Unknown"), ("In", "NotIn")
 _ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
 
 
-def _failure_policy_errors(path: str, policy: Mapping[str, Any], pod_spec: Mapping[str, Any]) -> Errors:
+def _failure_policy_errors(path: str, policy: Mapping[str, Any], spec: Mapping[str, Any]) -> Errors:
+    pod_spec, rules = (spec.get("template") or {}).get("spec") or {}, policy.get("rules") or ()
     names = {
         container.get("name") for sort in ("containers", "initContainers") for container in pod_spec.get(sort) or ()
     }
-    errors: Errors = []
-    for index, rule in enumerate(policy.get("rules") or ()):
-        errors += _failure_rule_errors(f"{path}.rules[{index}]", rule, names)
+    errors = _too_many_errors(f"{path}.rules", rules)
+    for index, rule in enumerate(rules):
+        field = f"{path}.rules[{index}]"
+        errors += _action_errors(f"{field}.action", rule.get("action") or "", spec)
+        errors += _failure_rule_errors(field, rule, names)
     return errors
 
 
-def _failure_rule_errors(path: str, rule: Mapping[str, Any], names: set[Any]) -> Errors:
-    action, codes, patterns = rule.get("action") or "", rule.get("onExitCodes"), rule.get("onPodConditions") or ()
-    errors: Errors = []
+def _action_errors(field: str, action: str, spec: Mapping[str, Any]) -> Errors:
     if not action:
-        errors.append(required(f"{path}.action", "valid values: " + ", ".join(f'"{known}"' for known in _ACTIONS)))
-    elif action not in _ACTIONS:
-        errors.append(not_supported(f"{path}.action", action, _ACTIONS))
+        return [required(field, _choices(_ACTIONS))]
+    if action == "FailIndex" and spec.get("backoffLimitPerIndex") is None:
+        return [invalid_value(field, action, "requires the backoffLimitPerIndex to be set")]
+    return one_of(field, action, _ACTIONS)
+
+
+def _choices(values: Sequence[str]) -> str:
+    """Texts as Go prints a list of them with ``%q``."""
+    return "valid values: [" + " ".join(f'"{value}"' for value in values) + "]"
+
+
+def _too_many_errors(path: str, entries: Sequence[Any]) -> Errors:
+    return [too_many(path, len(entries), _MAX_RULES)] if len(entries) > _MAX_RULES else []
+
+
+def _failure_rule_errors(path: str, rule: Mapping[str, Any], names: set[Any]) -> Errors:
+    codes, patterns = rule.get("onExitCodes"), rule.get("onPodConditions") or ()
+    errors: Errors = []
     if codes is not None:
         errors += _exit_code_errors(f"{path}.onExitCodes", codes, names)
+    errors += _too_many_errors(f"{path}.onPodConditions", patterns)
     for index, pattern in enumerate(patterns):
         field = f"{path}.onPodConditions[{index}]"
         errors += qualified_name(f"{field}.type", pattern.get("type") or "")
         if not pattern.get("status"):
-            errors.append(required(f"{field}.status", 'valid values: "False", "True", "Unknown"'))
+            errors.append(required(f"{field}.status", _choices(_STATES)))
         else:
-            errors += one_of(f"{field}.status", pattern["status"], ("False", "True", "Unknown"))
+            errors += one_of(f"{field}.status", pattern["status"], _STATES)
     if codes is not None and patterns:
         text = "specifying both OnExitCodes and OnPodConditions is not supported"
         errors.append(invalid_without_value(path, text))
@@ -175,9 +225,9 @@ def _exit_code_errors(path: str, codes: Mapping[str, Any], names: set[Any]) -> E
     operator, values, name = codes.get("operator") or "", codes.get("values") or (), codes.get("containerName")
     errors: Errors = []
     if not operator:
-        errors.append(required(f"{path}.operator", 'valid values: "In", "NotIn"'))
+        errors.append(required(f"{path}.operator", _choices(_OPERATORS)))
     else:
-        errors += one_of(f"{path}.operator", operator, ("In", "NotIn"))
+        errors += one_of(f"{path}.operator", operator, _OPERATORS)
     if name is not None and name not in names:
         text = "must be one of the container or initContainer names in the pod template"
         errors.append(invalid_value(f"{path}.containerName", name, text))
@@ -212,20 +262,39 @@ def _success_policy_errors(path: str, spec: Mapping[str, Any]) -> Errors:
     if spec.get("completionMode") != "Indexed":
         return [invalid_value(path, go_object("SuccessPolicy", policy), _INDEXED)]
     rules = policy.get("rules") or ()
-    if not rules:
-        return [required(f"{path}.rules", "at least one rules must be specified when the successPolicy is specified")]
     errors: Errors = []
+    if not rules:
+        text = "at least one rules must be specified when the successPolicy is specified"
+        errors.append(required(f"{path}.rules", text))
+    errors += _too_many_errors(f"{path}.rules", rules)
     for index, rule in enumerate(rules):
-        field = f"{path}.rules[{index}]"
-        indexes, count = rule.get("succeededIndexes"), rule.get("succeededCount")
-        if indexes is None and count is None:
-            text = "at least one of succeededCount or succeededIndexes must be specified"
-            errors.append(required(field, text))
-        errors += non_negative(f"{field}.succeededCount", count)
-        total = spec.get("completions")
-        if count is not None and total is not None and count > total:
-            text = f"must be less than or equal to {total} (the number of specified completions)"
-            errors.append(invalid_value(f"{field}.succeededCount", count, text))
+        errors += _success_rule_errors(f"{path}.rules[{index}]", rule, spec.get("completions"))
+    return errors
+
+
+def _success_rule_errors(path: str, rule: Mapping[str, Any], total: int | None) -> Errors:
+    indexes, count = rule.get("succeededIndexes"), rule.get("succeededCount")
+    field = f"{path}.succeededCount"
+    errors: Errors = []
+    if indexes is None and count is None:
+        errors.append(required(path, "at least one of succeededCount or succeededIndexes must be specified"))
+    named: int | None = None
+    if indexes is not None:
+        if len(indexes.encode()) > _MAX_INDEXES_TEXT:
+            errors.append(too_long(f"{path}.succeededIndexes", _MAX_INDEXES_TEXT))
+        try:
+            named = sum(last - first + 1 for first, last in intervals(indexes, total or 0))
+        except IndexesError as error:
+            named = 0
+            text = f"error parsing succeededIndexes: {error}"
+            errors.append(invalid_value(f"{path}.succeededIndexes", indexes, text))
+    errors += non_negative(field, count)
+    if count is not None and total is not None and count > total:
+        text = f"must be less than or equal to {total} (the number of specified completions)"
+        errors.append(invalid_value(field, count, text))
+    if count is not None and named is not None and count > named:
+        text = f"must be less than or equal to {named} (the number of indexes in the specified succeededIndexes field)"
+        errors.append(invalid_value(field, count, text))
     return errors
 
 
@@ -280,12 +349,3 @@ def _without_scheduling(template: Mapping[str, Any]) -> Any:
     meta = {key: value for key, value in (template.get("metadata") or {}).items() if key not in _SCHEDULING_LABELS}
     free = ("nodeSelector", "tolerations", "schedulingGates", "affinity")
     return meta, {key: value for key, value in (template.get("spec") or {}).items() if key not in free}
-
-
-def validate_job_status(job: Object, old: Object) -> Errors:
-    """``ValidateJobStatus``: no count is negative."""
-    status = job.get("status") or {}
-    errors: Errors = []
-    for field in ("active", "succeeded", "failed", "ready", "terminating"):
-        errors += non_negative(f"status.{field}", status.get(field))
-    return errors

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from dataclasses import dataclass
+from functools import lru_cache
 
 _DESCRIPTORS = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
 _MONTHS = {
@@ -12,6 +14,17 @@ _MONTHS = {
     )
 }
 _DAYS = {name: index for index, name in enumerate(["sun", "mon", "tue", "wed", "thu", "fri", "sat"])}
+
+
+@lru_cache(maxsize=64)
+def zone_exists(zone: str) -> bool:
+    if zone in ("", "UTC", "Local"):
+        return True
+    try:
+        zoneinfo.ZoneInfo(zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +41,11 @@ def schedule_error(schedule: str) -> str | None:
     """Why the schedule does not parse (``cron.ParseStandard``); None when it does."""
     if not schedule:
         return "empty spec string"
+    if schedule.startswith(("TZ=", "CRON_TZ=")):
+        place, _, schedule = schedule.partition("=")[2].partition(" ")
+        if not zone_exists(place):
+            return f"provided bad location {place}: unknown time zone {place}"
+        schedule = schedule.strip()
     if schedule.startswith("@"):
         if schedule in _DESCRIPTORS:
             return None

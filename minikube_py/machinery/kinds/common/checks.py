@@ -229,3 +229,45 @@ def non_special_ip_errors(path: str, value: str) -> Errors:
         text = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
         errors.append(invalid_value(path, value, text))
     return errors
+
+
+def ip_warnings(path: str, value: str) -> list[str]:
+    """``GetWarningsForIP``: addresses that programs read in different ways."""
+    address = parse_ip(value)
+    if address is None:
+        return []
+    plain = _go_ip(address)
+    if plain != value and (address.version == 4 or ":" not in plain):
+        text = f'non-standard IP address "{value}" will be considered invalid in a future Kubernetes release'
+        return [f'{path}: {text}: use "{plain}"']
+    if plain != value:
+        return [f'{path}: IPv6 address "{value}" should be in RFC 5952 canonical format ("{plain}")']
+    return []
+
+
+def _go_ip(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """An address as Go prints it: IPv4 in IPv6 as IPv4."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
+
+
+def cidr_warnings(path: str, value: str) -> list[str]:
+    """``GetWarningsForCIDR``: networks with bits beyond the prefix, or written in a non-standard way."""
+    network, (address, _, length) = parse_cidr(value), value.partition("/")
+    host = parse_ip(address)
+    if network is None or host is None:
+        return []
+    warnings: list[str] = []
+    if host != network.network_address:
+        whole = f"{host}/{network.max_prefixlen}"
+        warnings.append(
+            f'{path}: CIDR value "{value}" is ambiguous in this context (should be "{network}" or "{whole}"?)'
+        )
+    odd = ":" not in address and str(host) != address
+    if odd or _go_ip(host) != str(host) or length != str(network.prefixlen):
+        text = f'non-standard CIDR value "{value}" will be considered invalid in a future Kubernetes release'
+        warnings.append(f'{path}: {text}: use "{network}"')
+    if not warnings and str(host) != address:
+        text = f'should be in RFC 5952 canonical format ("{host}/{network.prefixlen}")'
+        warnings.append(f'{path}: IPv6 CIDR value "{value}" {text}')
+    return warnings

@@ -8,31 +8,48 @@ from typing import Any
 from minikube_py.machinery.errors import FieldError, forbidden_field, invalid_value, not_supported, required
 from minikube_py.machinery.kinds.common.checks import (
     Errors,
+    label,
     label_selector_errors,
     one_of,
     positive_quantity,
     subdomain,
 )
 from minikube_py.machinery.kinds.common.metadata import annotation_errors, label_errors
+from minikube_py.machinery.quantities import parse_quantity
 
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 
+BETA_CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
+BETA_CLASS_TEXT = 'deprecated since v1.8; use "storageClassName" attribute instead'
 
-def access_mode_errors(path: str, modes: Sequence[str], empty_text: str) -> Errors:
-    """At least one mode, each known, ReadWriteOncePod alone."""
-    if not modes:
-        return [required(path, empty_text)]
+
+def claim_spec_warnings(path: str, spec: Mapping[str, Any]) -> list[str]:
+    """``GetWarningsForPersistentVolumeClaimSpec``: bytes are whole."""
+    found = []
+    for field in ("requests", "limits"):
+        amount = ((spec.get("resources") or {}).get(field) or {}).get("storage")
+        if amount is not None and parse_quantity(amount).milli() % 1000:
+            where = f"{path}.resources.{field}[storage]"
+            found.append(f'{where}: fractional byte value "{amount}" is invalid, must be an integer')
+    return found
+
+
+def access_mode_errors(path: str, modes: Sequence[str]) -> Errors:
+    """Each mode is known, and ReadWriteOncePod is alone among the known ones."""
     errors: Errors = [not_supported(path, mode, ACCESS_MODES) for mode in modes if mode not in ACCESS_MODES]
-    if "ReadWriteOncePod" in modes and any(mode != "ReadWriteOncePod" for mode in modes):
+    if "ReadWriteOncePod" in modes and any(mode in ACCESS_MODES and mode != "ReadWriteOncePod" for mode in modes):
         errors.append(forbidden_field(path, "may not use ReadWriteOncePod with other access modes"))
     return errors
 
 
-def claim_spec_errors(path: str, spec: Mapping[str, Any]) -> Errors:
-    """The errors of a claim's spec."""
+def claim_spec_errors(path: str, spec: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> Errors:
+    """The errors of a claim's spec; an update of one with API groups may keep odd ones."""
     modes: Sequence[str] = spec.get("accessModes") or ()
-    errors = access_mode_errors(f"{path}.accessModes", modes, "at least 1 access mode is required")
+    errors: Errors = []
+    if not modes:
+        errors.append(required(f"{path}.accessModes", "at least 1 access mode is required"))
     errors += label_selector_errors(f"{path}.selector", spec.get("selector"))
+    errors += access_mode_errors(f"{path}.accessModes", modes)
     requests = (spec.get("resources") or {}).get("requests") or {}
     if "storage" not in requests:
         errors.append(required(f"{path}.resources[storage]"))
@@ -42,13 +59,17 @@ def claim_spec_errors(path: str, spec: Mapping[str, Any]) -> Errors:
         errors += subdomain(f"{path}.storageClassName", spec["storageClassName"])
     if spec.get("volumeMode") is not None:
         errors += one_of(f"{path}.volumeMode", spec["volumeMode"], ("Block", "Filesystem"))
-    errors += _source_errors(path, spec)
+    errors += _source_errors(path, spec, lenient=_has_group(before or {}))
     if spec.get("volumeAttributesClassName"):
         errors += subdomain(f"{path}.volumeAttributesClassName", spec["volumeAttributesClassName"])
     return errors
 
 
-def _source_errors(path: str, spec: Mapping[str, Any]) -> Errors:
+def _has_group(spec: Mapping[str, Any]) -> bool:
+    return any((spec.get(field) or {}).get("apiGroup") is not None for field in ("dataSource", "dataSourceRef"))
+
+
+def _source_errors(path: str, spec: Mapping[str, Any], *, lenient: bool) -> Errors:
     errors: Errors = []
     source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
     for field, found in (("dataSource", source), ("dataSourceRef", reference)):
@@ -59,10 +80,19 @@ def _source_errors(path: str, spec: Mapping[str, Any]) -> Errors:
                 errors.append(required(f"{path}.{field}.{name}"))
         group, kind = found.get("apiGroup") or "", found.get("kind") or ""
         if not group and kind != "PersistentVolumeClaim":
-            errors.append(invalid_value(f"{path}.{field}", kind, ""))
-    if source is not None and reference is not None and not reference.get("namespace"):
-        mirrored = {key: value for key, value in reference.items() if key != "namespace"}
-        errors += [] if dict(source) == mirrored else [invalid_value(path, path, "must match dataSourceRef")]
+            text = "must be 'PersistentVolumeClaim' when referencing the default apiGroup"
+            errors.append(invalid_value(f"{path}.{field}", kind, text))
+        if group and not lenient:
+            errors += subdomain(f"{path}.{field}.apiGroup", group)
+        if field == "dataSourceRef" and found.get("namespace"):
+            errors += label(f"{path}.{field}.namespace", found["namespace"])
+    if source is None or reference is None:
+        return errors
+    if reference.get("namespace"):
+        text = "may not be specified when dataSourceRef.namespace is specified"
+        errors.append(invalid_value(path, f"{path}.dataSource", text))
+    elif any(source.get(key) != reference.get(key) for key in ("apiGroup", "kind", "name")):
+        errors.append(invalid_value(path, f"{path}.dataSource", "must match dataSourceRef"))
     return errors
 
 

@@ -249,6 +249,7 @@ ALWAYS = _table("""
     ResourcePolicyRule: namespaces
     ClusterRole: rules
     Role: rules
+    PriorityClass: value
     NodeSystemInfo: machineID systemUUID bootID kernelVersion osImage containerRuntimeVersion kubeletVersion \
 kubeProxyVersion operatingSystem architecture
     DaemonEndpoint: Port

@@ -20,6 +20,27 @@ _LAYOUTS = {
     "RoleRef": 'APIGroup"" Kind"" Name""',
     "ParentReference": 'Group"" Resource"" Namespace"" Name""',
     "ServicePort": 'Name"" Protocol"" AppProtocol- Port0 TargetPort0 NodePort0',
+    "HostPathVolumeSource": 'Path"" Type-',
+    "NFSVolumeSource": 'Server"" Path"" ReadOnly?',
+    "FCVolumeSource": 'TargetWWNs- Lun- FSType"" ReadOnly? WWIDs-',
+    "LocalVolumeSource": 'Path"" FSType-',
+    "SecretReference": 'Name"" Namespace""',
+    "CSIPersistentVolumeSource": 'Driver"" VolumeHandle"" ReadOnly? FSType"" VolumeAttributes- '
+    "ControllerPublishSecretRef*SecretReference NodeStageSecretRef*SecretReference "
+    "NodePublishSecretRef*SecretReference ControllerExpandSecretRef*SecretReference "
+    "NodeExpandSecretRef*SecretReference",
+    "PersistentVolumeSource": "GCEPersistentDisk! AWSElasticBlockStore! HostPath*HostPathVolumeSource Glusterfs! "
+    "NFS*NFSVolumeSource RBD! Quobyte! ISCSI! FlexVolume! Cinder! CephFS! FC*FCVolumeSource Flocker! AzureFile! "
+    "VsphereVolume! AzureDisk! PhotonPersistentDisk! PortworxVolume! ScaleIO! Local*LocalVolumeSource StorageOS! "
+    "CSI*CSIPersistentVolumeSource",
+    "NodeSelector": "NodeSelectorTerms[]NodeSelectorTerm",
+    "VolumeNodeAffinity": "Required*NodeSelector",
+    "Taint": 'Key"" Value"" Effect"" TimeAdded-',
+    "NodeAddress": 'Type"" Address""',
+    "PodIP": 'IP""',
+    "ScopedResourceSelectorRequirement": 'ScopeName"" Operator"" Values-',
+    "ScopeSelector": "MatchExpressions[]ScopedResourceSelectorRequirement",
+    "ClusterTrustBundleProjection": 'Name- SignerName- LabelSelector! Optional- Path""',
     "PodResourceClaim": 'Name"" ResourceClaimName- ResourceClaimTemplateName-',
     "Capabilities": "Add- Drop-",
     "SELinuxOptions": 'User"" Role"" Type"" Level""',
@@ -56,6 +77,9 @@ _LAYOUTS = {
     "TopologySpreadConstraints- OS- SchedulingGates- ResourceClaims- Resources- HostnameOverride- SchedulingGroup-",
     "RollingUpdateStatefulSetStrategy": "Partition0 MaxUnavailable-",
     "RollingUpdateDaemonSet": "MaxUnavailable- MaxSurge-",
+    "RollingUpdateDeployment": "MaxUnavailable0 MaxSurge0",
+    "DeploymentStrategy": 'Type"" RollingUpdate*RollingUpdateDeployment',
+    "StatefulSetUpdateStrategy": 'Type"" RollingUpdate*RollingUpdateStatefulSetStrategy',
     "DaemonSetUpdateStrategy": 'Type"" RollingUpdate*RollingUpdateDaemonSet',
     "SuccessPolicyRule": "SucceededIndexes- SucceededCount-",
     "SuccessPolicy": "Rules[]SuccessPolicyRule",
@@ -84,7 +108,11 @@ _LAYOUTS = {
     "ValidationRule": 'Rule"" Message"" MessageExpression"" Reason- FieldPath"" OptionalOldSelf-',
 }
 
-_PREFIXES = ("TTY", "CEL", "CIDR", "SELinux", "GMSA", "DNS", "API", "UID", "HTTP", "TCP", "TLS", "FS", "OS", "IP", "ID")
+_LOWER = {"StorageOS": "storageos", "CephFS": "cephfs", "WWIDs": "wwids"}
+_PREFIXES = (
+    "GCE", "AWS", "NFS", "RBD", "ISCSI", "CSI", "FC", "TTY", "CEL", "CIDR", "SELinux", "GMSA", "DNS", "API", "UID",
+    "HTTP", "TCP", "TLS", "FS", "OS", "IP", "ID",
+)  # fmt: skip
 
 
 def go_object(layout: str, value: Mapping[str, Any] | None) -> Any:
@@ -159,6 +187,8 @@ def go_pod_template(template: Mapping[str, Any]) -> Any:
 
 def json_name(go_name: str) -> str:
     """The JSON name of a Go field: leading initialisms are lower-cased as a whole."""
+    if go_name in _LOWER:
+        return _LOWER[go_name]
     for prefix in _PREFIXES:
         if go_name.startswith(prefix):
             return prefix.lower() + go_name[len(prefix) :] if prefix != "SELinux" else "se" + go_name[2:]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from minikube_py.machinery.kinds.common.setting import child, items, set_default
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.quantities import parse_quantity
@@ -206,34 +209,39 @@ def default_claim_spec(spec: Object) -> None:
     for name in ("limits", "requests"):
         if resources.get(name):
             round_up_milli(resources[name])
-    mirror_data_source(spec)
+
+
+def drop_odd_sources(spec: Object, before: Mapping[str, Any] | None) -> None:
+    """What a claim may not ask for is dropped silently, unless the old claim has it already.
+
+    References into other namespaces are off by default (``DropDisabledFields``); a lone ``dataSource`` knows
+    claims and snapshots only (``EnforceDataSourceBackwardsCompatibility``).
+    """
+    old = before or {}
+    reference = spec.get("dataSourceRef")
+    if reference is not None and reference.get("namespace") and old.get("dataSourceRef") is None:
+        del spec["dataSourceRef"]
+    source = spec.get("dataSource")
+    in_use = old.get("dataSource") is not None or old.get("dataSourceRef") is not None
+    if source is None or in_use or spec.get("dataSourceRef") is not None:
+        return
+    if (source.get("kind"), source.get("apiGroup") or "") not in _LEGACY_SOURCES:
+        del spec["dataSource"]
+
+
+_LEGACY_SOURCES = frozenset({("PersistentVolumeClaim", ""), ("VolumeSnapshot", "snapshot.storage.k8s.io")})
 
 
 def mirror_data_source(spec: Object) -> None:
-    """Keep ``dataSource`` and ``dataSourceRef`` equal where only one is given (volume populators).
+    """``NormalizeDataSources``: ``dataSource`` and ``dataSourceRef`` say the same where only one is given.
 
     A reference into another namespace has no ``dataSource`` that could say the same.
     """
-    _drop_odd_sources(spec)
     source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
     if source is not None and reference is None:
         spec["dataSourceRef"] = dict(source)
     elif reference is not None and source is None and not reference.get("namespace"):
         spec["dataSource"] = {name: value for name, value in reference.items() if name != "namespace"}
-
-
-_SNAPSHOTS = ("VolumeSnapshot", "snapshot.storage.k8s.io")
-
-
-def _drop_odd_sources(spec: Object) -> None:
-    """``dataSource`` knows claims and snapshots only; references into other namespaces are off by default."""
-    source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
-    if source is not None:
-        kind, group = source.get("kind"), source.get("apiGroup") or ""
-        if (kind, group) not in (("PersistentVolumeClaim", ""), _SNAPSHOTS):
-            del spec["dataSource"]
-    if reference is not None and reference.get("namespace"):
-        del spec["dataSourceRef"]
 
 
 def default_pod(draft: Object) -> None:
@@ -248,6 +256,16 @@ def default_pod(draft: Object) -> None:
     set_default(spec, enableServiceLinks=True)
     if spec.get("resources"):
         _requests_from_limits(spec["resources"])
+    _mirror_addresses(draft.get("status") or {})
+
+
+def _mirror_addresses(status: Object) -> None:
+    """``podIP`` is the first of ``podIPs``; where both are given and differ, ``podIP`` counts."""
+    ip, listed = status.get("podIP"), status.get("podIPs")
+    if ip and (not listed or listed[0].get("ip") != ip):
+        status["podIPs"] = [{"ip": ip}]
+    elif listed and listed[0].get("ip"):
+        status["podIP"] = listed[0]["ip"]
 
 
 def _requests_from_limits(resources: Object) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from minikube_py.machinery.errors import FieldError, forbidden_field
 from minikube_py.machinery.kinds.common.metadata import annotation_errors, label_errors
+from minikube_py.machinery.kinds.common.podspec.annotations import pod_annotation_errors
 from minikube_py.machinery.kinds.common.podspec.spec import pod_spec_errors
 
 
@@ -17,6 +18,7 @@ def pod_template_errors(
     meta, spec = template.get("metadata") or {}, template.get("spec") or {}
     errors = label_errors(f"{path}.labels", meta.get("labels"))
     errors += annotation_errors(f"{path}.annotations", meta.get("annotations"))
+    errors += pod_annotation_errors(f"{path}.annotations", meta.get("annotations") or {}, spec)
     errors += pod_spec_errors(f"{path}.spec", spec)
     if spec.get("ephemeralContainers"):
         text = "ephemeral containers not allowed in pod template"

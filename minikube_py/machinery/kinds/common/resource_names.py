@@ -5,12 +5,15 @@ Rules: ``k8s.io/kubernetes/pkg/apis/core/helper`` and ``validateResourceName`` w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from minikube_py.machinery.errors import FieldError, forbidden_field, invalid_value
 from minikube_py.machinery.kinds.common.checks import non_negative_quantity, quantity
 from minikube_py.machinery.names import qualified_name_errors
+from minikube_py.machinery.quantities import parse_quantity
+
+NameErrors = Callable[[str, str], list[FieldError]]
 
 _CONTAINER = frozenset({"cpu", "memory", "ephemeral-storage"})
 _COUNTED = frozenset(
@@ -90,13 +93,14 @@ def container_resource_errors(path: str, name: str) -> list[FieldError]:
 def quota_name_errors(path: str, name: str) -> list[FieldError]:
     """``ValidateResourceQuotaResourceName``."""
     errors = standard_resource_errors(path, name)
-    if "/" not in name and name not in _QUOTA and not _quota_huge_page(name):
+    if "/" not in name and not is_quota_name(name):
         errors.append(invalid_value(path, name, "must be a standard resource for quota"))
     return errors
 
 
-def _quota_huge_page(name: str) -> bool:
-    return name.startswith((_HUGE, f"requests.{_HUGE}"))
+def is_quota_name(name: str) -> bool:
+    """``IsStandardQuotaResourceName``."""
+    return name in _QUOTA or name.startswith((_HUGE, f"requests.{_HUGE}"))
 
 
 def quota_value_errors(path: str, name: str, amount: Any) -> list[FieldError]:
@@ -111,16 +115,22 @@ def integer_errors(path: str, name: str, amount: Any) -> list[FieldError]:
     return []
 
 
-def requirements_errors(path: str, resources: Mapping[str, Any]) -> list[FieldError]:
-    """``ValidateContainerResourceRequirements``: limits and requests (claims are checked by the pod)."""
+def requirements_errors(
+    path: str, resources: Mapping[str, Any], name_errors: NameErrors = container_resource_errors
+) -> list[FieldError]:
+    """``validateResourceRequirements``: limits and requests (claims are checked by the pod)."""
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     errors: list[FieldError] = []
     for name, amount in sorted(limits.items()):
         field = f"{path}.limits[{name}]"
-        errors += container_resource_errors(field, name)
+        errors += name_errors(field, name)
         errors += non_negative_quantity(field, amount) + integer_errors(field, name, amount)
+        errors += _page_errors(field, name, amount)
     for name, amount in sorted(requests.items()):
-        errors += _request_errors(path, name, amount, limits)
+        field = f"{path}.requests[{name}]"
+        errors += name_errors(field, name)
+        errors += non_negative_quantity(field, amount) + integer_errors(field, name, amount)
+        errors += _request_errors(path, name, amount, limits) + _page_errors(field, name, amount)
     huge = any(is_huge_page(name) for name in (*limits, *requests))
     if huge and not {"cpu", "memory"} & {*limits, *requests}:
         errors.append(forbidden_field(path, "HugePages require cpu or memory"))
@@ -128,22 +138,30 @@ def requirements_errors(path: str, resources: Mapping[str, Any]) -> list[FieldEr
 
 
 def _request_errors(path: str, name: str, amount: Any, limits: Mapping[str, Any]) -> list[FieldError]:
-    field = f"{path}.requests[{name}]"
-    errors = container_resource_errors(field, name)
-    errors += non_negative_quantity(field, amount) + integer_errors(field, name, amount)
     asked = quantity(amount)
     overcommit = is_native(name) and not is_huge_page(name)
-    if name in limits:
-        limit = quantity(limits[name])
-        if asked != limit and not overcommit:
-            text = f"must be equal to {name} limit of {limit}"
-            errors.append(invalid_value(f"{path}.requests", str(asked), text))
-        elif asked > limit:
-            text = f"must be less than or equal to {name} limit of {limit}"
-            errors.append(invalid_value(f"{path}.requests", str(asked), text))
-    elif not overcommit:
-        errors.append(required_limit(f"{path}.limits"))
-    return errors
+    if name not in limits:
+        return [] if overcommit else [required_limit(f"{path}.limits")]
+    limit = quantity(limits[name])
+    if asked != limit and not overcommit:
+        return [invalid_value(f"{path}.requests", str(asked), f"must be equal to {name} limit of {limit}")]
+    if asked > limit:
+        return [invalid_value(f"{path}.requests", str(asked), f"must be less than or equal to {name} limit of {limit}")]
+    return []
+
+
+def _page_errors(path: str, name: str, amount: Any) -> list[FieldError]:
+    """Huge pages come in whole pages of the size in their name."""
+    if not is_huge_page(name):
+        return []
+    found = quantity(amount)
+    try:
+        page = parse_quantity(name.removeprefix(_HUGE)).value()
+    except ValueError:
+        page = 0
+    if page > 0 and found.value() % page == 0:
+        return []
+    return [invalid_value(path, str(found), f"{found} is not positive integer multiple of {name}")]
 
 
 def required_limit(path: str) -> FieldError:

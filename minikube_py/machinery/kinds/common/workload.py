@@ -8,6 +8,7 @@ from typing import Any
 from minikube_py.machinery.errors import ApiError, FieldError, invalid_value, required
 from minikube_py.machinery.kinds.common.checks import label_selector_errors, not_supported_in_order
 from minikube_py.machinery.kinds.common.pod_template_validation import pod_template_errors
+from minikube_py.machinery.names import dns1123_label_errors
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.selectors import selector_from_label_selector
 
@@ -52,20 +53,25 @@ def valid_selector(selector: Mapping[str, Any] | None) -> bool:
     return True
 
 
-def always_restart_errors(path: str, spec: Mapping[str, Any]) -> list[FieldError]:
-    """Pods of these controllers restart always, and have no deadline."""
+def always_restart_errors(path: str, spec: Mapping[str, Any], kind: str) -> list[FieldError]:
+    """Pods of these controllers restart always, and have no deadline; ``kind`` is the one that texts name."""
     errors: list[FieldError] = []
     policy = spec.get("restartPolicy") or ""
     if policy != "Always":
         errors.append(not_supported_in_order(f"{path}.restartPolicy", policy, ["Always"]))
     if spec.get("activeDeadlineSeconds") is not None:
-        text = "activeDeadlineSeconds in ReplicaSet is not Supported"
+        text = f"activeDeadlineSeconds in {kind} is not Supported"
         errors.append(FieldError("FieldValueForbidden", f"{path}.activeDeadlineSeconds", "", text))
     return errors
 
 
 def replicated_template_errors(
-    path: str, template: Object | None, selector: Mapping[str, Any] | None, replicas: int
+    path: str,
+    template: Object | None,
+    selector: Mapping[str, Any] | None,
+    replicas: int,
+    *,
+    kind: str = "ReplicaSet",
 ) -> list[FieldError]:
     """``ValidatePodTemplateSpecForReplicaSet``, also for Deployments and ReplicationControllers."""
     if template is None:
@@ -74,7 +80,31 @@ def replicated_template_errors(
     if selector is None or selector.get("matchLabels") or selector.get("matchExpressions"):
         errors += template_match_errors(f"{path}.metadata.labels", selector, template)
     errors += pod_template_errors(path, template)
-    return errors + always_restart_errors(f"{path}.spec", template.get("spec") or {})
+    return errors + always_restart_errors(f"{path}.spec", template.get("spec") or {}, kind)
+
+
+def collision_errors(status: Mapping[str, Any], before: Mapping[str, Any]) -> list[FieldError]:
+    """The count of hash collisions never goes back."""
+    now, was = status.get("collisionCount"), before.get("collisionCount")
+    if was is None or (now is not None and now >= was):
+        return []
+    return [invalid_value("status.collisionCount", now or 0, "cannot be decremented")]
+
+
+NAME_IN_PODS = (
+    "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; "
+    "a DNS label is recommended: "
+)
+NAME_IN_HOSTNAME = (
+    "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; "
+    "a DNS label is recommended: "
+)
+
+
+def name_warnings(obj: Mapping[str, Any], old: Mapping[str, Any] | None, text: str = NAME_IN_PODS) -> list[str]:
+    """A new object whose name goes into names of pods had better be called by a DNS label."""
+    wrong = [] if old is not None else dns1123_label_errors((obj.get("metadata") or {}).get("name") or "")
+    return [f"{text}[{' '.join(wrong)}]"] if wrong else []
 
 
 def scale_change_errors(field: str, new: Any, old: Any) -> list[FieldError]:

@@ -9,13 +9,14 @@ from typing import Any
 from minikube_py.machinery.errors import FieldError, duplicate, forbidden_field, invalid_value, required
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.kinds.common.checks import non_negative_quantity, qualified_name, quantity
-from minikube_py.machinery.kinds.common.resource_names import standard_resource_errors
+from minikube_py.machinery.kinds.common.resource_names import container_resource_errors, standard_resource_errors
 from minikube_py.machinery.kinds.common.setting import child, items
 from minikube_py.machinery.kinds.common.strategy import defaults
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import LIMIT_RANGES
 
 DEFINITION = "io.k8s.api.core.v1.LimitRange"
+_TYPES = ("Pod", "Container", "PersistentVolumeClaim")
 _FIELDS = ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio")
 
 
@@ -49,7 +50,11 @@ def validate(limit_range: Object) -> list[FieldError]:
     seen: set[str] = set()
     for index, item in enumerate((limit_range.get("spec") or {}).get("limits") or ()):
         path, sort = f"spec.limits[{index}]", item.get("type") or ""
-        errors += qualified_name(f"{path}.type", sort)
+        wrong = qualified_name(f"{path}.type", sort)
+        if not wrong and "/" not in sort and sort not in _TYPES:
+            text = "must be a standard limit type or fully qualified"
+            wrong = [invalid_value(f"{path}.type", sort, text)]
+        errors += wrong
         if sort in seen:
             errors.append(duplicate(f"{path}.type", sort))
         seen.add(sort)
@@ -60,9 +65,10 @@ def validate(limit_range: Object) -> list[FieldError]:
 def _item_errors(path: str, sort: str, item: Mapping[str, Any]) -> list[FieldError]:
     errors: list[FieldError] = []
     names: set[str] = set()
+    resource_errors = container_resource_errors if sort in ("Pod", "Container") else standard_resource_errors
     for field in ("max", "min"):
         for name in sorted(item.get(field) or {}):
-            errors += standard_resource_errors(f"{path}.{field}[{name}]", name)
+            errors += resource_errors(f"{path}.{field}[{name}]", name)
             names.add(name)
     if sort == "Pod":
         for field in ("default", "defaultRequest"):
@@ -71,13 +77,13 @@ def _item_errors(path: str, sort: str, item: Mapping[str, Any]) -> list[FieldErr
     else:
         for field in ("default", "defaultRequest"):
             for name in sorted(item.get(field) or {}):
-                errors += standard_resource_errors(f"{path}.{field}[{name}]", name)
+                errors += resource_errors(f"{path}.{field}[{name}]", name)
                 names.add(name)
     if sort == "PersistentVolumeClaim" and "storage" not in {**(item.get("min") or {}), **(item.get("max") or {})}:
         text = "either minimum or maximum storage value is required, but neither was provided"
         errors.append(required(f"{path}.limits", text))
     for name in sorted(item.get("maxLimitRequestRatio") or {}):
-        errors += standard_resource_errors(f"{path}.maxLimitRequestRatio[{name}]", name)
+        errors += resource_errors(f"{path}.maxLimitRequestRatio[{name}]", name)
         names.add(name)
     for name in sorted(names):
         errors += _bounds_errors(path, name, item)

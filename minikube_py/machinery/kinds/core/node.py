@@ -9,10 +9,13 @@ from minikube_py.machinery.errors import FieldError, duplicate, forbidden_field,
 from minikube_py.machinery.kind import Cell, Kind, Subresource
 from minikube_py.machinery.kinds.common.checks import (
     cidr_errors,
+    cidr_warnings,
+    duplicates,
     non_negative_quantity,
     parse_cidr,
     qualified_name,
 )
+from minikube_py.machinery.kinds.common.go_values import go_object
 from minikube_py.machinery.kinds.common.podspec.scheduling import taint_effect_errors
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name, part, yes_no
 from minikube_py.machinery.kinds.common.resource_names import integer_errors
@@ -34,24 +37,36 @@ def fill(node: Object) -> None:
     status, spec = child(node, "status"), child(node, "spec")
     if status.get("capacity") and not status.get("allocatable"):
         status["allocatable"] = dict(status["capacity"])
-    if spec.get("podCIDR") and not spec.get("podCIDRs"):
-        spec["podCIDRs"] = [spec["podCIDR"]]
-    elif spec.get("podCIDRs") and not spec.get("podCIDR"):
-        spec["podCIDR"] = spec["podCIDRs"][0]
+    first, listed = spec.get("podCIDR"), spec.get("podCIDRs")
+    if first and (not listed or listed[0] != first):
+        spec["podCIDRs"] = [first]
+    elif listed:
+        spec["podCIDR"] = listed[0]
 
 
 def validate(node: Object) -> list[FieldError]:
     """``ValidateNode``."""
     spec = node.get("spec") or {}
-    errors = _taint_errors("spec.taints", spec.get("taints") or ())
+    errors = _taint_errors("metadata.taints", spec.get("taints") or ())
     errors += _amount_errors(node.get("status") or {})
     cidrs: Sequence[str] = spec.get("podCIDRs") or ()
     for index, cidr in enumerate(cidrs):
         errors += cidr_errors(f"spec.podCIDRs[{index}]", cidr)
-    if len(cidrs) > 2 or (len(cidrs) == 2 and not _dual_stack(cidrs)):
-        text = "may specify no more than one CIDR for each IP family"
-        errors.append(invalid_value("spec.podCIDRs", list(cidrs), text))
+    if len(cidrs) > 1:
+        errors += _cidr_list_errors("spec.podCIDRs", cidrs)
     return errors
+
+
+def _cidr_list_errors(path: str, cidrs: Sequence[str]) -> list[FieldError]:
+    errors: list[FieldError] = []
+    bad = next((cidr for cidr in cidrs if parse_cidr(cidr) is None), None)
+    if bad is not None:
+        why = f"invalid CIDR[0]: <nil> (invalid CIDR address: {bad})"
+        text = f"invalid PodCIDRs. failed to check with dual stack with error:{why}"
+        errors.append(FieldError("InternalError", path, "", text))
+    if len(cidrs) > 2 or not _dual_stack(cidrs):
+        errors.append(invalid_value(path, list(cidrs), "may specify no more than one CIDR for each IP family"))
+    return errors + duplicates(path, cidrs)
 
 
 def _dual_stack(cidrs: Sequence[str]) -> bool:
@@ -69,7 +84,7 @@ def _taint_errors(path: str, taints: Sequence[Mapping[str, Any]]) -> list[FieldE
             errors.append(invalid_value(f"{field}.value", taint.get("value") or "", ";".join(wrong)))
         errors += taint_effect_errors(f"{field}.effect", effect)
         if (key, effect) in seen:
-            error = duplicate(field, f"{key}={taint.get('value') or ''}:{effect}")
+            error = duplicate(field, go_object("Taint", taint))
             errors.append(
                 FieldError(error.type, error.field, error.value, "taints must be unique by key and effect pair")
             )
@@ -81,27 +96,31 @@ def _amount_errors(status: Mapping[str, Any]) -> list[FieldError]:
     errors: list[FieldError] = []
     for field in ("capacity", "allocatable"):
         for resource, amount in sorted((status.get(field) or {}).items()):
-            path = f"status.{field}[{resource}]"
+            path = f"status.{field}.{resource}"
             errors += non_negative_quantity(path, amount) + integer_errors(path, resource, amount)
     return errors
 
 
 def validate_update(node: Object, old: Object) -> list[FieldError]:
-    """``ValidateNodeUpdate``: CIDRs and provider id are set once."""
-    errors = validate(node)
-    spec, before = node.get("spec") or {}, old.get("spec") or {}
-    if before.get("podCIDRs") and spec.get("podCIDRs") != before["podCIDRs"]:
-        text = 'node updates may not change podCIDR except from "" to valid'
-        errors.append(forbidden_field("spec.podCIDRs", text))
+    """``ValidateNodeUpdate``: CIDRs and provider id are set once. Kubernetes reports taints under metadata."""
+    spec, before, status = node.get("spec") or {}, old.get("spec") or {}, node.get("status") or {}
+    errors = _amount_errors(status)
+    addresses = set()
+    for index, address in enumerate(status.get("addresses") or ()):
+        key = (address.get("type"), address.get("address"))
+        if key in addresses:
+            errors.append(duplicate(f"status.addresses[{index}]", go_object("NodeAddress", address)))
+        addresses.add(key)
+    was, now = before.get("podCIDRs") or [], spec.get("podCIDRs") or []
+    changes = [one != other for one, other in zip(was, now, strict=False)] if len(was) == len(now) else [bool(was)]
+    text = 'node updates may not change podCIDR except from "" to valid'
+    errors += [forbidden_field("spec.podCIDRs", text) for changed in changes if changed]
     if before.get("providerID") and spec.get("providerID") != before["providerID"]:
         text = 'node updates may not change providerID except from "" to valid'
         errors.append(forbidden_field("spec.providerID", text))
-    addresses = set()
-    for index, address in enumerate((node.get("status") or {}).get("addresses") or ()):
-        key = (address.get("type"), address.get("address"))
-        if key in addresses:
-            errors.append(duplicate(f"status.addresses[{index}]", dict(address)))
-        addresses.add(key)
+    errors += _taint_errors("metadata.taints", spec.get("taints") or ())
+    if (spec.get("externalID") or "") != (before.get("externalID") or ""):
+        errors.append(forbidden_field("spec.externalID", "may not be updated"))
     return errors
 
 
@@ -109,6 +128,19 @@ def prepare_update(node: Object, old: Object) -> None:
     """Status changes through its subresource only; the registry keeps it."""
     if "status" in old:
         node["status"] = thaw(old["status"])
+
+
+def warnings(node: Object, old: Object | None) -> list[str]:
+    """Fields that nothing reads any more, and ranges of addresses that are written oddly."""
+    spec = node.get("spec") or {}
+    found = []
+    if spec.get("configSource") is not None:
+        found.append("spec.configSource: the feature is removed")
+    if spec.get("externalID"):
+        found.append("spec.externalID: this field is deprecated, and is unused by Kubernetes")
+    for index, value in enumerate(spec.get("podCIDRs") or ()):
+        found += cidr_warnings(f"spec.podCIDRs[{index}]", value)
+    return found
 
 
 def row(node: Mapping[str, Any], now: float) -> Sequence[Cell]:
@@ -167,6 +199,7 @@ KIND = Kind(
     prepare_update=prepare_update,
     validate=validate,
     validate_update=validate_update,
+    warnings=warnings,
     has_status=True,
     columns=(
         NAME,

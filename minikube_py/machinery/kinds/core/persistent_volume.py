@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minikube_py.machinery.errors import FieldError, forbidden_field, invalid_value, not_supported, required
 from minikube_py.machinery.kind import Cell, Kind, Subresource
-from minikube_py.machinery.kinds.common.checks import Errors, one_of, positive_quantity, subdomain
-from minikube_py.machinery.kinds.common.claim_validation import access_mode_errors
+from minikube_py.machinery.kinds.common.checks import (
+    Errors,
+    one_of,
+    positive_quantity,
+    quantity,
+    required_name,
+    subdomain,
+)
+from minikube_py.machinery.kinds.common.claim_validation import (
+    BETA_CLASS_ANNOTATION,
+    BETA_CLASS_TEXT,
+    access_mode_errors,
+)
+from minikube_py.machinery.kinds.common.go_values import go_diff, go_object
+from minikube_py.machinery.kinds.common.node_labels import node_term_warnings
 from minikube_py.machinery.kinds.common.pod_defaults import default_volume_source
+from minikube_py.machinery.kinds.common.pod_template_warnings import DEPRECATED_VOLUMES
 from minikube_py.machinery.kinds.common.podspec.paths import no_backsteps_errors
 from minikube_py.machinery.kinds.common.podspec.scheduling import node_selector_errors
-from minikube_py.machinery.kinds.common.podspec.volumes import (
-    SHARED_SOURCES,
+from minikube_py.machinery.kinds.common.podspec.volume_plugins import (
+    PLUGINS,
     Check,
-    driver_name_errors,
     host_path,
+    persistent_azure_file,
+    persistent_cinder,
+    persistent_iscsi,
+    persistent_storage_os,
+)
+from minikube_py.machinery.kinds.common.podspec.volumes import (
+    ISCSI_TOO_LONG,
+    driver_name_errors,
     source_errors,
 )
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name, part
 from minikube_py.machinery.kinds.common.setting import child, set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, immutable
 from minikube_py.machinery.kinds.core.access_modes import access_modes_text, storage_class_of
-from minikube_py.machinery.objects import Object
+from minikube_py.machinery.names import dns1123_label_errors, dns1123_subdomain_errors
+from minikube_py.machinery.objects import Object, annotations_of
 from minikube_py.machinery.resources import PERSISTENT_VOLUMES
 
 DEFINITION = "io.k8s.api.core.v1.PersistentVolume"
@@ -49,35 +72,54 @@ def prepare_create(volume: Object) -> None:
 def validate(volume: Object) -> list[FieldError]:
     """``ValidatePersistentVolume``."""
     spec = volume.get("spec") or {}
-    modes: Sequence[str] = spec.get("accessModes") or ()
-    errors = access_mode_errors("spec.accessModes", modes, "")
-    capacity = spec.get("capacity") or {}
-    if not capacity:
-        errors.append(required("spec.capacity"))
-    if "storage" not in capacity or len(capacity) > 1:
-        errors.append(not_supported("spec.capacity", dict(sorted(capacity.items())), ["storage"]))
-    for resource, amount in sorted(capacity.items()):
-        errors += positive_quantity(f"spec.capacity[{resource}]", amount)
+    modes = spec.get("accessModes") or ()
+    errors = access_mode_errors("spec.accessModes", modes) if modes else [required("spec.accessModes")]
+    errors += _capacity_errors("spec.capacity", spec.get("capacity") or {})
     policy = spec.get("persistentVolumeReclaimPolicy")
     if policy:
         errors += one_of("spec.persistentVolumeReclaimPolicy", policy, ("Delete", "Recycle", "Retain"))
-    affinity = (spec.get("nodeAffinity") or {}).get("required")
-    if spec.get("nodeAffinity") is not None:
-        if affinity is None:
-            errors.append(required("spec.nodeAffinity.required", "must specify required node constraints"))
-        else:
-            errors += node_selector_errors("spec.nodeAffinity.required", affinity)
+    bound, affinity = spec.get("nodeAffinity"), (spec.get("nodeAffinity") or {}).get("required")
+    if affinity is not None:
+        errors += node_selector_errors("spec.nodeAffinity.required", affinity)
+    elif bound is not None:
+        errors.append(required("spec.nodeAffinity.required", "must specify required node constraints"))
     errors += source_errors("spec", spec, _SOURCES)
-    if spec.get("local") is not None and spec.get("nodeAffinity") is None:
+    disk = spec.get("iscsi") or {}
+    name = (volume.get("metadata") or {}).get("name") or ""
+    if disk.get("initiatorName") is not None and len(f"{name}:{disk.get('targetPortal') or ''}") > 64:
+        errors.append(invalid_value("spec.iscsi.targetportal", disk.get("targetPortal") or "", ISCSI_TOO_LONG))
+    if spec.get("local") is not None and affinity is None:
         errors.append(required("spec.nodeAffinity", "Local volume requires node affinity"))
-    if (spec.get("hostPath") or {}).get("path") == "/" and policy == "Recycle":
+    if posixpath.normpath((spec.get("hostPath") or {}).get("path") or ".") in ("/", "//") and policy == "Recycle":
         text = "may not be 'recycle' for a hostPath mount of '/'"
         errors.append(forbidden_field("spec.persistentVolumeReclaimPolicy", text))
-    for field in ("storageClassName", "volumeAttributesClassName"):
-        if spec.get(field):
-            errors += subdomain(f"spec.{field}", spec[field])
+    if spec.get("storageClassName"):
+        errors += subdomain("spec.storageClassName", spec["storageClassName"])
     if spec.get("volumeMode") is not None:
         errors += one_of("spec.volumeMode", spec["volumeMode"], ("Block", "Filesystem"))
+    return errors + _attributes_class_errors(spec)
+
+
+def _capacity_errors(path: str, capacity: Mapping[str, Any]) -> Errors:
+    errors: Errors = [] if capacity else [required(path)]
+    if "storage" not in capacity or len(capacity) > 1:
+        errors.append(not_supported(path, dict(sorted(capacity.items())), ["storage"]))
+    for resource, amount in sorted(capacity.items()):
+        field = f"{path}[{resource}]"
+        whole = -(-quantity(amount).nano // 10**9)
+        if whole < 0:
+            errors.append(invalid_value(field, whole, "must be a valid resource quantity"))
+        errors += positive_quantity(field, amount)
+    return errors
+
+
+def _attributes_class_errors(spec: Mapping[str, Any]) -> Errors:
+    field, name = "spec.volumeAttributesClassName", spec.get("volumeAttributesClassName")
+    if name is None:
+        return []
+    errors = subdomain(field, name) if name else [required(field, "an empty string is disallowed")]
+    if spec.get("csi") is None:
+        errors.append(required("spec.csi", "has to be specified when using volumeAttributesClassName"))
     return errors
 
 
@@ -94,39 +136,60 @@ def _csi(path: str, source: Mapping[str, Any]) -> Errors:
                   "nodeExpandSecretRef"):  # fmt: skip
         reference = source.get(field)
         if reference is not None:
-            errors += [required(f"{path}.{field}.{key}") for key in ("name", "namespace") if not reference.get(key)]
+            errors += required_name(f"{path}.{field}.name", reference.get("name"), dns1123_subdomain_errors)
+            errors += required_name(f"{path}.{field}.namespace", reference.get("namespace"), dns1123_label_errors)
     return errors
 
 
-_SOURCES: dict[str, Check] = {"hostPath": host_path, **SHARED_SOURCES, "local": _local, "csi": _csi}
-_SOURCE_NAMES = tuple(_SOURCES)
+_ORDER = (
+    "hostPath", "gcePersistentDisk", "awsElasticBlockStore", "glusterfs", "flocker", "nfs", "rbd", "quobyte", "cephfs",
+    "iscsi", "cinder", "fc", "flexVolume", "azureFile", "vsphereVolume", "photonPersistentDisk", "portworxVolume",
+    "azureDisk", "scaleIO", "local", "storageos", "csi",
+)  # fmt: skip
+_CHECKS: dict[str, Check] = {
+    **PLUGINS,
+    "hostPath": host_path,
+    "iscsi": persistent_iscsi,
+    "cinder": persistent_cinder,
+    "azureFile": persistent_azure_file,
+    "storageos": persistent_storage_os,
+    "local": _local,
+    "csi": _csi,
+}
+_SOURCES: dict[str, Check] = {name: _CHECKS[name] for name in _ORDER}
 
 
 def validate_update(volume: Object, old: Object) -> list[FieldError]:
     """``ValidatePersistentVolumeUpdate``: source and mode stay, an affinity is set once."""
     errors = validate(volume)
     spec, before = volume.get("spec") or {}, old.get("spec") or {}
-    if any(_source(spec, field) != _source(before, field) for field in _SOURCE_NAMES):
+    source, was = ({name: found[name] for name in _ORDER if name in found} for found in (spec, before))
+    if "csi" in source and "csi" in was:
+        source["csi"] = _settable(source["csi"], was["csi"])
+    if source != was:
         text = "spec.persistentvolumesource is immutable after creation\n"
-        errors.append(forbidden_field("spec.persistentvolumesource", text))
+        shown = [go_object("PersistentVolumeSource", found) for found in (was, source)]
+        errors.append(forbidden_field("spec.persistentvolumesource", text + go_diff(*shown)))
     errors += immutable("volumeMode", spec.get("volumeMode"), before.get("volumeMode"))
     if before.get("nodeAffinity") is not None:
-        errors += immutable("spec.nodeAffinity", spec.get("nodeAffinity"), before.get("nodeAffinity"))
-    if spec.get("volumeAttributesClassName") != before.get("volumeAttributesClassName") and spec.get("csi") is None:
-        text = "update is forbidden when the volume is not a CSI volume"
-        errors.append(invalid_value("spec.volumeAttributesClassName", spec.get("volumeAttributesClassName"), text))
+        errors += _affinity_update_errors(spec.get("nodeAffinity"), before["nodeAffinity"])
+    field = "volumeAttributesClassName"
+    if before.get(field) is not None and spec.get(field) is None:
+        errors.append(forbidden_field(f"spec.{field}", "update from non-nil value to nil is forbidden"))
     return errors
 
 
-_CSI_SECRETS = frozenset({"controllerExpandSecretRef", "nodeExpandSecretRef"})
+def _affinity_update_errors(affinity: Mapping[str, Any] | None, before: Mapping[str, Any]) -> Errors:
+    if affinity == before:
+        return []
+    return [invalid_value("nodeAffinity", go_object("VolumeNodeAffinity", affinity), "field is immutable")]
 
 
-def _source(spec: Mapping[str, Any], field: str) -> Any:
-    """The source without what may be filled in later."""
-    found = spec.get(field)
-    if field == "csi" and found is not None:
-        return {key: value for key, value in found.items() if key not in _CSI_SECRETS}
-    return found
+def _settable(source: Mapping[str, Any], before: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A CSI source without the secret that may be set once."""
+    if before.get("controllerExpandSecretRef") is not None:
+        return source
+    return {key: value for key, value in source.items() if key != "controllerExpandSecretRef"}
 
 
 def prepare_status(volume: Object, old: Object) -> None:
@@ -134,6 +197,30 @@ def prepare_status(volume: Object, old: Object) -> None:
     status, before = volume.get("status") or {}, old.get("status") or {}
     if status.get("phase") == before.get("phase") and before.get("lastPhaseTransitionTime"):
         status.setdefault("lastPhaseTransitionTime", before["lastPhaseTransitionTime"])
+
+
+_RECYCLE = (
+    "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach "
+    "is to use dynamic provisioning."
+)
+_WARNED_VOLUMES = ("cephfs", "photonPersistentDisk", "scaleIO", "storageos", "glusterfs", "rbd")
+
+
+def warnings(volume: Object, old: Object | None) -> list[str]:
+    """``GetWarningsForPersistentVolume``."""
+    spec = volume.get("spec") or {}
+    found = []
+    if BETA_CLASS_ANNOTATION in annotations_of(volume):
+        found.append(f"metadata.annotations[{BETA_CLASS_ANNOTATION}]: {BETA_CLASS_TEXT}")
+    if spec.get("persistentVolumeReclaimPolicy") == "Recycle":
+        found.append(_RECYCLE)
+    terms = ((spec.get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms") or ()
+    for index, term in enumerate(terms):
+        found += node_term_warnings(f"spec.nodeAffinity.required.nodeSelectorTerms[{index}]", term)
+    for source in _WARNED_VOLUMES:
+        if spec.get(source) is not None:
+            found.append(f"spec.{'storageOS' if source == 'storageos' else source}: {DEPRECATED_VOLUMES[source]}")
+    return found
 
 
 def row(volume: Mapping[str, Any], now: float) -> Sequence[Cell]:
@@ -168,6 +255,7 @@ KIND = Kind(
     prepare_status=prepare_status,
     validate=validate,
     validate_update=validate_update,
+    warnings=warnings,
     has_status=True,
     columns=(
         NAME,

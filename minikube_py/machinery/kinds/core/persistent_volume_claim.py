@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minikube_py.machinery.errors import FieldError, forbidden_field
+from minikube_py.machinery.errors import FieldError, forbidden_field, invalid_value, not_supported
 from minikube_py.machinery.kind import Cell, Kind, Subresource
-from minikube_py.machinery.kinds.common.claim_validation import claim_spec_errors
+from minikube_py.machinery.kinds.common.checks import not_supported_in_order, qualified_name, quantity
+from minikube_py.machinery.kinds.common.claim_validation import (
+    BETA_CLASS_ANNOTATION,
+    BETA_CLASS_TEXT,
+    claim_spec_errors,
+    claim_spec_warnings,
+)
 from minikube_py.machinery.kinds.common.go_values import go_diff, go_object
-from minikube_py.machinery.kinds.common.pod_defaults import default_claim_spec, round_up_milli
+from minikube_py.machinery.kinds.common.pod_defaults import (
+    default_claim_spec,
+    drop_odd_sources,
+    mirror_data_source,
+    round_up_milli,
+)
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name, part
+from minikube_py.machinery.kinds.common.resource_names import integer_errors, is_native
 from minikube_py.machinery.kinds.common.setting import child, set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status, immutable
 from minikube_py.machinery.kinds.core.access_modes import access_modes_text, storage_class_of
 from minikube_py.machinery.objects import Object, thaw
-from minikube_py.machinery.quantities import parse_quantity
 from minikube_py.machinery.resources import PERSISTENT_VOLUME_CLAIMS
 
 DEFINITION = "io.k8s.api.core.v1.PersistentVolumeClaim"
@@ -33,35 +44,120 @@ def fill(claim: Object) -> None:
             round_up_milli(status[field])
 
 
+_fresh_status = fresh_status(DEFINITION, phase="Pending")
+
+
+def prepare_create(claim: Object) -> None:
+    """A new claim is Pending; its data sources are put in order."""
+    _fresh_status(claim)
+    spec = child(claim, "spec")
+    drop_odd_sources(spec, None)
+    mirror_data_source(spec)
+
+
+def prepare_update(claim: Object, old: Object) -> None:
+    """Data sources are put in order, with respect to those that the claim has."""
+    spec = child(claim, "spec")
+    drop_odd_sources(spec, old.get("spec"))
+    mirror_data_source(spec)
+
+
+def warnings(claim: Object, old: Object | None) -> list[str]:
+    """``GetWarningsForPersistentVolumeClaim``."""
+    annotations = (claim.get("metadata") or {}).get("annotations") or {}
+    found = []
+    if BETA_CLASS_ANNOTATION in annotations:
+        found.append(f"metadata.annotations[{BETA_CLASS_ANNOTATION}]: {BETA_CLASS_TEXT}")
+    return found + claim_spec_warnings("spec", claim.get("spec") or {})
+
+
 def validate(claim: Object) -> list[FieldError]:
     return claim_spec_errors("spec", claim.get("spec") or {})
 
 
 def validate_update(claim: Object, old: Object) -> list[FieldError]:
     """``ValidatePersistentVolumeClaimUpdate``: bound claims may grow, the rest stays."""
-    errors = validate(claim)
     spec, before = claim.get("spec") or {}, old.get("spec") or {}
+    errors = claim_spec_errors("spec", spec, before)
     changed, kept = thaw(spec), thaw(before)
     if not before.get("volumeName"):
         _set_back(kept, spec, "volumeName")
-    bound = (old.get("status") or {}).get("phase") == "Bound"
-    new_size, old_size = _requested(spec), _requested(before)
-    if bound and new_size is not None:
-        child(child(changed, "resources"), "requests")["storage"] = old_size
-    if bound:
-        _set_back(changed, before, "volumeAttributesClassName")
-    if not before.get("storageClassName"):
-        _set_back(changed, before, "storageClassName")
+    errors += _storage_class_errors(claim, old, changed)
+    requests = (changed.get("resources") or {}).get("requests")
+    if (claim.get("status") or {}).get("phase") == "Bound" and requests is not None:
+        requests["storage"] = _requested(before)
+    _set_back(changed, before, "volumeAttributesClassName")
     if changed != kept:
         shown = [go_object("PersistentVolumeClaimSpec", value) for value in (kept, changed)]
         errors.append(forbidden_field("spec", _FROZEN + go_diff(*shown)))
-    if bound and new_size and old_size:
-        floor = (old.get("status") or {}).get("capacity", {}).get("storage") or old_size
-        grown = parse_quantity(new_size)
-        if grown < parse_quantity(old_size) and grown < parse_quantity(floor):
-            text = "field can not be less than status.capacity"
-            errors.append(forbidden_field("spec.resources.requests.storage", text))
-    return errors + immutable("volumeMode", spec.get("volumeMode"), before.get("volumeMode"))
+    size, capacity = quantity(_requested(spec) or 0), ((old.get("status") or {}).get("capacity") or {}).get("storage")
+    if size < quantity(_requested(before) or 0) and size <= quantity(capacity or 0):
+        text = "field can not be less than status.capacity"
+        errors.append(forbidden_field("spec.resources.requests.storage", text))
+    errors += immutable("volumeMode", spec.get("volumeMode"), before.get("volumeMode"))
+    return errors + _attributes_class_errors(spec.get(_ATTRIBUTES_CLASS), before.get(_ATTRIBUTES_CLASS))
+
+
+_ATTRIBUTES_CLASS = "volumeAttributesClassName"
+
+
+def _storage_class_errors(claim: Object, old: Object, changed: Object) -> list[FieldError]:
+    """A claim without a class may get one, which an annotation on it binds; ``changed`` loses such a change."""
+    noted, was_noted = (
+        ((version.get("metadata") or {}).get("annotations") or {}).get(BETA_CLASS_ANNOTATION)
+        for version in (claim, old)
+    )
+    new, before = ((version.get("spec") or {}).get("storageClassName") for version in (claim, old))
+    settable = before is None and new is not None and was_noted in (None, new)
+    if settable:
+        changed.pop("storageClassName", None)
+    if settable and was_noted is not None and noted in (None, was_noted):
+        return []
+    return immutable(f"metadata.annotations.{BETA_CLASS_ANNOTATION}", noted or "", was_noted or "")
+
+
+def _attributes_class_errors(new: str | None, before: str | None) -> list[FieldError]:
+    if before is None or new:
+        return []
+    what = "nil" if new is None else "an empty string"
+    if new == before:
+        return []
+    return [forbidden_field(f"spec.{_ATTRIBUTES_CLASS}", f"update from non-nil value to {what} is forbidden")]
+
+
+_RESIZE_STATES = (
+    "ControllerResizeInProgress", "ControllerResizeInfeasible", "NodeResizePending", "NodeResizeInProgress",
+    "NodeResizeInfeasible",
+)  # fmt: skip
+
+
+def validate_status(claim: Object, old: Object) -> list[FieldError]:
+    """``ValidatePersistentVolumeClaimStatusUpdate``: amounts are none below zero, states of resizing are known."""
+    status = claim.get("status") or {}
+    errors: list[FieldError] = []
+    for name_, amount in (status.get("capacity") or {}).items():
+        errors += _amount_errors(f"status.capacity[{name_}]", amount)
+    for name_, state in (status.get("allocatedResourceStatuses") or {}).items():
+        errors += _resource_key_errors("status.allocatedResourceStatus", name_)
+        if state not in _RESIZE_STATES:
+            errors.append(not_supported("status.allocatedResourceStatus", name_, sorted(_RESIZE_STATES)))
+    for name_, amount in (status.get("allocatedResources") or {}).items():
+        wrong = _resource_key_errors("status.allocatedResources", name_)
+        where = f"status.allocatedResources[{name_}]"
+        errors += wrong or _amount_errors(where, amount) or integer_errors(where, "storage", amount)
+    return errors
+
+
+def _amount_errors(path: str, amount: Any) -> list[FieldError]:
+    whole = quantity(amount).value()
+    return [invalid_value(path, whole, "must be a valid resource quantity")] if whole < 0 else []
+
+
+def _resource_key_errors(path: str, name_: str) -> list[FieldError]:
+    errors = qualified_name(path, name_)
+    if not errors and is_native(name_) and name_ != "storage":
+        errors.append(not_supported_in_order(path, name_, ("storage",)))
+    return errors
 
 
 def _requested(spec: Mapping[str, Any]) -> Any:
@@ -102,9 +198,12 @@ KIND = Kind(
     short_names=("pvc",),
     subresources=(Subresource("status"),),
     default=defaults(DEFINITION, fill),
-    prepare_create=fresh_status(DEFINITION, phase="Pending"),
+    prepare_create=prepare_create,
+    prepare_update=prepare_update,
     validate=validate,
     validate_update=validate_update,
+    validate_status=validate_status,
+    warnings=warnings,
     has_status=True,
     columns=(
         NAME,

@@ -51,7 +51,7 @@ KIND = Kind(
         "spec.hostNetwork": lambda pod: yes_no(part(pod, "spec").get("hostNetwork")),
         "status.phase": lambda pod: str(part(pod, "status").get("phase") or ""),
         "status.podIP": lambda pod: next(iter(_pod_ips(pod)), ""),
-        "status.podIPs": lambda pod: ",".join(_pod_ips(pod)),
+        "status.podIPs": lambda pod: "",  # known as a label, but not part of a pod's field set
         "status.nominatedNodeName": lambda pod: str(part(pod, "status").get("nominatedNodeName") or ""),
     },
     extra={

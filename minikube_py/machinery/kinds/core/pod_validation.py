@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minikube_py.machinery.errors import FieldError, forbidden_field, invalid_value, required
-from minikube_py.machinery.kinds.common.checks import Errors
+from minikube_py.machinery.errors import forbidden_field, invalid_value, required
+from minikube_py.machinery.kinds.common.checks import Errors, subdomain
 from minikube_py.machinery.kinds.common.go_values import go_diff, go_object
+from minikube_py.machinery.kinds.common.podspec.annotations import pod_annotation_errors
+from minikube_py.machinery.kinds.common.podspec.containers import image_space_errors
+from minikube_py.machinery.kinds.common.podspec.scheduling import toleration_errors
 from minikube_py.machinery.kinds.common.podspec.spec import MAX_DEADLINE_SECONDS, pod_spec_errors
+from minikube_py.machinery.kinds.core.pod_changes import annotation_update_errors, gated_errors
+from minikube_py.machinery.kinds.core.pod_status import (
+    claim_status_errors,
+    condition_errors,
+    host_address_errors,
+    pod_address_errors,
+)
 from minikube_py.machinery.kinds.core.pod_strategy import qos_class
 from minikube_py.machinery.objects import Object, thaw
 from minikube_py.machinery.quantities import quantity_milli
@@ -24,7 +34,7 @@ _RESIZE_FORBIDDEN = "only cpu and memory resources are mutable"
 def validate_pod(pod: Object) -> Errors:
     """``ValidatePodCreate``."""
     spec = pod.get("spec") or {}
-    errors = pod_spec_errors("spec", spec)
+    errors = _whole_errors(pod)
     if spec.get("ephemeralContainers"):
         errors.append(forbidden_field("spec.ephemeralContainers", "cannot be set on create"))
     if spec.get("nodeName") and spec.get("schedulingGates"):
@@ -33,22 +43,47 @@ def validate_pod(pod: Object) -> Errors:
     return errors
 
 
+def _whole_errors(pod: Mapping[str, Any]) -> Errors:
+    """``validatePodMetadataAndSpec``, but for the metadata that all kinds have."""
+    meta, spec = pod.get("metadata") or {}, pod.get("spec") or {}
+    errors = pod_annotation_errors("metadata.annotations", meta.get("annotations") or {}, spec)
+    errors += pod_spec_errors("spec", spec, meta.get("name") or "", is_pod=True)
+    for sort in ("containers", "initContainers"):
+        errors += image_space_errors(f"spec.{sort}", spec.get(sort) or ())
+    return errors
+
+
 def validate_pod_update(pod: Object, old: Object) -> Errors:
     """``ValidatePodUpdate``: images, deadline, additional tolerations and, while gated, scheduling constraints."""
     spec, before = pod.get("spec") or {}, old.get("spec") or {}
-    errors = pod_spec_errors("spec", spec)
+    errors = _whole_errors(pod) + annotation_update_errors(pod, old)
     for name in ("containers", "initContainers"):
         if len(spec.get(name) or ()) != len(before.get(name) or ()):
             errors.append(forbidden_field(f"spec.{name}", "pod updates may not add or remove containers"))
             return errors
-    for name in ("containers", "initContainers"):
         errors += _image_errors(f"spec.{name}", spec.get(name) or ())
-    errors += _deadline_errors(spec.get("activeDeadlineSeconds"), before.get("activeDeadlineSeconds"))
-    errors += _gate_errors(spec.get("schedulingGates") or (), before.get("schedulingGates") or ())
+    deadline = _deadline_errors(spec.get("activeDeadlineSeconds"), before.get("activeDeadlineSeconds"))
+    errors += deadline
+    if deadline and spec.get("activeDeadlineSeconds") is not None:
+        return errors
     errors += _added_toleration_errors(spec.get("tolerations") or (), before.get("tolerations") or ())
-    if _munged(spec, before) != before:
-        errors.append(forbidden_field("spec", _UPDATE_FORBIDDEN + "\n"))
+    errors += _gate_errors(spec.get("schedulingGates") or (), before.get("schedulingGates") or ())
+    if before.get("schedulingGates"):
+        errors += gated_errors(spec, before)
+    munged = _munged(spec, before)
+    if munged != before:
+        shown = [go_object("PodSpec", _with_host_fields(found)) for found in (before, munged)]
+        errors.append(forbidden_field("spec", f"{_UPDATE_FORBIDDEN}\n{go_diff(*shown)}"))
     return errors
+
+
+def _with_host_fields(spec: Mapping[str, Any]) -> Object:
+    """Kubernetes' internal security context holds the pod's namespaces of the host."""
+    context = dict(spec.get("securityContext") or {})
+    for name in ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "hostUsers"):
+        if name in spec:
+            context[name] = spec[name]
+    return {**spec, "securityContext": context}
 
 
 def _image_errors(path: str, containers: Sequence[Mapping[str, Any]]) -> Errors:
@@ -95,7 +130,7 @@ def _added_toleration_errors(new: Sequence[Mapping[str, Any]], before: Sequence[
         if bare not in kept:
             text = "existing toleration can not be modified except its tolerationSeconds"
             return [forbidden_field("spec.tolerations", text)]
-    return []
+    return toleration_errors("spec.tolerations", new)
 
 
 def _munged(spec: Mapping[str, Any], before: Mapping[str, Any]) -> Object:
@@ -121,47 +156,36 @@ def _set_back(result: Object, before: Mapping[str, Any], name: str) -> None:
 
 
 def _set_back_gated(result: Object, before: Mapping[str, Any]) -> None:
-    """A gated pod's node selector and required node affinity may be tightened."""
-    old_selector = before.get("nodeSelector") or {}
-    if old_selector.items() <= (result.get("nodeSelector") or {}).items():
-        _set_back(result, before, "nodeSelector")
-    required_name = "requiredDuringSchedulingIgnoredDuringExecution"
-    affinity = ((before.get("affinity") or {}).get("nodeAffinity") or {}).get(required_name)
-    new_affinity = ((result.get("affinity") or {}).get("nodeAffinity") or {}).get(required_name)
-    if _tightened(affinity, new_affinity):
-        if affinity is None:
-            _set_back(result, before, "affinity")
-        else:
-            result["affinity"]["nodeAffinity"][required_name] = affinity
-
-
-def _tightened(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> bool:
-    if old is None:
-        return new is not None
-    old_terms, new_terms = old.get("nodeSelectorTerms") or [], (new or {}).get("nodeSelectorTerms") or []
-    if len(old_terms) != len(new_terms):
-        return False
-    return all(
-        (was.get(sort) or []) == (now.get(sort) or [])[: len(was.get(sort) or [])]
-        for was, now in zip(old_terms, new_terms, strict=True)
-        for sort in ("matchExpressions", "matchFields")
-    )
+    """Node selector and node affinity of a gated pod are judged by ``gated_errors``."""
+    _set_back(result, before, "nodeSelector")
+    affinity, was = result.get("affinity"), before.get("affinity")
+    if affinity is None:
+        if (was or {}).get("nodeAffinity") is not None:
+            result["affinity"] = {"nodeAffinity": was["nodeAffinity"]} if was else None
+        return
+    _set_back(affinity, was or {}, "nodeAffinity")
+    if was is None and not affinity:
+        del result["affinity"]
 
 
 def validate_pod_status(pod: Object, old: Object) -> Errors:
-    """``ValidatePodStatusUpdate``: what ended stays ended, the QoS class does not change."""
+    """``ValidatePodStatusUpdate``: what ended stays ended, the QoS class does not change, addresses fit."""
     status, before = pod.get("status") or {}, old.get("status") or {}
-    errors: list[FieldError] = []
+    errors = annotation_update_errors(pod, old) + condition_errors(status.get("conditions") or ())
+    nominated = status.get("nominatedNodeName") or ""
+    if nominated and nominated != before.get("nominatedNodeName"):
+        errors += subdomain("status.nominatedNodeName", nominated)
     if before.get("qosClass") and status.get("qosClass") != before["qosClass"]:
         errors.append(invalid_value("status.qosClass", status.get("qosClass") or "", "field is immutable"))
-    spec = pod.get("spec") or {}
-    names = (("containerStatuses", "containers"), ("initContainerStatuses", "initContainers"))
-    for field, listed in names:
-        sidecars = {c.get("name") for c in spec.get(listed) or () if c.get("restartPolicy") == "Always"}
-        errors += _restart_errors(
-            f"status.{field}", status.get(field) or (), before.get(field) or (), spec.get("restartPolicy"), sidecars
-        )
-    return errors
+    spec = old.get("spec") or {}
+    sidecars = {c.get("name") for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"}
+    for field, allowed, policy in (
+        ("containerStatuses", set(), spec.get("restartPolicy")),
+        ("initContainerStatuses", sidecars, spec.get("restartPolicy")),
+        ("ephemeralContainerStatuses", set(), "Never"),
+    ):
+        errors += _restart_errors(f"status.{field}", status.get(field) or (), before.get(field) or (), policy, allowed)
+    return errors + claim_status_errors(pod) + pod_address_errors(status) + host_address_errors(status)
 
 
 def _restart_errors(
@@ -189,7 +213,9 @@ def _restart_errors(
 
 def validate_ephemeral_containers_update(pod: Object, old: Object) -> Errors:
     """``ValidatePodEphemeralContainersUpdate``: containers are only added."""
-    errors = pod_spec_errors("spec", pod.get("spec") or {})
+    if _is_static(old):
+        return [forbidden_field("", "static pods do not support ephemeral containers")]
+    errors = _whole_errors(pod) + annotation_update_errors(pod, old)
     listed = {c.get("name"): c for c in (pod.get("spec") or {}).get("ephemeralContainers") or ()}
     field = "spec.ephemeralContainers"
     for container in (old.get("spec") or {}).get("ephemeralContainers") or ():
@@ -206,16 +232,16 @@ def validate_ephemeral_containers_update(pod: Object, old: Object) -> Errors:
 def validate_resize(pod: Object, old: Object) -> Errors:
     """``ValidatePodResize``: cpu and memory of containers change, the QoS class does not."""
     spec, before = pod.get("spec") or {}, old.get("spec") or {}
-    errors = pod_spec_errors("spec", spec)
     if _is_static(old):
-        return [*errors, forbidden_field("", "static pods cannot be resized")]
+        return [forbidden_field("", "static pods cannot be resized")]
     if (before.get("os") or {}).get("name") == "windows":
-        return [*errors, forbidden_field("", "windows pods cannot be resized")]
+        return [forbidden_field("", "windows pods cannot be resized")]
+    errors = _whole_errors(pod)
     was = (old.get("status") or {}).get("qosClass") or qos_class(before)
     now = qos_class(spec)
     if was != now:
         text = "Pod QOS Class may not change as a result of resizing"
-        errors.append(invalid_value("spec", now, text))
+        errors.append(invalid_value("spec", (pod.get("status") or {}).get("qosClass") or "", text))
     for name in ("containers", "initContainers"):
         errors += _resized_errors(name, spec.get(name) or (), before.get(name) or ())
     if _without_resizable(spec, before) != before:

@@ -25,7 +25,7 @@ from minikube_py.machinery.kinds.common.printing import (
 )
 from minikube_py.machinery.kinds.common.setting import child, set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status
-from minikube_py.machinery.kinds.common.workload import replicated_template_errors
+from minikube_py.machinery.kinds.common.workload import name_warnings, replicated_template_errors
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import REPLICATION_CONTROLLERS
 
@@ -54,12 +54,15 @@ def validate(controller: Object) -> list[FieldError]:
     if not selector:
         errors.append(required("spec.selector"))
     errors += non_negative("spec.replicas", spec.get("replicas"))
-    wanted = {"matchLabels": selector}
-    return errors + replicated_template_errors("spec.template", spec.get("template"), wanted, spec.get("replicas") or 0)
+    replicas = spec.get("replicas") or 0
+    return errors + replicated_template_errors(
+        "spec.template", spec.get("template"), {"matchLabels": selector}, replicas, kind="ReplicationController"
+    )
 
 
 def warnings(controller: Object, old: Object | None) -> list[str]:
-    return template_warnings("spec.template", (controller.get("spec") or {}).get("template") or {})
+    template = (controller.get("spec") or {}).get("template") or {}
+    return [*name_warnings(controller, old), *template_warnings("spec.template", template)]
 
 
 def row(controller: Mapping[str, Any], now: float) -> Sequence[Cell]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from minikube_py.machinery.errors import FieldError, invalid_value, required
 from minikube_py.machinery.kind import Kind, Subresource
+from minikube_py.machinery.kinds.common.go_values import go_object
 from minikube_py.machinery.kinds.common.pod_defaults import round_up_milli
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name, part
-from minikube_py.machinery.kinds.common.resource_names import quota_name_errors, quota_value_errors
+from minikube_py.machinery.kinds.common.resource_names import is_quota_name, quota_name_errors, quota_value_errors
 from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import RESOURCE_QUOTAS
@@ -20,12 +21,15 @@ _SCOPES = (
     "VolumeAttributesClass",
 )  # fmt: skip
 _COMPUTE = frozenset({"cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"})
+_OF_PODS = _COMPUTE | {"pods"}
 _ACCEPTED = {
-    "Terminating": _COMPUTE | {"pods"},
-    "NotTerminating": _COMPUTE | {"pods"},
-    "NotBestEffort": _COMPUTE | {"pods"},
-    "PriorityClass": _COMPUTE | {"pods"},
+    "Terminating": _OF_PODS,
+    "NotTerminating": _OF_PODS,
+    "NotBestEffort": _OF_PODS,
+    "PriorityClass": _OF_PODS,
+    "CrossNamespacePodAffinity": _OF_PODS,
     "BestEffort": frozenset({"pods"}),
+    "VolumeAttributesClass": frozenset({"persistentvolumeclaims", "requests.storage"}),
 }
 
 
@@ -48,7 +52,8 @@ def validate(quota: Object) -> list[FieldError]:
     for resource, amount in sorted((spec.get("hard") or {}).items()):
         path = f"spec.hard[{resource}]"
         errors += quota_name_errors(path, resource) + quota_value_errors(path, resource, amount)
-    return errors + _scope_errors(spec) + _scope_selector_errors(spec)
+    errors += _scope_errors(spec) + _scope_selector_errors(spec)
+    return errors + _status_errors(quota)
 
 
 def _scope_errors(spec: Mapping[str, Any]) -> list[FieldError]:
@@ -57,36 +62,48 @@ def _scope_errors(spec: Mapping[str, Any]) -> list[FieldError]:
     for scope in scopes:
         if scope not in _SCOPES:
             errors.append(invalid_value("spec.scopes", list(scopes), "unsupported scope"))
-        for resource in spec.get("hard") or ():
-            if _is_pod_resource(resource) and scope in _ACCEPTED and resource not in _ACCEPTED[scope]:
-                text = "unsupported scope applied to resource"
-                errors.append(invalid_value("spec.scopes", list(scopes), text))
-    for one, other in (("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")):
-        if one in scopes and other in scopes:
-            errors.append(invalid_value("spec.scopes", list(scopes), "conflicting scopes"))
-    return errors
+        errors += [
+            invalid_value("spec.scopes", list(scopes), "unsupported scope applied to resource")
+            for _ in _unfit_resources(spec, scope)
+        ]
+    return errors + _conflict_errors("spec.scopes", scopes, list(scopes) or None)
 
 
-def _is_pod_resource(resource: str) -> bool:
-    return "/" not in resource
+def _conflict_errors(path: str, scopes: Collection[str], shown: Any) -> list[FieldError]:
+    return [
+        invalid_value(path, shown, "conflicting scopes")
+        for one, other in (("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating"))
+        if one in scopes and other in scopes
+    ]
+
+
+def _unfit_resources(spec: Mapping[str, Any], scope: str) -> list[str]:
+    """Standard resources of the quota that the scope does not choose among (``IsResourceQuotaScopeValidForResource``).
+
+    Scopes of pods go with what pods use; that of volume attributes classes with claims.
+    """
+    accepted = _ACCEPTED.get(scope)
+    if accepted is None:
+        return []
+    return sorted(name for name in spec.get("hard") or () if is_quota_name(name) and name not in accepted)
 
 
 def _scope_selector_errors(spec: Mapping[str, Any]) -> list[FieldError]:
+    """``validateScopedResourceSelectorRequirement``; the index of an expression is no part of its path."""
     selector = spec.get("scopeSelector")
     errors: list[FieldError] = []
-    for index, wanted in enumerate((selector or {}).get("matchExpressions") or ()):
-        path = f"spec.scopeSelector.matchExpressions[{index}]"
+    path, scopes = "spec.scopeSelector.matchExpressions", set()
+    for wanted in (selector or {}).get("matchExpressions") or ():
         scope, operator = wanted.get("scopeName") or "", wanted.get("operator") or ""
         values = wanted.get("values") or []
         if scope not in _SCOPES:
             errors.append(invalid_value(f"{path}.scopeName", scope, "unsupported scope"))
-        if scope not in ("PriorityClass", "VolumeAttributesClass") and operator != "Exists":
-            text = (
-                "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, "
-                "ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort "
-                "or ResourceQuotaScopeCrossNamespacePodAffinity"
-            )
-            errors.append(invalid_value(f"{path}.operator", operator, text))
+        errors += [
+            invalid_value(path, go_object("ScopeSelector", selector), "unsupported scope applied to resource")
+            for _ in _unfit_resources(spec, scope)
+        ]
+        if scope in _EXISTING and operator != "Exists":
+            errors.append(invalid_value(f"{path}.operator", operator, _ONLY_EXISTS))
         if operator in ("In", "NotIn") and not values:
             text = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"
             errors.append(required(f"{path}.values", text))
@@ -95,7 +112,15 @@ def _scope_selector_errors(spec: Mapping[str, Any]) -> list[FieldError]:
             errors.append(invalid_value(f"{path}.values", list(values), text))
         elif operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
             errors.append(invalid_value(f"{path}.operator", operator, "not a valid selector operator"))
-    return errors
+        scopes.add(scope)
+    return errors + _conflict_errors(path, scopes, list(spec.get("scopes") or ()) or None)
+
+
+_EXISTING = ("BestEffort", "NotBestEffort", "Terminating", "NotTerminating", "CrossNamespacePodAffinity")
+_ONLY_EXISTS = (
+    "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, "
+    "ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"
+)
 
 
 def validate_update(quota: Object, old: Object) -> list[FieldError]:
@@ -109,6 +134,10 @@ def validate_update(quota: Object, old: Object) -> list[FieldError]:
 
 def validate_status(quota: Object, old: Object) -> list[FieldError]:
     """``ValidateResourceQuotaStatusUpdate``."""
+    return _status_errors(quota)
+
+
+def _status_errors(quota: Object) -> list[FieldError]:
     errors: list[FieldError] = []
     for field in ("hard", "used"):
         for resource, amount in sorted(((quota.get("status") or {}).get(field) or {}).items()):

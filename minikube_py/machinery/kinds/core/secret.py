@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from minikube_py.machinery.errors import FieldError, forbidden_field, invalid_value, required, too_long
+from minikube_py.machinery.json_errors import explain
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name
 from minikube_py.machinery.kinds.common.setting import child, set_default, string_data_zero
@@ -80,14 +80,23 @@ def _type_errors(secret: Object, data: Mapping[str, str]) -> list[FieldError]:
 def _json_errors(secret: Object, key: str, data: Mapping[str, str]) -> list[FieldError]:
     if key not in data:
         return [required(f"data[{key}]")]
-    try:
-        loaded = orjson.loads(base64.b64decode(data[key]))
-    except (ValueError, binascii.Error):
-        return [invalid_value(f"data[{key}]", "<secret contents redacted>", "invalid character in JSON")]
-    if loaded is not None and not isinstance(loaded, dict):
-        text = "json: cannot unmarshal into Go value of type map[string]interface {}"
-        return [invalid_value(f"data[{key}]", "<secret contents redacted>", text)]
-    return []
+    text = base64.b64decode(data[key])
+    problem = explain(text)
+    if problem is None:
+        found = orjson.loads(text)
+        if found is None or isinstance(found, dict):
+            return []
+        problem = f"json: cannot unmarshal {_json_kind(found)} into Go value of type map[string]interface {{}}"
+    return [invalid_value(f"data[{key}]", "<secret contents redacted>", problem)]
+
+
+def _json_kind(value: Any) -> str:
+    """What Go's decoder calls a value that is no object."""
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, str):
+        return "string"
+    return "array" if isinstance(value, list) else "number"
 
 
 def validate_update(secret: Object, old: Object) -> list[FieldError]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from minikube_py.machinery.kind import Cell, Kind, Subresource
-from minikube_py.machinery.kinds.common.checks import parse_ip
+from minikube_py.machinery.kinds.common.checks import cidr_warnings, ip_warnings
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, label_text, name, part
 from minikube_py.machinery.kinds.common.strategy import defaults
 from minikube_py.machinery.kinds.core import service_strategy, service_validation
@@ -19,34 +19,44 @@ _SPEC = f"{DEFINITION}Spec"
 
 
 def warnings(service: Object, old: Object | None) -> list[str]:
-    """Deprecated fields, and addresses that may be ambiguous."""
+    """``GetWarningsForService``."""
     spec, meta = part(service, "spec"), part(service, "metadata")
+    external = spec.get("externalIPs") or ()
+    kind, addresses = spec.get("type"), spec.get("clusterIPs") or ()
+    headless = kind == "ClusterIP" and spec.get("clusterIP") == service_strategy.HEADLESS
     found = []
-    if "service.kubernetes.io/topology-aware-hints" in (meta.get("annotations") or {}):
-        found.append("metadata.annotations[service.kubernetes.io/topology-aware-hints]: deprecated; "
-                     "use trafficDistribution")  # fmt: skip
-    if (spec.get("clusterIPs") or [""])[0] == service_strategy.HEADLESS:
-        for field in ("loadBalancerIP", "externalIPs", "sessionAffinity"):
-            value = spec.get(field)
-            if value and value != "None":
-                text = (
-                    "ignored for headless services"
-                    if field == "sessionAffinity"
-                    else (f'{field} is ignored when clusterIP is "None"')
-                )
-                found.append(f"spec.{'SessionAffinity' if field == 'sessionAffinity' else field}: {text}")
+    if _HINTS in (meta.get("annotations") or {}):
+        found.append(f"annotation {_HINTS} is deprecated, please use service.kubernetes.io/topology-mode instead")
+    if not headless:
+        found += _listed_warnings("spec.clusterIPs", addresses, ip_warnings)
+    else:
+        if spec.get("loadBalancerIP"):
+            found.append("spec.loadBalancerIP is ignored for headless services")
+        if external:
+            found.append("spec.externalIPs is ignored for headless services")
+        if spec.get("sessionAffinity") != "None":
+            found.append("spec.SessionAffinity is ignored for headless services")
+    found += _listed_warnings("spec.externalIPs", external, ip_warnings)
+    if external and not headless and kind != "ExternalName":
+        found.append("spec.externalIPs is deprecated and may no longer be implemented in some clusters")
+    if spec.get("loadBalancerIP"):
+        found += ip_warnings("spec.loadBalancerIP", spec["loadBalancerIP"])
+    found += _listed_warnings("spec.loadBalancerSourceRanges", spec.get("loadBalancerSourceRanges") or (),
+                              cidr_warnings)  # fmt: skip
+    if kind == "ExternalName" and external:
+        found.append('spec.externalIPs is ignored when spec.type is "ExternalName"')
+    if kind != "ExternalName" and spec.get("externalName"):
+        found.append('spec.externalName is ignored when spec.type is not "ExternalName"')
     if spec.get("trafficDistribution") == "PreferClose":
         found.append('spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"')
-    for field in ("externalIPs", "clusterIPs"):
-        found += [text for ip in spec.get(field) or () for text in _address_warnings(f"spec.{field}", ip)]
     return found
 
 
-def _address_warnings(path: str, ip: str) -> list[str]:
-    address = parse_ip(ip)
-    if address is not None and address.version == 6 and str(address) != ip:
-        return [f"{path}: IPv6 address {ip!r} should be in RFC 5952 canonical format ({str(address)!r})"]
-    return []
+_HINTS = "service.kubernetes.io/topology-aware-hints"
+
+
+def _listed_warnings(path: str, values: Sequence[str], check: Callable[[str, str], list[str]]) -> list[str]:
+    return [text for index, value in enumerate(values) for text in check(f"{path}[{index}]", value)]
 
 
 def row(service: Mapping[str, Any], now: float) -> Sequence[Cell]:

@@ -32,10 +32,11 @@ from minikube_py.machinery.objects import Object
 
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _FAMILY_POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
-_KUBELET_PORT = 10250
 _MAX_AFFINITY_SECONDS = 86400
 _LOAD_BALANCER_ONLY = "may only be used when `type` is 'LoadBalancer'"
 _EXTERNAL_NAME = "may not be set for ExternalName services"
+_HINTS = "service.kubernetes.io/topology-aware-hints"
+_MODE = "service.kubernetes.io/topology-mode"
 _RANGES_ANNOTATION = "service.beta.kubernetes.io/load-balancer-source-ranges"
 
 
@@ -43,8 +44,12 @@ def validate(service: Object) -> Errors:
     """``ValidateService``."""
     spec = service.get("spec") or {}
     kind, ports = spec.get("type") or "", spec.get("ports") or ()
-    headless = (spec.get("clusterIPs") or [""])[0] == HEADLESS
+    headless = _headless(spec)
     errors: Errors = []
+    annotations = (service.get("metadata") or {}).get("annotations") or {}
+    if annotations.get(_HINTS) != annotations.get(_MODE) and _HINTS in annotations and _MODE in annotations:
+        text = f"must match annotations[{_HINTS}] when both are specified"
+        errors.append(invalid_value(f"metadata.annotations[{_MODE}]", annotations[_MODE], text))
     if not ports and not headless and kind != "ExternalName":
         errors.append(required("spec.ports"))
     errors += _type_specific_errors(kind, spec, headless)
@@ -67,11 +72,6 @@ def validate(service: Object) -> Errors:
 
 def _type_specific_errors(kind: str, spec: Mapping[str, Any], headless: bool) -> Errors:
     errors: Errors = []
-    if kind == "LoadBalancer":
-        for index, port in enumerate(spec.get("ports") or ()):
-            if port.get("port") == _KUBELET_PORT:
-                text = f"may not expose port {_KUBELET_PORT} externally since it is used by kubelet"
-                errors.append(invalid_value(f"spec.ports[{index}]", _KUBELET_PORT, text))
     if kind in ("LoadBalancer", "NodePort") and headless:
         text = f"may not be set to 'None' for {kind} services"
         errors.append(invalid_value("spec.clusterIPs[0]", HEADLESS, text))
@@ -117,14 +117,24 @@ def _affinity_errors(spec: Mapping[str, Any]) -> Errors:
     if affinity == "None" and config is not None:
         errors.append(forbidden_field(field, "must not be set when session affinity is None"))
     if affinity == "ClientIP":
-        client = (config or {}).get("clientIP")
-        if config is None or client is None or client.get("timeoutSeconds") is None:
-            return [*errors, required(field, "when session affinity type is ClientIP")]
-        seconds = client["timeoutSeconds"]
-        if not 0 < seconds <= _MAX_AFFINITY_SECONDS:
-            text = f"must be greater than 0 and less than {_MAX_AFFINITY_SECONDS}"
-            errors.append(invalid_value(f"{field}.clientIP.timeoutSeconds", seconds, text))
+        errors += _client_affinity_errors(field, config)
     return errors
+
+
+def _client_affinity_errors(path: str, config: Mapping[str, Any] | None) -> Errors:
+    text = "when session affinity type is ClientIP"
+    if config is None:
+        return [required(path, text)]
+    client = config.get("clientIP")
+    if client is None:
+        return [required(f"{path}.clientIP", text)]
+    seconds = client.get("timeoutSeconds")
+    if seconds is None:
+        return [required(f"{path}.clientIP.timeoutSeconds", text)]
+    if 0 < seconds <= _MAX_AFFINITY_SECONDS:
+        return []
+    text = f"must be greater than 0 and less than {_MAX_AFFINITY_SECONDS}"
+    return [invalid_value(f"{path}.clientIP.timeoutSeconds", seconds, text)]
 
 
 def cluster_ip_errors(spec: Mapping[str, Any]) -> Errors:
@@ -147,7 +157,7 @@ def cluster_ip_errors(spec: Mapping[str, Any]) -> Errors:
     errors += bad_addresses
     if len(ips) > 2:
         errors.append(invalid_value("spec.clusterIPs", ips, "may only hold up to 2 values"))
-    if bad_families or bad_addresses:
+    if bad_addresses:
         return errors
     return errors + _family_match_errors(ips, families)
 
@@ -175,7 +185,7 @@ def _address_errors(ips: Sequence[str]) -> Errors:
 
 
 def _family_match_errors(ips: Sequence[str], families: Sequence[str]) -> Errors:
-    if ips[:1] == [HEADLESS]:
+    if list(ips) == [HEADLESS]:
         return []
     versions = [address.version for ip in ips if (address := parse_ip(ip)) is not None]
     errors: Errors = []
@@ -183,7 +193,7 @@ def _family_match_errors(ips: Sequence[str], families: Sequence[str]) -> Errors:
         text = "may specify no more than one IP for each IP family"
         errors.append(invalid_value("spec.clusterIPs", list(ips), text))
     for index, (version, family) in enumerate(zip(versions, families, strict=False)):
-        if family != f"IPv{version}":
+        if family in ("IPv4", "IPv6") and family != f"IPv{version}":
             text = f"expected an {family} value as indicated by `ipFamilies[{index}]`"
             errors.append(invalid_value(f"spec.clusterIPs[{index}]", ips[index], text))
     return errors
@@ -218,26 +228,32 @@ def _load_balancer_errors(service: Object, spec: Mapping[str, Any]) -> Errors:
     annotations = (service.get("metadata") or {}).get("annotations") or {}
     errors: Errors = []
     ranges: Sequence[str] = spec.get("loadBalancerSourceRanges") or ()
-    field = "spec.LoadBalancerSourceRanges"
-    if ranges or _RANGES_ANNOTATION in annotations:
-        if not balanced:
-            errors.append(forbidden_field(field, _LOAD_BALANCER_ONLY))
+    annotated = annotations.get(_RANGES_ANNOTATION)
+    if ranges:
+        field = "spec.LoadBalancerSourceRanges"
+        errors += [] if balanced else [forbidden_field(field, _LOAD_BALANCER_ONLY)]
         for index, value in enumerate(ranges):
-            errors += [
-                invalid_value(f"{field}[{index}]", value, error.detail)
-                for error in cidr_errors(f"{field}[{index}]", value.strip())
-            ]
+            errors += cidr_errors(f"{field}[{index}]", value.strip())
+    elif annotated is not None:
+        field = f"metadata.annotations[{_RANGES_ANNOTATION}]"
+        errors += [] if balanced else [forbidden_field(field, _LOAD_BALANCER_ONLY)]
+        for value in annotated.strip().split(",") if annotated.strip() else ():
+            errors += cidr_errors(field, value.strip())
     if spec.get("allocateLoadBalancerNodePorts") is not None and not balanced:
         errors.append(forbidden_field("spec.allocateLoadBalancerNodePorts", _LOAD_BALANCER_ONLY))
     if balanced and spec.get("allocateLoadBalancerNodePorts") is None:
-        errors.append(required("spec.allocateLoadBalancerNodePorts"))
+        errors.append(required("allocateLoadBalancerNodePorts"))
+    return errors + _class_errors(spec)
+
+
+def _class_errors(spec: Mapping[str, Any]) -> Errors:
+    """``validateLoadBalancerClassField``, which an update runs twice."""
     name = spec.get("loadBalancerClass")
-    if name is not None:
-        if not balanced:
-            errors.append(forbidden_field("spec.loadBalancerClass", _LOAD_BALANCER_ONLY))
-        else:
-            errors += qualified_name("spec.loadBalancerClass", name)
-    return errors
+    if name is None:
+        return []
+    if spec.get("type") != "LoadBalancer":
+        return [forbidden_field("spec.loadBalancerClass", _LOAD_BALANCER_ONLY)]
+    return qualified_name("spec.loadBalancerClass", name)
 
 
 def _external_policy_errors(spec: Mapping[str, Any]) -> Errors:
@@ -252,9 +268,9 @@ def _external_policy_errors(spec: Mapping[str, Any]) -> Errors:
     else:
         errors += one_of(field, policy, ("Cluster", "Local"))
     port = spec.get("healthCheckNodePort") or 0
-    if port < 0:
-        errors.append(invalid_value("spec.healthCheckNodePort", port, "must be greater than or equal to 0"))
-    elif port > 0 and not needs_health_check(spec):
+    if needs_health_check(spec):
+        errors += port_number("spec.healthCheckNodePort", port) if port else [required("spec.healthCheckNodePort")]
+    elif port:
         text = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
         errors.append(invalid_value("spec.healthCheckNodePort", port, text))
     return errors
@@ -280,16 +296,45 @@ def validate_update(service: Object, old: Object) -> Errors:
     spec, before = service.get("spec") or {}, old.get("spec") or {}
     errors: Errors = []
     if "ExternalName" not in (spec.get("type"), before.get("type")):
-        for field in ("clusterIPs", "ipFamilies"):
-            was, now = before.get(field) or (), spec.get(field) or ()
-            if was and was[0] and (not now or now[0] != was[0]):
-                text = "may not change once set"
-                errors.append(invalid_value(f"spec.{field}[0]", list(now), text))
+        headless, was_headless = _headless(spec), _headless(before)
+        if not (headless and was_headless):
+            errors += _change_errors(spec, before, "clusterIPs", "clusterIP", "clusterIP")
+        if not headless and not was_headless:
+            errors += _change_errors(spec, before, "ipFamilies", "ipFamily", "ipFamily")
     balanced = before.get("type") == "LoadBalancer" == spec.get("type")
     name = spec.get("loadBalancerClass")
     if balanced and name != before.get("loadBalancerClass"):
         errors.append(invalid_value("spec.loadBalancerClass", name, "may not change once set"))
+    errors += _class_errors(spec)
+    ports = [found.get("healthCheckNodePort") or 0 for found in (spec, before) if needs_health_check(found)]
+    if len(ports) == 2 and ports[0] != ports[1]:
+        errors.append(forbidden_field("spec.healthCheckNodePort", "field is immutable"))
     return errors + validate(service)
+
+
+def _headless(spec: Mapping[str, Any]) -> bool:
+    return list(spec.get("clusterIPs") or ()) == [HEADLESS]
+
+
+def _change_errors(spec: Mapping[str, Any], before: Mapping[str, Any], field: str, first: str, second: str) -> Errors:
+    """``validateUpgradeDowngradeClusterIPs`` and ``...IPFamilies``: only the second value may come and go."""
+    now, was = list(spec.get(field) or ()), list(before.get(field) or ())
+    path, changed = f"spec.{field}", "may not change once set"
+    errors: Errors = []
+    if len(now) == len(was):
+        for index, (one, other) in enumerate(zip(now, was, strict=True)):
+            if one != other:
+                where = index if field == "clusterIPs" else 0
+                errors.append(invalid_value(f"{path}[{where}]", now, changed))
+        return errors
+    if len(was) > len(now) and not spec.get("clusterIPs"):
+        errors.append(invalid_value(f"{path}[0]", now or None, f"primary {first} can not be unset"))
+    if was and now and now[0] != was[0]:
+        errors.append(invalid_value(f"{path}[0]", list(spec.get("clusterIPs") or ()) or None, changed))
+    if len(was) > len(now) == 1 and spec.get("ipFamilyPolicy") != "SingleStack":
+        text = f"must be set to 'SingleStack' when releasing the secondary {second}"
+        errors.append(invalid_value("spec.ipFamilyPolicy", spec.get("ipFamilyPolicy"), text))
+    return errors
 
 
 def validate_status(service: Object, old: Object) -> Errors:

@@ -10,6 +10,7 @@ from minikube_py.machinery.kind import Cell, Kind
 from minikube_py.machinery.kinds.common.checks import (
     Errors,
     ip_texts,
+    ip_warnings,
     label,
     non_special_ip_errors,
     one_of,
@@ -19,16 +20,20 @@ from minikube_py.machinery.kinds.common.checks import (
     subdomain,
     texts_as_errors,
 )
+from minikube_py.machinery.kinds.common.metadata import label_errors
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, joined, name
 from minikube_py.machinery.kinds.common.setting import items, set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, immutable, keeping_empty
-from minikube_py.machinery.objects import Object
+from minikube_py.machinery.names import dns1123_subdomain_errors, label_value_errors
+from minikube_py.machinery.objects import Object, labels_of
 from minikube_py.machinery.resources import ENDPOINT_SLICES
 
 DEFINITION = "io.k8s.api.discovery.v1.EndpointSlice"
 _MAX_ENDPOINTS = 1000
 _MAX_ADDRESSES = 100
 _MAX_PORTS = 20000
+_MAX_TOPOLOGY = 16
+_MAX_HINTS = 8
 _SHOWN = 3
 
 
@@ -72,8 +77,29 @@ def _endpoint_errors(path: str, endpoint: Mapping[str, Any], kind: str) -> Error
         errors += _address_errors(f"{path}.addresses", index, address, kind)
     if endpoint.get("nodeName") is not None:
         errors += subdomain(f"{path}.nodeName", endpoint["nodeName"])
+    topology: Mapping[str, str] = endpoint.get("deprecatedTopology") or {}
+    if len(topology) > _MAX_TOPOLOGY:
+        errors.append(too_many(f"{path}.deprecatedTopology", len(topology), _MAX_TOPOLOGY))
+    errors += label_errors(f"{path}.deprecatedTopology", topology)
     if endpoint.get("hostname") is not None:
         errors += label(f"{path}.hostname", endpoint["hostname"])
+    return errors + _hint_errors(f"{path}.hints", endpoint.get("hints") or {})
+
+
+def _hint_errors(path: str, hints: Mapping[str, Any]) -> Errors:
+    """Zones are named like values of labels, nodes like nodes; none twice."""
+    errors: Errors = []
+    for kind, check in (("forZones", label_value_errors), ("forNodes", dns1123_subdomain_errors)):
+        listed = hints.get(kind) or ()
+        if len(listed) > _MAX_HINTS:
+            return [*errors, too_many(f"{path}.{kind}", len(listed), _MAX_HINTS)]
+        seen: set[str] = set()
+        for index, hint in enumerate(listed):
+            called, field = hint.get("name") or "", f"{path}.{kind}[{index}].name"
+            if called in seen:
+                errors.append(duplicate(field, called))
+            seen.add(called)
+            errors += texts_as_errors(field, called, check(called))
     return errors
 
 
@@ -121,6 +147,22 @@ def validate_update(endpoint_slice: Object, old: Object) -> list[FieldError]:
     return errors + immutable("addressType", endpoint_slice.get("addressType"), old.get("addressType"))
 
 
+_OWN_WRITERS = ("endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io")
+
+
+def warnings(endpoint_slice: Object, old: Object | None) -> list[str]:
+    """Names as addresses are deprecated; addresses of others than the controllers may be written oddly."""
+    found = []
+    if old is None and endpoint_slice.get("addressType") == "FQDN":
+        found.append("spec.addressType: FQDN endpoints are deprecated")
+    if labels_of(endpoint_slice).get("endpointslice.kubernetes.io/managed-by") in _OWN_WRITERS:
+        return found
+    for index, endpoint in enumerate(endpoint_slice.get("endpoints") or ()):
+        for number, address in enumerate(endpoint.get("addresses") or ()):
+            found += ip_warnings(f"endpoints[{index}].addresses[{number}]", address)
+    return found
+
+
 def row(endpoint_slice: Mapping[str, Any], now: float) -> Sequence[Cell]:
     return (
         name(endpoint_slice),
@@ -155,6 +197,7 @@ KIND = Kind(
     prepare_update=prepare_update,
     validate=validate,
     validate_update=validate_update,
+    warnings=warnings,
     generation=True,
     columns=(
         NAME,

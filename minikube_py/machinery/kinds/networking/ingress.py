@@ -19,7 +19,7 @@ from minikube_py.machinery.kinds.common.checks import (
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name, part
 from minikube_py.machinery.kinds.common.strategy import fresh_status, wire_form
 from minikube_py.machinery.names import (
-    dns1035_label_errors,
+    dns1123_label_errors,
     path_segment_errors,
     port_name_errors,
     wildcard_subdomain_errors,
@@ -112,10 +112,10 @@ def _backend_errors(path: str, backend: Mapping[str, Any]) -> Errors:
     if resource is not None:
         return _resource_errors(f"{path}.resource", resource)
     if service is None:
-        return [required(path, "resource or service backend is required")]
+        return [invalid_value(path, "", "resource or service backend is required")]
     called, port = service.get("name") or "", service.get("port") or {}
     errors = (
-        named(f"{path}.service.name", called, dns1035_label_errors) if called else [required(f"{path}.service.name")]
+        named(f"{path}.service.name", called, dns1123_label_errors) if called else [required(f"{path}.service.name")]
     )
     number, port_name = port.get("number") or 0, port.get("name") or ""
     if number and port_name:

@@ -53,7 +53,7 @@ def validate(address: Object) -> list[FieldError]:
 def validate_update(address: Object, old: Object) -> list[FieldError]:
     """The holder never changes."""
     parents = [go_object("ParentReference", (obj.get("spec") or {}).get("parentRef")) for obj in (address, old)]
-    return immutable("spec.parentRef", *parents)
+    return validate(address) + immutable("spec.parentRef", *parents)
 
 
 def row(address: Mapping[str, Any], now: float) -> Sequence[Cell]:

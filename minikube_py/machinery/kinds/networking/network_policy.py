@@ -10,9 +10,10 @@ from minikube_py.machinery.kind import Cell, Kind
 from minikube_py.machinery.kinds.common.checks import (
     Errors,
     cidr_errors,
+    cidr_warnings,
     label_selector_errors,
     not_supported_in_order,
-    one_of,
+    one_of_in_order,
     parse_cidr,
     port_number,
     port_number_or_name,
@@ -61,20 +62,20 @@ def validate(policy: Object) -> list[FieldError]:
 def _port_errors(path: str, port: Mapping[str, Any]) -> Errors:
     errors: Errors = []
     if port.get("protocol") is not None:
-        errors += one_of(f"{path}.protocol", port["protocol"], ("SCTP", "TCP", "UDP"))
+        errors += one_of_in_order(f"{path}.protocol", port["protocol"], ("TCP", "UDP", "SCTP"))
     number, end = port.get("port"), port.get("endPort")
+    field = f"{path}.endPort"
+    if isinstance(number, str):
+        if end is not None:
+            errors.append(invalid_value(field, end, "may not be specified when `port` is non-numeric"))
+        return errors + port_number_or_name(f"{path}.port", number)
     if number is not None:
         errors += port_number_or_name(f"{path}.port", number)
         if end is not None:
-            if isinstance(number, str):
-                errors.append(invalid_value(f"{path}.endPort", end, "may not be specified when `port` is non-numeric"))
-            elif end < number:
-                text = "must be greater than or equal to `port`"
-                errors.append(invalid_value(f"{path}.endPort", end, text))
-            else:
-                errors += port_number(f"{path}.endPort", end)
+            errors += [] if end >= number else [invalid_value(field, end, "must be greater than or equal to `port`")]
+            errors += port_number(field, end)
     elif end is not None:
-        errors.append(invalid_value(f"{path}.endPort", end, "may not be specified when `port` is not specified"))
+        errors.append(invalid_value(field, end, "may not be specified when `port` is not specified"))
     return errors
 
 
@@ -116,6 +117,22 @@ def _block_errors(path: str, block: Mapping[str, Any]) -> Errors:
     return errors
 
 
+def warnings(policy: Object, old: Object | None) -> list[str]:
+    """Ranges of addresses that are written oddly."""
+    spec = policy.get("spec") or {}
+    found = []
+    for direction, peers in (("ingress", "from"), ("egress", "to")):
+        for index, rule in enumerate(spec.get(direction) or ()):
+            for number, peer in enumerate(rule.get(peers) or ()):
+                block, where = peer.get("ipBlock"), f"spec.{direction}[{index}].{peers}[{number}].ipBlock"
+                if block is None:
+                    continue
+                found += cidr_warnings(f"{where}.cidr", block.get("cidr") or "")
+                for place, value in enumerate(block.get("except") or ()):
+                    found += cidr_warnings(f"{where}.except[{place}]", value)
+    return found
+
+
 def row(policy: Mapping[str, Any], now: float) -> Sequence[Cell]:
     return (name(policy), selector_text(part(policy, "spec").get("podSelector")), age(policy, now))
 
@@ -128,6 +145,7 @@ KIND = Kind(
     default=defaults(DEFINITION, fill),
     validate=validate,
     validate_update=lambda new, old: validate(new),
+    warnings=warnings,
     generation=True,
     columns=(NAME, column("Pod-Selector", f"{DEFINITION}Spec.podSelector"), AGE),
     row=row,

@@ -9,6 +9,7 @@ from minikube_py.machinery.errors import FieldError
 from minikube_py.machinery.kind import Cell, Kind
 from minikube_py.machinery.kinds.common.checks import Errors, label, non_negative_quantity
 from minikube_py.machinery.kinds.common.metadata import label_errors
+from minikube_py.machinery.kinds.common.node_labels import DEPRECATED_LABELS
 from minikube_py.machinery.kinds.common.podspec.scheduling import toleration_errors
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name
 from minikube_py.machinery.kinds.common.resource_names import container_resource_errors, integer_errors
@@ -33,7 +34,13 @@ def validate(runtime_class: Object) -> list[FieldError]:
 
 def validate_update(runtime_class: Object, old: Object) -> list[FieldError]:
     """The handler never changes."""
-    return immutable("handler", runtime_class.get("handler"), old.get("handler"))
+    return validate(runtime_class) + immutable("handler", runtime_class.get("handler"), old.get("handler"))
+
+
+def warnings(runtime_class: Object, old: Object | None) -> list[str]:
+    """Pods that are sent to deprecated labels of nodes."""
+    wanted = (runtime_class.get("scheduling") or {}).get("nodeSelector") or {}
+    return [f"scheduling.nodeSelector: {DEPRECATED_LABELS[key]}" for key in wanted if key in DEPRECATED_LABELS]
 
 
 def row(runtime_class: Mapping[str, Any], now: float) -> Sequence[Cell]:
@@ -47,6 +54,7 @@ KIND = Kind(
     default=wire_form(DEFINITION),
     validate=validate,
     validate_update=validate_update,
+    warnings=warnings,
     columns=(NAME, column("Handler"), AGE),
     row=row,
 )

@@ -1,4 +1,4 @@
-"""Defaults and validation of device claims (``pkg/apis/resource``); CEL selectors are the extension room's."""
+"""Defaults and validation of device claims (``pkg/apis/resource``)."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _asked_errors(path: str, asked: Mapping[str, Any]) -> Errors:
 
 
 def selectors_errors(path: str, selectors: Sequence[Mapping[str, Any]]) -> Errors:
-    """Each selector is an expression; whether it compiles is checked elsewhere."""
+    """Each selector is an expression that compiles."""
     return limited(path, selectors, MAX_ENTRIES, _selector_errors)
 
 
@@ -118,7 +118,9 @@ def _selector_errors(path: str, selector: Mapping[str, Any]) -> Errors:
         return [required(f"{path}.cel.expression")]
     if len(expression.encode()) > _MAX_EXPRESSION_BYTES:
         return [too_long(f"{path}.cel.expression", _MAX_EXPRESSION_BYTES)]
-    return []
+    from minikube_py.machinery.kinds.resource.selectors import expression_errors
+
+    return expression_errors(f"{path}.cel.expression", expression)
 
 
 def references_errors(path: str, names: Sequence[str], known: set[str]) -> Errors:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from minikube_py.machinery.errors import FieldError
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.kinds.common.checks import label_selector_errors, non_negative_quantity, subdomain
+from minikube_py.machinery.kinds.common.node_labels import node_selector_warnings
 from minikube_py.machinery.kinds.common.strategy import immutable, wire_form
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import Resource
@@ -24,8 +25,14 @@ def validate(capacity: Object) -> list[FieldError]:
 
 def validate_update(capacity: Object, old: Object) -> list[FieldError]:
     """Where and for which class never changes."""
-    errors = immutable("nodeTopology", capacity.get("nodeTopology"), old.get("nodeTopology"))
+    errors = validate(capacity)
+    errors += immutable("nodeTopology", capacity.get("nodeTopology"), old.get("nodeTopology"))
     return errors + immutable("storageClassName", capacity.get("storageClassName"), old.get("storageClassName"))
+
+
+def warnings(capacity: Object, old: Object | None) -> list[str]:
+    """A topology that asks for deprecated labels of nodes."""
+    return list(node_selector_warnings("nodeTopology", capacity.get("nodeTopology")))
 
 
 KIND = Kind(
@@ -35,5 +42,6 @@ KIND = Kind(
     default=wire_form(DEFINITION),
     validate=validate,
     validate_update=validate_update,
+    warnings=warnings,
     unconditional_update=False,
 )

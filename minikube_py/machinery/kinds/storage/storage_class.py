@@ -8,6 +8,7 @@ from typing import Any
 from minikube_py.machinery.errors import FieldError, duplicate, invalid_value, not_supported, required, too_long
 from minikube_py.machinery.kind import Cell, Kind
 from minikube_py.machinery.kinds.common.checks import Errors, one_of, qualified_name
+from minikube_py.machinery.kinds.common.node_labels import DEPRECATED_LABELS
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name
 from minikube_py.machinery.kinds.common.setting import set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, immutable
@@ -74,10 +75,20 @@ def _topology_errors(terms: Sequence[Mapping[str, Any]]) -> Errors:
 
 def validate_update(storage_class: Object, old: Object) -> list[FieldError]:
     """Everything that shapes volumes stays as it is."""
-    errors: list[FieldError] = []
+    errors = validate(storage_class)
     for field in ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"):
         errors += immutable(field, storage_class.get(field), old.get(field))
     return errors
+
+
+def warnings(storage_class: Object, old: Object | None) -> list[str]:
+    """Topologies that ask for deprecated labels of nodes."""
+    return [
+        f"allowedTopologies[{index}].matchLabelExpressions[{number}].key: {DEPRECATED_LABELS[wanted['key']]}"
+        for index, term in enumerate(storage_class.get("allowedTopologies") or ())
+        for number, wanted in enumerate(term.get("matchLabelExpressions") or ())
+        if wanted.get("key") in DEPRECATED_LABELS
+    ]
 
 
 def row(storage_class: Mapping[str, Any], now: float) -> Sequence[Cell]:
@@ -102,6 +113,7 @@ KIND = Kind(
     default=defaults(DEFINITION, fill),
     validate=validate,
     validate_update=validate_update,
+    warnings=warnings,
     columns=(
         NAME,
         column("Provisioner", f"{DEFINITION}.provisioner"),

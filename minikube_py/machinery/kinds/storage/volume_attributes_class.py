@@ -28,7 +28,8 @@ def validate(attributes: Object) -> list[FieldError]:
 
 def validate_update(attributes: Object, old: Object) -> list[FieldError]:
     """Nothing but metadata changes."""
-    errors = immutable("driverName", attributes.get("driverName"), old.get("driverName"))
+    errors = validate(attributes)
+    errors += immutable("driverName", attributes.get("driverName"), old.get("driverName"))
     return errors + immutable("parameters", attributes.get("parameters"), old.get("parameters"))
 
 

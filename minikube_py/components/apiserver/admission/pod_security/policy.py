@@ -46,6 +46,19 @@ class Policy:
         return self.enforce.privileged and self.audit.privileged and self.warn.privileged
 
 
+def read_level(level: str) -> str:
+    """Why the level cannot be used; empty when it can."""
+    return "" if level in LEVELS else f"must be one of {', '.join(LEVELS)}"
+
+
+def read_minor(version: str) -> tuple[int, str]:
+    """The minor version, and why it cannot be read; one that cannot counts as latest."""
+    found = _VERSION.fullmatch(version)
+    if found:
+        return int(found[1]), ""
+    return LATEST, "" if version == "latest" else 'must be "latest" or "v1.x"'
+
+
 def policy_of(labels: Mapping[str, str], defaults: Policy) -> tuple[Policy, list[FieldError]]:
     """The policy that labels choose, and what is wrong with them.
 
@@ -60,16 +73,13 @@ def policy_of(labels: Mapping[str, str], defaults: Policy) -> tuple[Policy, list
         label = PREFIX + mode
         if label in labels:
             level = labels[label]
-            if level not in LEVELS:
-                why = f"must be one of {', '.join(LEVELS)}"
+            if why := read_level(level):
                 errors.append(invalid_value(f"metadata.labels[{label}]", level, why))
                 level = "restricted" if mode == "enforce" else "privileged"
         version = labels.get(f"{label}-version")
         if version is not None:
-            found = _VERSION.fullmatch(version)
-            minor = int(found[1]) if found else LATEST
-            if not found and version != "latest":
-                why = 'must be "latest" or "v1.x"'
+            minor, why = read_minor(version)
+            if why:
                 errors.append(invalid_value(f"metadata.labels[{label}-version]", version, why))
         chosen[mode] = LevelVersion(level, minor)
     # As documented: without a warn label, warnings follow what is enforced.

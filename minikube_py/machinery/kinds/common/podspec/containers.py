@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from minikube_py.machinery.errors import (
@@ -23,7 +23,7 @@ from minikube_py.machinery.kinds.common.checks import (
     port_number,
 )
 from minikube_py.machinery.kinds.common.podspec.environment import environment_errors, environment_source_errors
-from minikube_py.machinery.kinds.common.podspec.mounts import device_errors, mount_errors
+from minikube_py.machinery.kinds.common.podspec.mounts import Volumes, device_errors, mount_errors
 from minikube_py.machinery.kinds.common.podspec.probes import container_probe_errors
 from minikube_py.machinery.kinds.common.podspec.security import container_security_errors
 from minikube_py.machinery.kinds.common.resource_names import requirements_errors
@@ -32,6 +32,7 @@ from minikube_py.machinery.names import (
 )
 
 _PROBES = ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe")
+_NOT_EPHEMERAL = "cannot be set for an Ephemeral Container"
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 
 
@@ -39,7 +40,7 @@ _PROTOCOLS = ("SCTP", "TCP", "UDP")
 class Surroundings:
     """What a container's validity depends on outside itself."""
 
-    volumes: frozenset[str]
+    volumes: Volumes
     claims: tuple[str, ...]
     grace_seconds: int | None
     host_users: bool
@@ -110,6 +111,7 @@ def ephemeral_container_errors(
     for index, container in enumerate(containers):
         field, name = f"{path}[{index}]", container.get("name") or ""
         errors += common_errors(field, container, around)
+        errors += [replace(error, field=f"{field}.image") for error in image_space_errors("", [container])]
         if name in names:
             errors.append(duplicate(f"{field}.name", name))
         elif name:
@@ -118,12 +120,27 @@ def ephemeral_container_errors(
         if target and target not in targets:
             errors.append(field_not_found(f"{field}.targetContainerName", target))
         errors += [
-            forbidden_field(f"{field}.{part}", "cannot be set for an Ephemeral Container")
-            for part in ("ports", *_PROBES, "resizePolicy")
+            forbidden_field(f"{field}.{part}", _NOT_EPHEMERAL)
+            for part in ("ports", "resources", "resizePolicy", "restartPolicy", *_PROBES[1:], "lifecycle")
             if container.get(part)
         ]
-        if container.get("resources"):
-            errors.append(forbidden_field(f"{field}.resources", "cannot be set for an Ephemeral Container"))
+        for number, mount in enumerate(container.get("volumeMounts") or ()):
+            errors += [
+                forbidden_field(f"{field}.volumeMounts[{number}].{part}", _NOT_EPHEMERAL)
+                for part in ("subPath", "subPathExpr")
+                if mount.get(part)
+            ]
+    return errors
+
+
+def image_space_errors(path: str, containers: Sequence[Mapping[str, Any]]) -> Errors:
+    """``validateContainersOnlyForPod``: templates may have images padded with white space, pods not."""
+    errors: Errors = []
+    for index, container in enumerate(containers):
+        image = container.get("image") or ""
+        if image.strip() != image:
+            text = "must not have leading or trailing whitespace"
+            errors.append(invalid_value(f"{path}[{index}].image", image, text))
     return errors
 
 
@@ -131,10 +148,8 @@ def common_errors(path: str, container: Mapping[str, Any], around: Surroundings)
     """``validateContainerCommon``."""
     name, image = container.get("name") or "", container.get("image") or ""
     errors = label(f"{path}.name", name) if name else [required(f"{path}.name")]
-    if not image.strip():
+    if not image:
         errors.append(required(f"{path}.image"))
-    elif image.strip() != image:
-        errors.append(invalid_value(f"{path}.image", image, "must not have leading or trailing whitespace"))
     policy = container.get("terminationMessagePolicy") or ""
     if not policy:
         errors.append(required(f"{path}.terminationMessagePolicy"))
@@ -152,8 +167,8 @@ def common_errors(path: str, container: Mapping[str, Any], around: Surroundings)
     else:
         errors.append(required(f"{path}.imagePullPolicy"))
     resources = container.get("resources") or {}
-    errors += _claim_errors(f"{path}.resources.claims", resources.get("claims") or (), around.claims)
     errors += requirements_errors(f"{path}.resources", resources)
+    errors += _claim_errors(f"{path}.resources.claims", resources.get("claims") or (), around.claims)
     errors += _resize_errors(f"{path}.resizePolicy", container.get("resizePolicy") or (), around.restart_policy)
     security = container.get("securityContext")
     return errors + container_security_errors(f"{path}.securityContext", security, host_users=around.host_users)
@@ -199,16 +214,24 @@ def _host_port_errors(path: str, containers: Sequence[Mapping[str, Any]]) -> Err
 
 
 def _claim_errors(path: str, claims: Sequence[Mapping[str, Any]], known: tuple[str, ...]) -> Errors:
+    """``validateResourceClaimNames``: a claim is used as a whole or by requests, each of them once."""
     errors: Errors = []
-    seen: set[tuple[str, str]] = set()
+    seen: set[str] = set()
     for index, claim in enumerate(claims):
         field, name, request = f"{path}[{index}]", claim.get("name") or "", claim.get("request") or ""
         if not name:
-            errors.append(required(f"{field}.name"))
+            errors.append(required(field))
             continue
-        if (name, request) in seen:
-            errors.append(duplicate(field, name if not request else f"{name}/{request}"))
-        seen.add((name, request))
+        key = f"{name}/{request}" if request else name
+        if name in seen:
+            errors.append(duplicate(field, name))
+        else:
+            errors += label(f"{field}.request", request) if request else []
+            if key in seen:
+                errors.append(duplicate(field, key))
+            elif not request:
+                errors += [duplicate(field, name) for other in seen if other.partition("/")[0] == name]
+            seen.add(key)
         if name not in known:
             listed = ": " + ", ".join(known) if known else " which is empty"
             text = f"must be one of the names in pod.spec.resourceClaims{listed}"
@@ -233,7 +256,7 @@ def _resize_errors(path: str, policies: Sequence[Mapping[str, Any]], restart_pol
             errors.append(required(path))
         elif restart not in ("NotRequired", "RestartContainer"):
             errors.append(not_supported_in_order(path, restart, ("NotRequired", "RestartContainer")))
-        if restart_policy == "Never" and restart == "RestartContainer":
+        if restart_policy == "Never" and restart != "NotRequired":
             text = "must be 'NotRequired' when `restartPolicy` is 'Never'"
             errors.append(invalid_value(path, restart, text))
     return errors

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from minikube_py.machinery.errors import field_not_found, forbidden_field, invalid_value, required
-from minikube_py.machinery.kinds.common.checks import Errors, not_supported_in_order, one_of
+from minikube_py.machinery.kinds.common.checks import Errors, one_of
 from minikube_py.machinery.kinds.common.podspec.paths import descending_path_errors
 
+Volumes = Mapping[str, Mapping[str, Any]]
+"""The valid volumes of a pod by their names."""
 
-def mount_errors(path: str, container: Mapping[str, Any], volumes: frozenset[str]) -> Errors:
+
+def mount_errors(path: str, container: Mapping[str, Any], volumes: Volumes) -> Errors:
     errors: Errors = []
     taken: set[str] = set()
     devices = container.get("volumeDevices") or ()
@@ -64,7 +67,7 @@ def _recursive_errors(path: str, mount: Mapping[str, Any]) -> Errors:
     if mode is None or mode == "Disabled":
         return []
     if mode not in ("Enabled", "IfPossible"):
-        return [not_supported_in_order(path, mode, ("Disabled", "IfPossible", "Enabled"))]
+        return one_of(path, mode, ("Disabled", "Enabled", "IfPossible"))
     errors: Errors = []
     if not mount.get("readOnly"):
         errors.append(forbidden_field(path, "may only be specified when readOnly is true"))
@@ -74,7 +77,7 @@ def _recursive_errors(path: str, mount: Mapping[str, Any]) -> Errors:
     return errors
 
 
-def device_errors(path: str, container: Mapping[str, Any], volumes: frozenset[str]) -> Errors:
+def device_errors(path: str, container: Mapping[str, Any], volumes: Volumes) -> Errors:
     errors: Errors = []
     names: set[str] = set()
     targets: set[str] = set()
@@ -85,8 +88,12 @@ def device_errors(path: str, container: Mapping[str, Any], volumes: frozenset[st
             errors.append(required(f"{field}.name"))
         if name in names:
             errors.append(invalid_value(f"{field}.name", name, "must be unique"))
-        if name not in volumes:
+        volume = volumes.get(name)
+        if volume is None:
             errors.append(field_not_found(f"{field}.name", name))
+        elif volume.get("persistentVolumeClaim") is None and volume.get("ephemeral") is None:
+            text = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"
+            errors.append(invalid_value(f"{field}.name", name, text))
         if not target:
             errors.append(required(f"{field}.devicePath"))
         if target in targets:
@@ -97,5 +104,9 @@ def device_errors(path: str, container: Mapping[str, Any], volumes: frozenset[st
             targets.add(target)
         if any(mount.get("name") == name for mount in mounts):
             errors.append(invalid_value(f"{field}.name", name, "must not already exist in volumeMounts"))
-        names.add(name)
+        if any(mount.get("mountPath") == target for mount in mounts):
+            text = "must not already exist as a path in volumeMounts"
+            errors.append(invalid_value(f"{field}.devicePath", target, text))
+        if name:
+            names.add(name)
     return errors

@@ -87,5 +87,5 @@ def _http_get_errors(path: str, action: Mapping[str, Any]) -> Errors:
 def _sleep_errors(path: str, seconds: int, grace_seconds: int | None) -> Errors:
     if grace_seconds is not None and (seconds < 0 or seconds > grace_seconds):
         text = f"must be non-negative and less than terminationGracePeriodSeconds ({grace_seconds})"
-        return [invalid_value(f"{path}.seconds", seconds, text)]
+        return [invalid_value(path, seconds, text)]
     return []

@@ -45,7 +45,8 @@ def _node_affinity_errors(path: str, affinity: Mapping[str, Any]) -> Errors:
     for index, term in enumerate(affinity.get(_PREFERRED) or ()):
         field = f"{path}.{_PREFERRED}[{index}]"
         errors += _weight_errors(f"{field}.weight", term.get("weight") or 0)
-        errors += node_selector_term_errors(f"{field}.preference", term.get("preference") or {})
+        preference = term.get("preference") or {}
+        errors += node_selector_term_errors(f"{field}.preference", preference, any_value=True)
     return errors
 
 
@@ -60,16 +61,17 @@ def node_selector_errors(path: str, selector: Mapping[str, Any]) -> Errors:
     return errors
 
 
-def node_selector_term_errors(path: str, term: Mapping[str, Any]) -> Errors:
+def node_selector_term_errors(path: str, term: Mapping[str, Any], *, any_value: bool = False) -> Errors:
+    """``ValidateNodeSelectorTerm``; ``any_value``: values need not be label values (preferences)."""
     errors: Errors = []
     for index, wanted in enumerate(term.get("matchExpressions") or ()):
-        errors += _expression_errors(f"{path}.matchExpressions[{index}]", wanted)
+        errors += _expression_errors(f"{path}.matchExpressions[{index}]", wanted, any_value)
     for index, wanted in enumerate(term.get("matchFields") or ()):
         errors += _field_errors(f"{path}.matchFields[{index}]", wanted)
     return errors
 
 
-def _expression_errors(path: str, wanted: Mapping[str, Any]) -> Errors:
+def _expression_errors(path: str, wanted: Mapping[str, Any], any_value: bool) -> Errors:
     operator, values = wanted.get("operator") or "", wanted.get("values") or ()
     errors: Errors = []
     if operator in ("In", "NotIn"):
@@ -86,7 +88,7 @@ def _expression_errors(path: str, wanted: Mapping[str, Any]) -> Errors:
     else:
         errors.append(invalid_value(f"{path}.operator", operator, SELECTOR_OPERATOR))
     errors += qualified_name(f"{path}.key", wanted.get("key") or "")
-    for index, value in enumerate(values):
+    for index, value in enumerate(() if any_value else values):
         errors += named(f"{path}.values[{index}]", value, label_value_errors)
     return errors
 
@@ -128,10 +130,31 @@ def _pod_term_errors(path: str, term: Mapping[str, Any]) -> Errors:
         errors += label(f"{path}.namespace", namespace)
     for name in ("matchLabelKeys", "mismatchLabelKeys"):
         errors += _label_key_errors(f"{path}.{name}", term.get(name) or (), term.get("labelSelector"))
+    errors += _twice_selected_errors(path, term)
     key = term.get("topologyKey") or ""
     if not key:
         errors.append(required(f"{path}.topologyKey", "can not be empty"))
     return errors + qualified_name(f"{path}.topologyKey", key)
+
+
+def _twice_selected_errors(path: str, term: Mapping[str, Any]) -> Errors:
+    """A key of ``matchLabelKeys`` may not be selected otherwise too; its own requirement is there by now."""
+    keys, apart = list(term.get("matchLabelKeys") or ()), term.get("mismatchLabelKeys") or ()
+    selector = term.get("labelSelector")
+    errors: Errors = []
+    if selector is not None:
+        seen = set(selector.get("matchLabels") or ())
+        for wanted in selector.get("matchExpressions") or ():
+            key = wanted.get("key") or ""
+            if key in keys and key in seen:
+                text = "exists in both matchLabelKeys and labelSelector"
+                errors.append(invalid_value(f"{path}[{keys.index(key)}]", key, text))
+            seen.add(key)
+    for index, key in enumerate(keys):
+        if key in apart:
+            text = "exists in both matchLabelKeys and mismatchLabelKeys"
+            errors.append(invalid_value(f"{path}.matchLabelKeys[{index}]", key, text))
+    return errors
 
 
 def _label_key_errors(path: str, keys: Sequence[str], selector: Mapping[str, Any] | None) -> Errors:

@@ -6,15 +6,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from minikube_py.machinery.errors import FieldError, duplicate, forbidden_field, invalid_value, required
+from minikube_py.machinery.errors import FieldError, duplicate, forbidden_field, invalid_value, required, too_long
 from minikube_py.machinery.kinds.common.checks import Errors, not_supported_in_order, one_of, one_of_in_order
 from minikube_py.machinery.kinds.common.go_values import go_object
 from minikube_py.machinery.kinds.common.podspec.paths import descending_path_errors
+from minikube_py.machinery.kinds.common.podspec.windows import windows_option_errors
 
 MAX_ID = 2**31 - 1
 _ID_TEXT = f"must be between 0 and {MAX_ID}, inclusive"
 _SYSCTL = r"([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
 _SYSCTL_LENGTH = 253
+_MAX_PATH = 4095
 
 
 def _id_errors(path: str, value: int | None) -> Errors:
@@ -34,11 +36,12 @@ def pod_security_errors(path: str, spec: Mapping[str, Any]) -> Errors:
         errors += _id_errors(f"{field}.supplementalGroups[{index}]", group)
     if spec.get("shareProcessNamespace") and spec.get("hostPID"):
         text = "ShareProcessNamespace and HostPID cannot both be enabled"
-        errors.append(invalid_value(f"{path}.shareProcessNamespace", True, text))
-    errors += _sysctl_errors(f"{field}.sysctls", context.get("sysctls") or ())
+        errors.append(invalid_value(f"{field}.shareProcessNamespace", True, text))
+    errors += _sysctl_errors(f"{field}.sysctls", context.get("sysctls") or (), spec)
     if context.get("fsGroupChangePolicy") is not None:
         errors += one_of(f"{field}.fsGroupChangePolicy", context["fsGroupChangePolicy"], ("Always", "OnRootMismatch"))
     errors += _seccomp_errors(f"{field}.seccompProfile", context.get("seccompProfile"))
+    errors += windows_option_errors(f"{field}.windowsOptions", context.get("windowsOptions"))
     errors += _app_armor_errors(f"{field}.appArmorProfile", context.get("appArmorProfile"))
     if context.get("supplementalGroupsPolicy") is not None:
         errors += one_of(f"{field}.supplementalGroupsPolicy", context["supplementalGroupsPolicy"], ("Merge", "Strict"))
@@ -47,7 +50,7 @@ def pod_security_errors(path: str, spec: Mapping[str, Any]) -> Errors:
     return errors
 
 
-def _sysctl_errors(path: str, sysctls: Any) -> Errors:
+def _sysctl_errors(path: str, sysctls: Any, spec: Mapping[str, Any]) -> Errors:
     errors: Errors = []
     seen: set[str] = set()
     for index, sysctl in enumerate(sysctls):
@@ -59,8 +62,22 @@ def _sysctl_errors(path: str, sysctls: Any) -> Errors:
             errors.append(invalid_value(field, name, text))
         elif name in seen:
             errors.append(duplicate(field, name))
+        errors += _host_sysctl_errors(field, name, spec)
         seen.add(name)
     return errors
+
+
+_IPC_SYSCTLS = ("kernel.shm", "kernel.msg", "fs.mqueue.")
+
+
+def _host_sysctl_errors(path: str, name: str, spec: Mapping[str, Any]) -> Errors:
+    """``ValidateHostSysctl``: what belongs to a namespace of the host is not a pod's to change."""
+    dotted = name.replace("/", ".")
+    if spec.get("hostNetwork") and dotted.startswith("net."):
+        return [invalid_value(path, name, "may not be specified when 'hostNetwork' is true")]
+    if spec.get("hostIPC") and (dotted.startswith(_IPC_SYSCTLS) or dotted == "kernel.sem"):
+        return [invalid_value(path, name, "may not be specified when 'hostIPC' is true")]
+    return []
 
 
 def container_security_errors(path: str, context: Mapping[str, Any] | None, *, host_users: bool) -> Errors:
@@ -78,6 +95,7 @@ def container_security_errors(path: str, context: Mapping[str, Any] | None, *, h
     errors += _seccomp_errors(f"{path}.seccompProfile", context.get("seccompProfile"))
     if context.get("allowPrivilegeEscalation") is False:
         errors += _escalation_errors(path, context)
+    errors += windows_option_errors(f"{path}.windowsOptions", context.get("windowsOptions"))
     return errors + _app_armor_errors(f"{path}.appArmorProfile", context.get("appArmorProfile"))
 
 
@@ -107,7 +125,7 @@ def _seccomp_errors(path: str, profile: Mapping[str, Any] | None) -> Errors:
             errors += descending_path_errors(f"{path}.localhostProfile", local)
     elif local is not None:
         text = "can only be set when seccomp type is Localhost"
-        errors.append(invalid_value(f"{path}.localhostProfile", local, text))
+        errors.append(invalid_value(f"{path}.localhostProfile", go_object("SeccompProfile", profile), text))
     return errors
 
 
@@ -119,9 +137,12 @@ def _app_armor_errors(path: str, profile: Mapping[str, Any] | None) -> Errors:
     if kind == "Localhost":
         if local is None:
             return [required(field, "must be set when AppArmor type is Localhost")]
+        errors: Errors = []
         if local.strip() != local:
-            return [invalid_value(field, local, "must not be padded with whitespace")]
-        return [] if local else [required(field, "must be set when AppArmor type is Localhost")]
+            errors.append(invalid_value(field, local, "must not be padded with whitespace"))
+        elif not local:
+            errors.append(required(field, "must be set when AppArmor type is Localhost"))
+        return [*errors, too_long(field, _MAX_PATH)] if len(local.encode()) > _MAX_PATH else errors
     if kind in ("RuntimeDefault", "Unconfined"):
         text = "can only be set when AppArmor type is Localhost"
         return [invalid_value(field, local, text)] if local is not None else []
@@ -137,9 +158,9 @@ def operating_system_errors(path: str, spec: Mapping[str, Any]) -> Errors:
         return []
     name = system.get("name") or ""
     if not name:
-        return [required(f"{path}.os.name")]
+        return [required(f"{path}.os.name", "cannot be empty")]
     if name not in ("linux", "windows"):
-        return [not_supported_in_order(f"{path}.os.name", name, ("linux", "windows"))]
+        return [not_supported_in_order(f"{path}.os", name, ("linux", "windows"))]
     return _linux_errors(path, spec) if name == "linux" else _windows_errors(path, spec)
 
 
@@ -152,10 +173,11 @@ def _linux_errors(path: str, spec: Mapping[str, Any]) -> Errors:
 
 
 _POD_ONLY_LINUX = (
-    "appArmorProfile", "seLinuxOptions", "seccompProfile", "fsGroup", "fsGroupChangePolicy", "sysctls", "runAsUser",
-    "runAsGroup", "supplementalGroups", "supplementalGroupsPolicy",
+    "appArmorProfile", "seLinuxOptions", "/hostUsers", "/hostPID", "/hostIPC", "seccompProfile", "fsGroup",
+    "fsGroupChangePolicy", "sysctls", "/shareProcessNamespace", "runAsUser", "runAsGroup", "supplementalGroups",
+    "supplementalGroupsPolicy", "seLinuxChangePolicy",
 )  # fmt: skip
-_HOST_ONLY_LINUX = ("hostUsers", "hostPID", "hostIPC", "shareProcessNamespace")
+"""In Kubernetes' order; with a slash those that lie beside the security context."""
 _CONTAINER_ONLY_LINUX = (
     "appArmorProfile", "seLinuxOptions", "seccompProfile", "capabilities", "readOnlyRootFilesystem", "privileged",
     "allowPrivilegeEscalation", "procMount", "runAsUser", "runAsGroup",
@@ -165,9 +187,11 @@ _NOT_ON_WINDOWS = "cannot be set for a windows pod"
 
 def _windows_errors(path: str, spec: Mapping[str, Any]) -> Errors:
     context = spec.get("securityContext") or {}
-    wrong = [f"securityContext.{name}" for name in _POD_ONLY_LINUX if context.get(name) is not None]
-    wrong += [name for name in _HOST_ONLY_LINUX if spec.get(name) is not None]
-    errors: list[FieldError] = [forbidden_field(f"{path}.{name}", _NOT_ON_WINDOWS) for name in wrong]
+    errors: list[FieldError] = []
+    for name in _POD_ONLY_LINUX:
+        holder, field = (spec, name[1:]) if name[0] == "/" else (context, f"securityContext.{name}")
+        if holder.get(name.lstrip("/")) is not None:
+            errors.append(forbidden_field(f"{path}.{field}", _NOT_ON_WINDOWS))
     for field, found in _container_contexts(path, spec):
         errors += [
             forbidden_field(f"{field}.{name}", _NOT_ON_WINDOWS)
@@ -180,7 +204,7 @@ def _windows_errors(path: str, spec: Mapping[str, Any]) -> Errors:
 def _container_contexts(path: str, spec: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     return [
         (f"{path}.{sort}[{index}].securityContext", container.get("securityContext") or {})
-        for sort in ("containers", "initContainers", "ephemeralContainers")
+        for sort in ("initContainers", "containers", "ephemeralContainers")
         for index, container in enumerate(spec.get(sort) or ())
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minikube_py.machinery.errors import FieldError, duplicate, forbidden_field, invalid_value, required
+from minikube_py.machinery.errors import FieldError, duplicate, invalid_value, required
 from minikube_py.machinery.kinds.common.checks import (
     Errors,
     ip_texts,
@@ -25,6 +25,7 @@ from minikube_py.machinery.kinds.common.podspec.containers import (
     ephemeral_container_errors,
     init_container_errors,
 )
+from minikube_py.machinery.kinds.common.podspec.pod_resources import pod_resource_errors
 from minikube_py.machinery.kinds.common.podspec.scheduling import (
     affinity_errors,
     spread_errors,
@@ -36,24 +37,21 @@ from minikube_py.machinery.kinds.common.podspec.security import (
     pod_security_errors,
 )
 from minikube_py.machinery.kinds.common.podspec.volumes import volume_errors
-from minikube_py.machinery.kinds.common.resource_names import (
-    container_resource_errors,
-    integer_errors,
-    requirements_errors,
-)
+from minikube_py.machinery.kinds.common.podspec.windows import host_process_errors
+from minikube_py.machinery.kinds.common.resource_names import container_resource_errors, integer_errors
 
 MAX_DEADLINE_SECONDS = 2**31 - 1
 _DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 
 
-def pod_spec_errors(path: str, spec: Mapping[str, Any]) -> Errors:
-    """All errors of a pod spec, of a pod or of a template."""
-    volumes, errors = volume_errors(f"{path}.volumes", spec.get("volumes") or ())
+def pod_spec_errors(path: str, spec: Mapping[str, Any], pod_name: str = "", *, is_pod: bool = False) -> Errors:
+    """All errors of a pod spec: of a template, or of a pod with its name."""
+    volumes, errors = volume_errors(f"{path}.volumes", spec.get("volumes") or (), pod_name)
     claims = spec.get("resourceClaims") or ()
     errors += _claim_list_errors(f"{path}.resourceClaims", claims)
     around = Surroundings(
-        frozenset(volumes),
-        tuple(sorted(claim.get("name") or "" for claim in claims)),
+        volumes,
+        tuple(sorted({claim["name"] for claim in claims if claim.get("name")})),
         spec.get("terminationGracePeriodSeconds"),
         spec.get("hostUsers") is not False,
         spec.get("restartPolicy") or "",
@@ -64,7 +62,8 @@ def pod_spec_errors(path: str, spec: Mapping[str, Any]) -> Errors:
     passing = spec.get("ephemeralContainers") or ()
     errors += ephemeral_container_errors(f"{path}.ephemeralContainers", passing, (*regular, *initial), around)
     if spec.get("resources") is not None:
-        errors += _pod_resource_errors(f"{path}.resources", spec["resources"])
+        errors += pod_resource_errors(f"{path}.resources", spec)
+    errors += _host_network_errors(path, spec, is_pod=is_pod)
     errors += _policy_errors(path, spec)
     errors += label_errors(f"{path}.nodeSelector", spec.get("nodeSelector"))
     errors += pod_security_errors(path, spec)
@@ -72,7 +71,7 @@ def pod_spec_errors(path: str, spec: Mapping[str, Any]) -> Errors:
     errors += _dns_config_errors(f"{path}.dnsConfig", spec)
     errors += _gate_errors(path, spec)
     errors += spread_errors(f"{path}.topologySpreadConstraints", spec.get("topologySpreadConstraints") or ())
-    errors += host_users_errors(path, spec)
+    errors += host_process_errors(path, spec) + host_users_errors(path, spec)
     return errors + _name_errors(path, spec) + _rest_errors(path, spec)
 
 
@@ -117,11 +116,18 @@ def _claim_list_errors(path: str, claims: Sequence[Mapping[str, Any]]) -> Errors
     return errors
 
 
-def _pod_resource_errors(path: str, resources: Mapping[str, Any]) -> Errors:
+def _host_network_errors(path: str, spec: Mapping[str, Any], *, is_pod: bool) -> Errors:
+    """``validatePodHostNetworkDeps``: in the host's network a container port is the host port."""
     errors: Errors = []
-    if resources.get("claims"):
-        errors.append(forbidden_field(f"{path}.claims", "claims cannot be set for Resources at pod-level"))
-    return errors + requirements_errors(path, resources)
+    if not spec.get("hostNetwork"):
+        return errors
+    for index, container in enumerate(spec.get("containers") or ()):
+        for number, port in enumerate(container.get("ports") or ()):
+            host, inside = port.get("hostPort") or 0, port.get("containerPort") or 0
+            if (is_pod or host) and host != inside:
+                field = f"{path}.containers[{index}].ports[{number}].hostPort"
+                errors.append(invalid_value(field, host, "must match `containerPort` when `hostNetwork` is true"))
+    return errors
 
 
 def _gate_errors(path: str, spec: Mapping[str, Any]) -> Errors:

@@ -1,0 +1,1 @@
+"""CEL in admission: the variables that expressions see, match conditions, and budgets."""

@@ -1,0 +1,1 @@
+"""Dynamic admission by expressions: ValidatingAdmissionPolicy and MutatingAdmissionPolicy."""

@@ -1,0 +1,188 @@
+"""MutatingAdmissionPolicy: changes of what is written, in CEL.
+
+An ApplyConfiguration gives an object whose fields are merged into the draft as server-side apply would,
+without owning them; a JSONPatch gives operations. Policies see each other's changes; when an object was
+changed, the chain runs once more, and of the policies those again that want it. Follows ``policy/mutating``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from minikube_py.client.types import Client
+from minikube_py.components.apiserver.admission.expressions.authorizing import Authorizations
+from minikube_py.components.apiserver.admission.expressions.composition import LazyVariables
+from minikube_py.components.apiserver.admission.expressions.conditions import ConditionEvaluator, ConditionsFailed
+from minikube_py.components.apiserver.admission.expressions.evaluation import (
+    RUNTIME_BUDGET,
+    ExpressionFailed,
+    evaluate,
+    new_budget,
+)
+from minikube_py.components.apiserver.admission.expressions.variables import values_of
+from minikube_py.components.apiserver.admission.matching import configures_admission, is_review
+from minikube_py.components.apiserver.admission.policies.applying import CannotApply, apply_configuration
+from minikube_py.components.apiserver.admission.policies.matched import (
+    Match,
+    matched_policies,
+    request_namespace,
+)
+from minikube_py.components.apiserver.admission.policies.source import Mutation, PolicySource
+from minikube_py.components.apiserver.admission.subjects import ServedKinds, Subject
+from minikube_py.components.apiserver.lookup import Lookup
+from minikube_py.components.apiserver.types import AdmissionRequest, Authorizer
+from minikube_py.machinery.errors import ApiError, forbidden
+from minikube_py.machinery.objects import Object, key_of, thaw
+from minikube_py.machinery.patching.json_patch import apply_json_patch, is_failed_test, why_not_applied
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """A policy that could not do its work."""
+
+    text: str
+    reason: str
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What the plugin knows of a request between two rounds; keys are (policy, binding, parameter)."""
+
+    called: set[tuple[str, str, str]] = field(default_factory=set)
+    again: set[tuple[str, str, str]] = field(default_factory=set)
+    output: Object | None = None
+
+    def changed(self) -> None:
+        self.again |= self.called
+        self.called = set()
+
+
+class MutatingAdmissionPolicy:
+    """See the module."""
+
+    name = "MutatingAdmissionPolicy"
+
+    def __init__(
+        self,
+        source: PolicySource,
+        client: Client,
+        kinds: ServedKinds,
+        namespaces: Lookup,
+        conditions: ConditionEvaluator,
+        authorizer: Authorizer,
+    ) -> None:
+        self._source = source
+        self._client = client
+        self._kinds = kinds
+        self._namespaces = namespaces
+        self._conditions = conditions
+        self._authorizer = authorizer
+
+    def handles(self, request: AdmissionRequest) -> bool:
+        return bool(self._source.policies())
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        """Mutating policies have no say any more."""
+
+    async def admit(self, request: AdmissionRequest) -> None:
+        subject = Subject(request, self._kinds)
+        if configures_admission(subject) or is_review(subject):
+            return
+        rounds = request.reinvocation
+        memory: _Memory = rounds.memory.setdefault(self.name, _Memory())
+        if rounds.again and memory.output != request.object:
+            memory.changed()
+        failures: list[_Failure] = []
+        matches: list[Match] = []
+        for policy in self._source.policies():
+            async for match in matched_policies(policy, subject, self._client, self._kinds.kinds, self._namespaces):
+                if isinstance(match, Match):
+                    matches.append(match)
+                elif policy.fails_closed:
+                    failures.append(_Failure(_denied(policy.name, match.binding, match.text), ""))
+        authorizations = Authorizations(self._authorizer, subject)
+        try:
+            for match in matches:
+                await self._invoke(match, subject, authorizations, memory, failures)
+        finally:
+            memory.output = thaw(request.object) if rounds.wanted else None
+        if failures:
+            raise _refused(subject, failures)
+
+    async def _invoke(
+        self,
+        match: Match,
+        subject: Subject,
+        authorizations: Authorizations,
+        memory: _Memory,
+        failures: list[_Failure],
+    ) -> None:
+        """Make the changes of one policy under one binding with one parameter."""
+        policy, rounds = match.policy, subject.request.reinvocation
+        key = (policy.name, match.binding.name, key_of(match.params) if match.params is not None else "")
+        try:
+            if not await self._conditions.hold(
+                policy.conditions, subject, match.target, authorizations, params=match.params
+            ):
+                return
+        except ConditionsFailed as error:
+            failures.append(_Failure(_denied(policy.name, match.binding.name, str(error)), "Invalid"))
+            return
+        if rounds.again and key not in memory.again:
+            return
+        changed = False
+        for mutation in policy.mutations:
+            try:
+                changed = await self._mutate(match, mutation, subject, authorizations) or changed
+            except (ExpressionFailed, CannotApply) as error:
+                if policy.fails_closed:
+                    failures.append(_Failure(_denied(policy.name, match.binding.name, str(error)), "Invalid"))
+        if changed:
+            memory.changed()
+            rounds.wanted = True
+        if policy.reinvoked:
+            memory.called.add(key)
+
+    async def _mutate(self, match: Match, mutation: Mutation, subject: Subject, authorizations: Authorizations) -> bool:
+        """Make one change; returns whether it changed anything. Raises ExpressionFailed, CannotApply, ApiError."""
+        obj, _ = subject.view(match.target)
+        if obj is None:
+            return False
+        namespace = await request_namespace(subject, self._namespaces)
+        values = values_of(subject, match.target, namespace=namespace, params=match.params)
+        values.update(authorizations.variables())
+        budget = new_budget(RUNTIME_BUDGET)
+        if match.policy.composition.expressions:
+            values["variables"] = LazyVariables(match.policy.composition, values, budget)
+        result = await evaluate(mutation.expression, values, budget, authorizations)
+        if mutation.patch_type == "ApplyConfiguration":
+            changed = apply_configuration(subject.schema(match.target), obj, result)
+        else:
+            changed = _patched(obj, result)
+        return subject.accept(match.target, changed)
+
+
+def _patched(obj: Object, operations: list[Any]) -> Object:
+    """The object after a JSON patch; as it was when a test of the patch fails. Raises CannotApply."""
+    cleaned = [{key: value for key, value in operation.items() if key != "from" or value} for operation in operations]
+    try:
+        return apply_json_patch(obj, cleaned)
+    except ApiError as error:
+        if is_failed_test(error):
+            return thaw(obj)
+        raise CannotApply(f"JSONPath: {why_not_applied(error)}") from error
+
+
+def _denied(policy: str, binding: str, why: str) -> str:
+    if binding:
+        return f"policy '{policy}' with binding '{binding}' denied request: {why}"
+    return f"policy '{policy}' denied request: {why}"
+
+
+def _refused(subject: Subject, failures: list[_Failure]) -> ApiError:
+    """The error that failed policies make of the request; the first one speaks."""
+    target = subject.target
+    plain = forbidden(target.group, target.plural, subject.name, failures[0].text)
+    details: Object = {**(plain.details or {}), "causes": [{"message": failure.text} for failure in failures]}
+    return ApiError(403, failures[0].reason or "Forbidden", failures[0].text, details=details)

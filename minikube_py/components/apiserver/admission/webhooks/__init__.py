@@ -1,0 +1,1 @@
+"""Dynamic admission by webhooks: MutatingAdmissionWebhook and ValidatingAdmissionWebhook."""

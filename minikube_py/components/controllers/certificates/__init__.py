@@ -1,0 +1,1 @@
+"""Certificate signing requests: approving, signing, cleaning (``pkg/controller/certificates``)."""

@@ -1,0 +1,113 @@
+"""The listening side: a TCP or unix socket, with or without TLS, and the orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from minikube_py.datastore.etcd.transport.call import Method
+from minikube_py.datastore.etcd.transport.connection import Connection
+
+_HANDSHAKE_SECONDS = 10.0
+_BACKLOG = 1024
+# A client that is gone without a word is noticed after about a minute, by the kernel.
+_KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000),
+)
+
+
+async def serve(
+    methods: Mapping[str, Method],
+    *,
+    listen: str,
+    tls: ssl.SSLContext | None,
+    bound: Callable[[str], None],
+    grace_seconds: float = 1.0,
+) -> None:
+    """Serve ``methods`` (by path) at ``listen`` (HOST:PORT, or unix:PATH) until cancelled.
+
+    ``bound`` learns the address when it serves. Cancelled, it ends streams at once, waits ``grace_seconds`` for other
+    calls at work and ends the rest with UNAVAILABLE. Raises OSError.
+    """
+    connections: set[Connection] = set()
+    tasks: set[asyncio.Future[Any]] = set()
+    loop = asyncio.get_running_loop()
+
+    def accept() -> Connection:
+        return Connection(methods, connections, tasks)
+
+    handshake = _HANDSHAKE_SECONDS if tls else None
+    if listen.startswith("unix:"):
+        path = listen.removeprefix("unix:").removeprefix("//")
+        server: asyncio.Server = await loop.create_unix_server(
+            accept, path, ssl=tls, ssl_handshake_timeout=handshake, backlog=_BACKLOG
+        )
+        address = listen
+    else:
+        host, _, port = listen.rpartition(":")
+        bare = host.strip("[]")
+        server = await loop.create_server(
+            accept, bare or None, int(port), ssl=tls, ssl_handshake_timeout=handshake, backlog=_BACKLOG
+        )
+        for listening in server.sockets:
+            for option in _KEEPALIVE:
+                listening.setsockopt(*option)  # accepted sockets inherit them
+        address = f"{host}:{server.sockets[0].getsockname()[1]}"
+    try:
+        bound(address)
+        await asyncio.get_running_loop().create_future()
+    finally:
+        server.close()
+        await _end(connections, tasks, grace_seconds)
+        if listen.startswith("unix:"):
+            with contextlib.suppress(FileNotFoundError):
+                await asyncio.to_thread(Path(path).unlink)
+
+
+async def _end(connections: set[Connection], tasks: set[asyncio.Future[Any]], grace_seconds: float) -> None:
+    for connection in list(connections):
+        connection.leave()
+    if tasks:
+        await asyncio.wait(tasks, timeout=grace_seconds)
+    for connection in list(connections):
+        connection.close()
+    if tasks:
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def server_context(certificate: bytes, key: bytes, client_ca: bytes | None) -> ssl.SSLContext:
+    """TLS 1.2 or newer with ALPN h2; with ``client_ca`` every client must show a certificate of it. PEM.
+
+    Blocks; raises ssl.SSLError for texts that are no certificate or key. The key never touches a disk.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2"])
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    with _memory_file(certificate) as chain, _memory_file(key) as private:
+        context.load_cert_chain(chain, private)
+    if client_ca is not None:
+        context.load_verify_locations(cadata=client_ca.decode("ascii", "replace"))
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+@contextlib.contextmanager
+def _memory_file(content: bytes) -> Iterator[str]:
+    """The path of a file in memory, for what ssl only reads from files."""
+    number = os.memfd_create("pyk3s", os.MFD_CLOEXEC)
+    try:
+        os.write(number, content)
+        yield f"/proc/self/fd/{number}"
+    finally:
+        os.close(number)
