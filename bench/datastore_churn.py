@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S bash -c 'exec "$(dirname "$0")/../.venv/bin/python" "$0" "$@"'
 """Many updates of few keys with default settings: how large the file stays, and what housekeeping costs a write.
 
     bench/datastore_churn.py [--updates 1000000] [--keys 1000] [--value-bytes 1000] [--writers 64] [--folder DIR]

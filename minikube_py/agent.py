@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from minikube_py import config
 from minikube_py.client.types import Client, EventRecorder
-from minikube_py.config import ServerSettings
+from minikube_py.config import ConfigError, ServerSettings
 from minikube_py.machinery.clock import Clock
 from minikube_py.supervisor import Component, Ready
 
@@ -71,11 +71,13 @@ def runtime_component(settings: ServerSettings, clock: Clock) -> Component:
     async def own(ready: Ready) -> None:
         from minikube_py.components.kubelet.runtime.containerd import run_containerd
 
+        await asyncio.to_thread(_check_kernel, settings)
         await run_containerd(containerd_settings_of(settings), clock, ready)
 
     async def given(ready: Ready) -> None:
         from minikube_py.components.kubelet.runtime.cri import CriRuntime
 
+        await asyncio.to_thread(_check_kernel, settings)
         runtime = CriRuntime(runtime_endpoint(settings), clock)
         try:
             await runtime.version()
@@ -87,12 +89,21 @@ def runtime_component(settings: ServerSettings, clock: Clock) -> Component:
     return Component("containerd", given if settings.container_runtime_endpoint else own, vital=True)
 
 
+def _check_kernel(settings: ServerSettings) -> None:
+    """Whether this machine may be a node, with ``--protect-kernel-defaults``. Raises ConfigError."""
+    from minikube_py.components.kubelet.node.kernel_defaults import wrong_kernel_settings
+
+    wrong = wrong_kernel_settings() if settings.protect_kernel_defaults else ()
+    if wrong:
+        raise ConfigError(f"--protect-kernel-defaults: {', '.join(wrong)}; set them in /etc/sysctl.d")
+
+
 def node_components(settings: ServerSettings, node: Callable[[], Node]) -> list[Component]:
     """Everything but the runtime, in start order; ``node`` is called once the API (``apiserver``) is up."""
-    components = [
-        Component("network", lambda ready: _network(node(), ready), needs=("apiserver",)),
-        Component("kubelet", lambda ready: _kubelet(node(), ready), needs=("apiserver", "containerd")),
-    ]
+    components: list[Component] = []
+    if "network" not in settings.disable:  # else the administrator brings a CNI configuration of their own
+        components.append(Component("network", lambda ready: _network(node(), ready), needs=("apiserver",)))
+    components.append(Component("kubelet", lambda ready: _kubelet(node(), ready), needs=("apiserver", "containerd")))
     if "proxy" not in settings.disable:
         components.append(Component("proxy", lambda ready: _proxy(node(), ready), needs=("kubelet",)))
     if "dns" not in settings.disable:
@@ -120,6 +131,9 @@ def kubelet_settings(settings: ServerSettings, pki: Pki) -> KubeletSettings:
         tls_cert_file=pki.serving_kubelet.certificate,
         tls_key_file=pki.serving_kubelet.key,
         client_ca_file=pki.client_ca.certificate,
+        tls_policy=config.tls_policy(settings),
+        pod_pids_limit=max(settings.pod_max_pids, 0),
+        seccomp_default=settings.seccomp_default,
         cgroup_root=config.cgroup_root(settings),
     )
 

@@ -26,7 +26,6 @@ SECRET_TYPE = "bootstrap.kubernetes.io/token"
 NAME_PREFIX = "bootstrap-token-"
 USAGES = ("authentication", "signing")
 NODE_GROUP = "system:bootstrappers:pyk3s:default-node-token"
-default_ttl = "24h"
 _TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})")
 _IDENTIFIER = re.compile(r"[a-z0-9]{6}")
 _GROUP = re.compile(r"system:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]")

@@ -25,6 +25,7 @@ from minikube_py import config
 from minikube_py.config import ServerSettings
 from minikube_py.host.file_changes import file_changes, signature_of
 from minikube_py.host.tls import ServerTls, ignore_times
+from minikube_py.host.tls_policy import TlsPolicy
 from minikube_py.machinery.clock import Clock
 from minikube_py.machinery.observed import Observed
 from minikube_py.pki import Pki, ensure_pki, ensure_server_token
@@ -56,10 +57,10 @@ def ensure_files(settings: ServerSettings, clock: Clock) -> Pki:
     return pki
 
 
-def server_tls(pki: Pki) -> ssl.SSLContext:
-    """TLS 1.2 or newer; client certificates are asked for and judged by the authenticators."""
+def server_tls(pki: Pki, policy: TlsPolicy) -> ssl.SSLContext:
+    """TLS as the policy says; client certificates are asked for and judged by the authenticators."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    policy.apply(context)
     context.load_cert_chain(pki.serving_kube_apiserver.certificate, pki.serving_kube_apiserver.key)
     context.verify_mode = ssl.CERT_OPTIONAL
     context.load_verify_locations(pki.client_ca.certificate)
@@ -82,7 +83,7 @@ class ServerCredentials:
         pairs = pki_files(self.pki.data_dir).values()
         self._files = [*(path for pair in pairs for path in (pair.certificate, pair.key)), self.pki.service_key]
         self._seen = signature_of(self._files)
-        self.tls = ServerTls(partial(server_tls, self.pki))
+        self.tls = ServerTls(partial(server_tls, self.pki, config.tls_policy(settings)))
         self.root_ca = Observed(self.pki.server_ca.certificate.read_text())
         self._signer = RequestSigner(self.pki.data_dir, self.pki.floor)
         self._listeners: dict[str, Listener] = {

@@ -93,7 +93,8 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
 @_settings_options
 def server(**flags: Any) -> None:
     """Run a cluster: API server, datastore, controllers, scheduler and, unless disabled, a node."""
-    from minikube_py.server import StartError, run_server
+    from minikube_py.server import run_server
+    from minikube_py.serving.errors import StartError
 
     settings = config.load_settings(_given(flags), config.environment())
     try:

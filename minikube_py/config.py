@@ -22,11 +22,14 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from minikube_py.datastore.endpoints import sqlite_path
+
+if TYPE_CHECKING:
+    from minikube_py.host.tls_policy import TlsPolicy
 
 config_file_default = Path("/etc/pyk3s/config.yaml")
 environment_prefix = "PYK3S_"
@@ -59,9 +62,13 @@ class ServerSettings:
     https_listen_port: int = option(6443, "Port the API listens on")
     advertise_address: str = option("", "Address under which others reach the API (default: node-ip)")
     tls_san: tuple[str, ...] = option((), "Further name or address for the API's certificate")
+    tls_min_version: str = option("VersionTLS12", "Oldest TLS version of API and node API: VersionTLS12, VersionTLS13")
+    tls_cipher_suites: tuple[str, ...] = option((), "Cipher suite of TLS 1.2 to offer (default: the modern ones)")
     token: str = option("", "Secret that joins servers and agents (default: generated)")
+    token_file: str = option("", "File with that secret, which the command line then does not show")
     cluster_signing_duration: str = option("8760h0m0s", "Longest life of certificates signed on request")
     agent_token: str = option("", "Secret that joins agents, but not servers (default: the token)")
+    agent_token_file: str = option("", "File with that secret")
     write_kubeconfig: str = option("/etc/pyk3s/pyk3s.yaml", "File for the administrator's kubeconfig")
     write_kubeconfig_mode: str = option("0600", "Mode of that file, octal")
     datastore_endpoint: str = option("", "sqlite:///PATH or postgresql://... (default: SQLite under data-dir)")
@@ -92,6 +99,9 @@ class ServerSettings:
     )
     kubelet_port: int = option(10250, "Port of the node API")
     max_pods: int = option(110, "Most pods on this node")
+    pod_max_pids: int = option(-1, "Most processes of one pod (-1: no limit)")
+    seccomp_default: bool = option(False, "Give containers that ask for none the runtime's seccomp profile")
+    protect_kernel_defaults: bool = option(False, "Start no kubelet where the kernel is not set as kubelets need it")
     bridge_name: str = option("cni0", "Bridge that joins the node's pods")
 
     token_auth_file: str = option("", 'CSV file of static tokens: token,user,uid,"group1,group2"')
@@ -109,6 +119,9 @@ class ServerSettings:
     authentication_token_webhook_cache_ttl: str = option("2m0s", "How long its answers are remembered")
     authentication_token_webhook_version: str = option("v1beta1", "Version of TokenReview it speaks: v1, v1beta1")
     service_account_issuer: str = option("https://kubernetes.default.svc", "Issuer of service account tokens")
+    service_account_extend_token_expiration: bool = option(
+        True, "Let tokens that pods get by default live for a year, for programs that never read them again"
+    )
     api_audiences: tuple[str, ...] = option((), "Audiences of the API (default: the issuer)")
     anonymous_auth: bool = option(True, "Let requests without credentials in as system:anonymous")
     authorization_mode: tuple[str, ...] = option(
@@ -167,6 +180,8 @@ def load_settings(flags: Mapping[str, Any], environment: Mapping[str, str]) -> S
     values = _from_file(Path(path) if path else config_file_default, known, must_exist=bool(path))
     values |= _from_environment(environment, known)
     values |= dict(flags)
+    for name in ("token", "agent_token"):
+        _secret_from_file(name, values)
     settings = ServerSettings(**values)
     _check(settings)
     return settings
@@ -211,6 +226,21 @@ def _from_environment(environment: Mapping[str, str], known: Mapping[str, datacl
         if variable in environment and name != "config":
             values[name] = _convert(environment[variable], item, f"environment variable {variable}")
     return values
+
+
+def _secret_from_file(name: str, values: dict[str, Any]) -> None:
+    """Put what ``<name>_file`` holds in the place of ``name``."""
+    path, flag = values.get(f"{name}_file"), flag_name(name)
+    if not path:
+        return
+    if values.get(name):
+        raise ConfigError(f"--{flag} and --{flag}-file are both given; leave out the first")
+    try:
+        values[name] = Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--{flag}-file: cannot read {path}: {getattr(error, 'strerror', error)}") from error
+    if not values[name]:
+        raise ConfigError(f"--{flag}-file: {path} is empty")
 
 
 _TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -280,6 +310,8 @@ def _check(settings: ServerSettings) -> None:
     for name in ("max_requests_inflight", "max_mutating_requests_inflight"):
         if getattr(settings, name) < 1:
             raise ConfigError(f"--{flag_name(name)}: must be at least 1, so that requests can be served at all")
+    if (settings.tls_min_version, settings.tls_cipher_suites) != ("VersionTLS12", ()):
+        tls_policy(settings)
     if settings.datastore_endpoint:
         try:
             sqlite_path(settings.datastore_endpoint)
@@ -289,6 +321,23 @@ def _check(settings: ServerSettings) -> None:
         raise ConfigError("--datastore-client-rate: must be 0 (no limit) or more writes a second")
     if settings.etcd_listen and not re.fullmatch(r"(\S+):\d{1,5}", settings.etcd_listen):
         raise ConfigError(f"--etcd-listen: {settings.etcd_listen!r} is not HOST:PORT")
+
+
+def tls_policy(settings: ServerSettings) -> TlsPolicy:
+    """What the API, the node API and the etcd face offer. Raises ConfigError."""
+    from minikube_py.host import tls_policy as policies  # brings ssl, which most commands never need
+
+    try:
+        return policies.tls_policy(settings.tls_min_version, settings.tls_cipher_suites)
+    except ValueError as error:
+        raise ConfigError(f"--tls-min-version, --tls-cipher-suites: {error}") from None
+
+
+def secret_arguments(settings: ServerSettings) -> tuple[str, ...]:
+    """Values that may stand on the command line and that no other user of the machine should see."""
+    endpoint = settings.datastore_endpoint
+    passwords = re.findall(r"://[^/@]*?:([^@]+)@", endpoint) + re.findall(r"[?&](?:ssl)?password=([^&]+)", endpoint)
+    return (settings.token, settings.agent_token, *passwords)
 
 
 def seconds(name: str, value: str) -> float:
@@ -410,6 +459,12 @@ def cgroup_root(settings: ServerSettings) -> str:
 def environment() -> Mapping[str, str]:
     """The process environment; the one place that reads it."""
     return os.environ
+
+
+def clear_secret_environment() -> None:
+    """Take secrets out of the environment that programs started from here would inherit."""
+    for name in ("TOKEN", "AGENT_TOKEN", "DATASTORE_ENDPOINT"):
+        os.environ.pop(environment_prefix + name, None)
 
 
 def labels(pairs: Sequence[str]) -> dict[str, str]:

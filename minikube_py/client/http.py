@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -22,7 +22,8 @@ import orjson
 
 from minikube_py.client.clock import SystemClock
 from minikube_py.client.informer import InformerPool
-from minikube_py.client.kubeconfig import Connection, load_kubeconfig
+from minikube_py.client.kubeconfig import load_kubeconfig
+from minikube_py.client.tls import connection_context, files_context
 from minikube_py.client.types import (
     NO_DELETE_OPTIONS,
     NO_WRITE_OPTIONS,
@@ -65,13 +66,13 @@ class HttpClient:
         key_file: str | Path = "",
         token: str | Callable[[], str] = "",
         insecure: bool = False,
+        tls: Callable[[], ssl.SSLContext] | None = None,
         user_agent: str = "pyk3s",
         clock: Clock | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
-        self._files = (str(ca_file), str(cert_file), str(key_file))
+        self._make_tls = tls or partial(files_context, str(ca_file), str(cert_file), str(key_file), insecure=insecure)
         self._token = token
-        self._insecure = insecure
         self._user_agent = user_agent
         self._clock = clock or SystemClock()
         self._session: aiohttp.ClientSession | None = None
@@ -101,14 +102,14 @@ class HttpClient:
     async def reload_credentials(self) -> None:
         """Show the certificate, and trust the CAs, that the files hold now, from the next request on.
 
-        Requests and watches under way go on. Raises OSError, and then nothing has changed. Not for a
-        client of ``kubeconfig_client``, whose files are gone.
+        Requests and watches under way go on. Raises OSError, and then nothing has changed.
+        A client of ``kubeconfig_client`` goes on with what it has read.
         """
         await self._load_credentials()
 
     async def _load_credentials(self) -> None:
         if self.base_url.startswith("https:"):
-            self._tls = await asyncio.to_thread(_tls_context, *self._files, self._insecure)
+            self._tls = await asyncio.to_thread(self._make_tls)
 
     async def get(
         self, resource: Resource, name: str, namespace: str | None = None, *, subresource: str | None = None
@@ -306,45 +307,10 @@ class HttpClient:
 
 
 async def kubeconfig_client(path: Path, context: str = "", *, clock: Clock | None = None) -> HttpClient:
-    """A client for a kubeconfig file; raises KubeconfigError. Key material touches the disk only while loading."""
+    """A client for a kubeconfig file; raises KubeconfigError. Key material never touches the disk."""
     connection = await asyncio.to_thread(load_kubeconfig, path, context)
-    return _ConnectionClient(connection, clock=clock)
-
-
-class _ConnectionClient(HttpClient):
-    """An HttpClient whose certificates come as PEM texts."""
-
-    def __init__(self, connection: Connection, *, clock: Clock | None) -> None:
-        super().__init__(connection.server, token=connection.token, insecure=connection.insecure, clock=clock)
-        self._connection = connection
-
-    async def __aenter__(self) -> HttpClient:
-        folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="pyk3s-client-")
-        try:
-            self._files = await asyncio.to_thread(_write_pems, self._connection, Path(folder.name))
-            return await super().__aenter__()
-        finally:
-            await asyncio.to_thread(folder.cleanup)
-
-
-def _write_pems(connection: Connection, folder: Path) -> tuple[str, str, str]:
-    """ssl loads client certificates from files only; the folder is private and lives for a moment."""
-    paths: list[str] = []
-    for name, pem in (("ca", connection.ca_pem), ("cert", connection.cert_pem), ("key", connection.key_pem)):
-        if pem:
-            (folder / name).write_bytes(pem)
-        paths.append(str(folder / name) if pem else "")
-    return paths[0], paths[1], paths[2]
-
-
-def _tls_context(ca_file: str, cert_file: str, key_file: str, insecure: bool) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file or None)
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if cert_file:
-        context.load_cert_chain(cert_file, key_file or None)
-    return context
+    tls = partial(connection_context, connection)
+    return HttpClient(connection.server, token=connection.token, tls=tls, clock=clock)
 
 
 async def _events(stream: aiohttp.StreamReader) -> AsyncIterator[WatchEvent]:

@@ -20,10 +20,13 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Hashable
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 from minikube_py.machinery.clock import Clock
 
@@ -33,6 +36,12 @@ first_retry_seconds = 0.005
 longest_retry_seconds = 1000.0
 timer_slack_seconds = 0.001
 """Deadlines this close together share a wake-up; clocks are not exact either."""
+
+
+QUEUE_SECONDS = tuple(1e-6 * 10**power for power in range(10))
+"""The upper bounds under which waiting and working times are counted."""
+queues_of_context: ContextVar[WeakSet[WorkQueue[Any]] | None] = ContextVar("queues_of_context", default=None)
+"""Where the queues that are made in this context (a server's components) are noted, for its metrics."""
 
 
 class QueueShutDown(Exception):
@@ -202,6 +211,53 @@ class WorkQueue(DelayingQueue[K]):
         self._first = first_retry
         self._longest = longest_retry
         self._failures: dict[K, int] = {}
+        self._added: dict[K, float] = {}
+        self._taken: dict[K, float] = {}
+        self._waits = [0] * (len(QUEUE_SECONDS) + 1)
+        self._waited_seconds = 0.0
+        self._works = [0] * (len(QUEUE_SECONDS) + 1)
+        self._worked_seconds = 0.0
+        noted = queues_of_context.get()
+        if noted is not None:
+            noted.add(self)
+
+    @property
+    def waited(self) -> tuple[list[int], float]:
+        """How many keys waited how long (by ``QUEUE_SECONDS``), and the seconds of all."""
+        return self._waits, self._waited_seconds
+
+    @property
+    def worked(self) -> tuple[list[int], float]:
+        """The same of the time from ``get`` to ``done``."""
+        return self._works, self._worked_seconds
+
+    def running_seconds(self) -> list[float]:
+        """How long the keys that are being processed have been so."""
+        now = self._clock.monotonic()
+        return [now - since for since in self._taken.values()]
+
+    def add(self, key: K) -> None:
+        before = self.counts.adds
+        super().add(key)
+        if self.counts.adds != before:
+            self._added[key] = self._clock.monotonic()
+
+    async def get(self) -> K:
+        key = await super().get()
+        now = self._clock.monotonic()
+        self._taken[key] = now
+        waited = now - self._added.pop(key, now)
+        self._waits[bisect_left(QUEUE_SECONDS, waited)] += 1
+        self._waited_seconds += waited
+        return key
+
+    def done(self, key: K) -> None:
+        since = self._taken.pop(key, None)
+        if since is not None:
+            worked = self._clock.monotonic() - since
+            self._works[bisect_left(QUEUE_SECONDS, worked)] += 1
+            self._worked_seconds += worked
+        super().done(key)
 
     def add_rate_limited(self, key: K) -> None:
         """Add the key after its back-off, which doubles with each call."""
@@ -221,3 +277,4 @@ class WorkQueue(DelayingQueue[K]):
     def shut_down(self) -> None:
         super().shut_down()
         self._failures.clear()
+        self._added.clear()

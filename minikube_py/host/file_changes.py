@@ -7,17 +7,12 @@ when nothing has moved for ``settle_seconds``. Files that were touched but are t
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import os
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
+from minikube_py.host.inotify import folder_changes
 from minikube_py.machinery.clock import Clock
 
-_CLOSE_WRITE, _MOVED_TO, _CREATE, _DELETE = 0x8, 0x80, 0x100, 0x200
-_MASK = _CLOSE_WRITE | _MOVED_TO | _CREATE | _DELETE
-_largest_read_bytes = 1 << 16
 settle_seconds = 0.25
 Signature = tuple[tuple[int, int, int] | None, ...]
 
@@ -31,7 +26,7 @@ async def file_changes(
     now counts as known. Changes while the caller is busy with one are told afterwards, together.
     Raises OSError when a folder cannot be watched.
     """
-    with _watch({path.parent for path in paths}) as changed:
+    with folder_changes({path.parent for path in paths}) as changed:
         seen = since or await asyncio.to_thread(signature_of, paths)
         if since:
             changed.set()
@@ -57,31 +52,3 @@ def _signature(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-@contextmanager
-def _watch(folders: set[Path]) -> Iterator[asyncio.Event]:
-    """An event that is set whenever something in one of the folders has changed; the user clears it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    descriptor = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-    if descriptor < 0:
-        raise OSError(ctypes.get_errno(), "cannot use inotify (fs.inotify.max_user_instances)")
-    changed, loop = asyncio.Event(), asyncio.get_running_loop()
-
-    def drain() -> None:
-        try:
-            os.read(descriptor, _largest_read_bytes)
-        except BlockingIOError:
-            return
-        changed.set()
-
-    try:
-        for folder in folders:
-            if libc.inotify_add_watch(descriptor, os.fsencode(folder), _MASK) < 0:
-                number = ctypes.get_errno()
-                raise OSError(number, os.strerror(number), str(folder))
-        loop.add_reader(descriptor, drain)
-        yield changed
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)

@@ -45,18 +45,6 @@ def ignore_times(context: ssl.SSLContext) -> None:
     context.verify_flags |= X509_V_FLAG_NO_CHECK_TIME
 
 
-def client_context(ca_file: str, cert_file: str, key_file: str, now: float) -> ssl.SSLContext:
-    """A client that shows a certificate; blocks. Raises OSError (ssl.SSLError is one).
-
-    ``now`` (Unix seconds) before the certificate's beginning means that the clock is behind.
-    """
-    context = ssl.create_default_context(cafile=ca_file)
-    context.load_cert_chain(cert_file, key_file)
-    if now < begins(Path(cert_file)):
-        ignore_times(context)
-    return context
-
-
 def begins(certificate: Path) -> float:
     """When the first certificate of a file begins (Unix seconds). Blocks. Raises OSError, ValueError."""
     from cryptography import x509

@@ -25,13 +25,14 @@ import orjson
 from minikube_py.machinery import json_errors
 from minikube_py.machinery.errors import ApiError, bad_request, go_quote
 from minikube_py.machinery.objects import Object
-from minikube_py.machinery.schema import ANYTHING, Schema
+from minikube_py.machinery.schema import ANYTHING, Schema, definitions
 from minikube_py.machinery.type_errors import first_type_error
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
 MAX_DEPTH = 300
 """How deep objects may nest. Walkers of objects are recursive; the deepest legitimate ones are schemas of CRDs."""
 _SNIPPET_BYTES = 30
+_OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _MAX_STRICT_ERRORS = 100
 _KEY_END = re.compile(rb'"[ \t\r\n]*:')
 _SHAPE = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
@@ -111,22 +112,26 @@ def strict_error(obj: Mapping[str, Any], kind: str, problems: list[str]) -> ApiE
 
 
 def check_types(schema: Schema, obj: Object, kind: str | None = None) -> None:
-    """Raise ApiError 400 for the first value that does not fit its Go type. Custom schemas are not checked."""
+    """Raise ApiError 400 for the first value that does not fit its Go type; of custom objects for their metadata."""
     if schema.structural:
-        return
-    problem = first_type_error(schema, obj)
+        meta = obj.get("metadata")
+        problem = first_type_error(definitions().schema(_OBJECT_META), meta) if isinstance(meta, dict) else None
+    else:
+        problem = first_type_error(schema, obj)
     if problem:
         raise cannot_be_handled(obj, kind or str(obj.get("kind")), problem)
 
 
-def duplicate_fields(data: bytes, parsed: Object | None = None) -> list[str]:
+def duplicate_fields(data: bytes, parsed: Object | None = None, keys: int = -1) -> list[str]:
     """``duplicate field "a.b"`` for each key that a JSON text repeats in one object.
 
     The common case costs one pass over the bytes: a text has at least as many ends of keys as its object
     has keys, and exactly as many when nothing is repeated and no string looks like a key. Pass the
-    already parsed object to save parsing it again.
+    already parsed object to save parsing it again, and how many keys it has (``plain_keys``) if that is known.
     """
-    if len(_KEY_END.findall(data)) == _count_keys(orjson.loads(data) if parsed is None else parsed):
+    if keys < 0:
+        keys = count_keys(orjson.loads(data) if parsed is None else parsed)
+    if len(_KEY_END.findall(data)) == keys:
         return []
     pairs = json.loads(data, object_pairs_hook=_Pairs)
     return list(dict.fromkeys(_repeated(pairs, "")))[:_MAX_STRICT_ERRORS]
@@ -136,10 +141,11 @@ class _Pairs(list[tuple[str, Any]]):
     """An object's members in the order of the text, repeated ones included."""
 
 
-def _count_keys(value: Any) -> int:
+def count_keys(value: Any) -> int:
+    """How many keys the objects in JSON data have together."""
     if isinstance(value, dict):
-        return len(value) + sum(_count_keys(item) for item in value.values() if isinstance(item, dict | list))
-    return sum(_count_keys(item) for item in value if isinstance(item, dict | list))
+        return len(value) + sum(count_keys(item) for item in value.values() if isinstance(item, dict | list))
+    return sum(count_keys(item) for item in value if isinstance(item, dict | list))
 
 
 def _repeated(value: Any, path: str) -> Iterator[str]:
@@ -168,7 +174,7 @@ def _collect_unknown(schema: Schema, value: Any, path: str, found: list[str]) ->
         properties, additional = schema.properties, schema.additional
         closed = not schema.preserve_unknown and (bool(properties) or (schema.type == "object" and additional is None))
         for key, item in value.items():
-            inner = properties.get(key)
+            inner = _object_meta() if schema.embedded and key == "metadata" else properties.get(key)
             if inner is None:
                 if additional is None:
                     if closed and not (schema.embedded and key in _EMBEDDED):
@@ -187,6 +193,11 @@ def _collect_unknown(schema: Schema, value: Any, path: str, found: list[str]) ->
 _EMBEDDED = frozenset({"apiVersion", "kind", "metadata"})
 
 
+def _object_meta() -> Schema:
+    """The metadata of a resource inside a resource has ObjectMeta's fields, whatever its schema preserves."""
+    return definitions().schema(_OBJECT_META)
+
+
 def drop_unknown(schema: Schema, draft: Any) -> None:
     """Take out of a private draft, in place, every field that the schema does not have.
 
@@ -197,7 +208,7 @@ def drop_unknown(schema: Schema, draft: Any) -> None:
         closed = not schema.preserve_unknown and (bool(properties) or (schema.type == "object" and additional is None))
         doomed: list[str] = []
         for key, item in draft.items():
-            inner = properties.get(key) or additional
+            inner = _object_meta() if schema.embedded and key == "metadata" else properties.get(key) or additional
             if inner is not None:
                 if inner is not ANYTHING and isinstance(item, dict | list):
                     drop_unknown(inner, item)

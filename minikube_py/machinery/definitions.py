@@ -2,7 +2,7 @@
 
 In: ``definitions.bundle`` beside this module. Out: a definition as plain JSON, with or without its
 descriptions. Opening costs one read and one decompression of the structure; a definition is parsed when
-it is first asked for; descriptions stay compressed until an OpenAPI document needs them.
+it is first asked for; descriptions and enumerations stay compressed until an OpenAPI document needs them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import orjson
 from minikube_py.machinery.objects import Object
 
 BUNDLE = Path(__file__).with_name("definitions.bundle")
-_MAGIC = b"pyk3sdf2"
+_MAGIC = b"pyk3sdf3"
 
 
 class DefinitionsMissing(RuntimeError):
@@ -33,7 +33,7 @@ class DefinitionsMissing(RuntimeError):
 class Bundle:
     """An opened bundle. Immutable; what it returns is fresh on every call."""
 
-    __slots__ = ("_body", "_kinds", "_places", "_sections", "_structure")
+    __slots__ = ("_body", "_kinds", "_places", "_sections", "_structure", "digest")
 
     def __init__(self, data: bytes, path: Path = BUNDLE) -> None:
         if not data.startswith(_MAGIC):
@@ -46,6 +46,8 @@ class Bundle:
         self._places: dict[str, tuple[int, int]] = index["definitions"]
         self._kinds: dict[str, str] = index["kinds"]
         self._structure = self._section("structure")
+        self.digest: str = index["digest"]
+        """Changes whenever any definition, description or enumeration does."""
 
     def __contains__(self, name: str) -> bool:
         return name in self._places
@@ -68,6 +70,19 @@ class Bundle:
         found: dict[str, str] = _descriptions(self, name.rpartition(".")[0]).get(name, {})
         return found
 
+    def enumerations(self, name: str) -> dict[str, tuple[list[str], str]]:
+        """Of its properties that are enumerations, the values and the text about them, "" where there is none.
+
+        They are documentation; nothing is validated by them.
+        """
+        found: dict[str, tuple[list[str], str]] = _enumerations(self).get(name, {})
+        return found
+
+    def all_enumerations(self) -> dict[str, Any]:
+        """The enumerations of every definition that has any."""
+        found: dict[str, Any] = orjson.loads(self._section("enumerations"))
+        return found
+
     def package_descriptions(self, package: str) -> dict[str, Any]:
         """All descriptions of a package of definitions."""
         found: dict[str, Any] = orjson.loads(self._section(f"descriptions:{package}"))
@@ -84,9 +99,15 @@ def _descriptions(bundle: Bundle, package: str) -> dict[str, Any]:
     return bundle.package_descriptions(package)
 
 
+@lru_cache(maxsize=1)
+def _enumerations(bundle: Bundle) -> dict[str, Any]:
+    return bundle.all_enumerations()
+
+
 def forget_descriptions() -> None:
-    """Free the descriptions that a document builder has read."""
+    """Free the descriptions and enumerations that a document builder has read."""
     _descriptions.cache_clear()
+    _enumerations.cache_clear()
 
 
 def open_bundle(path: Path = BUNDLE) -> Bundle:

@@ -128,11 +128,6 @@ def unauthorized(message: str = "Unauthorized") -> ApiError:
     return ApiError(401, "Unauthorized", message)
 
 
-def method_not_supported(group: str, resource: str, action: str) -> ApiError:
-    message = f'{action} is not supported on resources of kind "{qualified(group, resource)}"'
-    return ApiError(405, "MethodNotAllowed", message, details=_details(group, resource, ""))
-
-
 def expired(message: str) -> ApiError:
     return ApiError(410, "Expired", message)
 

@@ -58,9 +58,12 @@ def child(schema: Schema, name: str) -> Schema:
 def item_element(schema: Schema, item: Any) -> str:
     """The path element of an item of a ``map`` list: its keys in order, defaults filled in, null where missing."""
     inner = schema.items or ANYTHING
+    names: list[str] | None = schema.cache.get("sorted keys")
+    if names is None:
+        names = schema.cache["sorted keys"] = sorted(schema.list_map_keys)
     keys: dict[str, Any] = {}
-    for key in sorted(schema.list_map_keys):
-        value = item.get(key) if isinstance(item, Mapping) else None
+    for key in names:
+        value = item.get(key) if isinstance(item, dict) else None
         if value is None and key in inner.properties:
             value = inner.properties[key].default
         keys[key] = value
@@ -90,10 +93,12 @@ def everything(schema: Schema, value: Any) -> FieldSet:
     if isinstance(value, dict):
         if how not in (FIELDS, DEDUCED):
             return {}
-        written = schema.always_written
+        written, properties = schema.always_written, schema.properties
         for key, item in value.items():
-            if item is not None or key in written:
-                node[f"f:{key}"] = everything(child(schema, key), item)
+            if isinstance(item, dict | list):
+                node[f"f:{key}"] = everything(properties.get(key) or schema.additional or ANYTHING, item)
+            elif item is not None or key in written:
+                node[f"f:{key}"] = {}
     elif isinstance(value, list) and how in (KEYED, VALUES):
         inner = schema.items or ANYTHING
         for element, item in elements(schema, how, value).items():
@@ -164,7 +169,7 @@ def _compare_fields(
             continue
         before = old.get(key)
         if before is None and key not in written:
-            taken[f"f:{key}"] = everything(child(schema, key), value)
+            taken[f"f:{key}"] = everything(child(schema, key), value) if isinstance(value, dict | list) else {}
             continue
         if before is None:
             before = written[key]

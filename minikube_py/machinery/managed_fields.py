@@ -15,6 +15,7 @@ Pure functions: the live object is read-only, drafts are private and changed whe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from minikube_py.machinery.errors import ApiError, bad_request
@@ -55,6 +56,9 @@ from minikube_py.machinery.typed_errors import typed_errors
 BEFORE_FIRST_APPLY = "before-first-apply"
 _IDENTITY: FieldSet = {"f:metadata": {"f:name": {}}}
 """What every applied object names, though it is not kept: metadata itself is never pruned."""
+Elsewhere = Mapping[str, tuple[FieldSet, FieldSet] | None]
+"""By API version, for versions whose fields have other names: what the same change is there, (changed or added,
+removed). Managers of these versions are compared in their own terms. None: there is no such version any more."""
 _NOT_TRACKED = frozenset(
     {"name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields",
      "resourceVersion"}
@@ -71,13 +75,14 @@ def track_update(
     now: float,
     subresource: str = "",
     reset: Iterable[str] = (),
+    elsewhere: Elsewhere | None = None,
 ) -> None:
     """Write ``draft.metadata.managedFields`` for a create (no live object), update or patch.
 
     ``reset`` are the dotted paths that this endpoint does not set and nobody owns through it ("status" on
     the main resource, "spec" on the status subresource). A client may hand in managed fields of its own,
     or clear them with one empty entry; through a subresource it may not. An object whose managed fields
-    are gone is not tracked again by updates.
+    are gone is not tracked again by updates. ``elsewhere``: see ``Elsewhere``.
     """
     managers = _current(live, draft, ignore_draft=bool(subresource))
     meta: Object = draft.setdefault("metadata", {})
@@ -87,16 +92,15 @@ def track_update(
     taken, gone = _changes(schema, live or {}, draft, tuple(reset))
     if taken or gone:
         me = Manager(manager, UPDATE, api_version, subresource)
-        _take(managers, me, taken, gone, rfc3339(now))
+        _take(managers, me, taken, gone, rfc3339(now), elsewhere or {})
         merge_ancient(managers)
     write_managers(meta, managers)
 
 
-def _take(managers: Managers, me: Manager, taken: FieldSet, gone: FieldSet, time: str) -> None:
+def _take(managers: Managers, me: Manager, taken: FieldSet, gone: FieldSet, time: str, elsewhere: Elsewhere) -> None:
     """Give changed fields to one manager, take them and what is gone from all others."""
-    lost = union(taken, gone)
     for other, entry in list(managers.items()):
-        rest = difference(entry.fields, gone if other == me else lost)
+        rest = difference(entry.fields, gone) if other == me else _kept(entry, taken, gone, elsewhere)
         if rest:
             managers[other] = Entry(rest, entry.time, entry.api_version)
         else:
@@ -104,6 +108,19 @@ def _take(managers: Managers, me: Manager, taken: FieldSet, gone: FieldSet, time
     if taken:
         mine = managers.get(me)
         managers[me] = Entry(union(mine.fields, taken) if mine else taken, time, me.api_version)
+
+
+def _kept(entry: Entry, taken: FieldSet, gone: FieldSet, elsewhere: Elsewhere) -> FieldSet:
+    """What a manager keeps when another one changes the object; nothing when its version is no more."""
+    change = elsewhere.get(entry.api_version, (taken, gone))
+    return difference(entry.fields, union(*change)) if change is not None else {}
+
+
+def changes_in(
+    schema: Schema, live: Mapping[str, Any], draft: Mapping[str, Any], reset: Iterable[str] = ()
+) -> tuple[FieldSet, FieldSet]:
+    """(changed or added, removed) fields between two objects, for ``Elsewhere``."""
+    return _changes(schema, live, draft, tuple(reset))
 
 
 def _changes(
@@ -170,6 +187,7 @@ def apply_patch(
     now: float,
     subresource: str = "",
     reset: Iterable[str] = (),
+    elsewhere: Elsewhere | None = None,
 ) -> Object:
     """Server-side apply: the object that results, with its managed fields; a private copy.
 
@@ -198,10 +216,10 @@ def apply_patch(
         merged = _prune(schema, merged, last.fields, [mine, _IDENTITY, *(entry.fields for entry in others.values())])
     taken, gone = _changes(schema, current, merged, hidden)
     if not force:
-        _refuse_conflicts(others, taken)
-    lost = union(taken, gone)
+        _refuse_conflicts(others, taken, elsewhere or {})
     result = {
-        who: Entry(difference(entry.fields, lost), entry.time, entry.api_version) for who, entry in others.items()
+        who: Entry(_kept(entry, taken, gone, elsewhere or {}), entry.time, entry.api_version)
+        for who, entry in others.items()
     }
     result = {who: entry for who, entry in result.items() if entry.fields}
     same = last is not None and not taken and not gone and last.fields == mine and last.api_version == api_version
@@ -232,10 +250,11 @@ def _check_typed(schema: Schema, patch: Object) -> None:
     raise ApiError(500, "", f"failed to create typed patch object {where}: {text}")
 
 
-def _refuse_conflicts(others: Managers, taken: FieldSet) -> None:
+def _refuse_conflicts(others: Managers, taken: FieldSet, elsewhere: Elsewhere) -> None:
     conflicts: list[tuple[Manager, list[str]]] = []
     for who, entry in others.items():
-        contested = list(paths(intersection(entry.fields, taken)))
+        change = elsewhere.get(entry.api_version, (taken, {}))
+        contested = list(paths(intersection(entry.fields, change[0]))) if change is not None else []
         if contested:
             conflicts.append((who, contested))
     if not conflicts:
@@ -346,6 +365,7 @@ def _comparable(obj: Mapping[str, Any]) -> Object:
     return {**obj, "metadata": meta}
 
 
+@lru_cache(maxsize=256)
 def manager_name(user_agent: str) -> str:
     """The manager of a request that names none: the User-Agent up to its first slash, at most 128 characters."""
     name = user_agent.partition("/")[0]

@@ -6,10 +6,8 @@ problem; an empty list means valid.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import secrets
-from collections.abc import Callable
 from functools import lru_cache
 
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -24,7 +22,6 @@ _LABEL_VALUE = f"({_QUALIFIED})?"
 _WILDCARD = rf"\*\.{_SUBDOMAIN}"
 _CONFIG_KEY = "[-._a-zA-Z0-9]+"
 _C_IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
-_ENVIRONMENT = "[-._a-zA-Z][-._a-zA-Z0-9]*"
 _HTTP_HEADER = "[-A-Za-z0-9]+"
 _PERCENT = "[0-9]+%"
 _PATH = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
@@ -51,10 +48,6 @@ _LABEL_VALUE_TEXT = (
 _WILDCARD_TEXT = (
     "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist "
     "of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character"
-)
-_ENVIRONMENT_TEXT = (
-    "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', "
-    "and must not start with a digit"
 )
 _EMPTY = "must be non-empty"
 
@@ -204,15 +197,6 @@ def config_key_errors(text: str) -> list[str]:
     return errors + _dots_errors(text)
 
 
-def environment_name_errors(text: str) -> list[str]:
-    """Errors of an environment variable's name, in the strict rule of older releases."""
-    errors: list[str] = []
-    if not matches(_ENVIRONMENT, text):
-        examples = ("my.env-name", "MY_ENV.NAME", "MyEnvName1")
-        errors.append(regex_error(_ENVIRONMENT_TEXT, _ENVIRONMENT, *examples))
-    return errors + _dots_errors(text)
-
-
 def relaxed_environment_name_errors(text: str) -> list[str]:
     """Errors of an environment variable's name: printable ASCII without '='."""
     if not text:
@@ -254,15 +238,6 @@ def percent_errors(text: str) -> list[str]:
     return [regex_error(sentence, _PERCENT, "1%", "93%")]
 
 
-def ip_errors(text: str) -> list[str]:
-    """Errors of an IP address, IPv4 or IPv6."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
-    return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"] if "%" in text else []
-
-
 def path_segment_errors(text: str, *, prefix: bool = False) -> list[str]:
     """Errors of a name that may be any URL path segment (``path.IsValidPathSegmentName``)."""
     if not prefix and text in (".", ".."):
@@ -285,9 +260,6 @@ def name_is_dns1035_label(name: str, prefix: bool) -> list[str]:
 
 def name_is_path_segment(name: str, prefix: bool) -> list[str]:
     return path_segment_errors(name, prefix=prefix)
-
-
-NameCheck = Callable[[str, bool], list[str]]
 
 
 def mask_trailing_dash(name: str) -> str:

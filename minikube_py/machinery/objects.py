@@ -8,12 +8,10 @@ may be changed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NewType, TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 Object = dict[str, Any]
-Revision = NewType("Revision", int)
-"""A cluster-wide revision of the datastore; as text it is an object's ``resourceVersion``."""
 
 
 def thaw(value: T) -> T:

@@ -9,7 +9,6 @@ for and not kept: the caller caches the bytes it serves.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ import orjson
 
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.objects import Object
+from minikube_py.machinery.openapi_custom import in_version_2, in_version_3, list_schema
 from minikube_py.machinery.openapi_paths import Operation, operations
 from minikube_py.machinery.schema import INT_OR_STRING, QUANTITY, Definitions, definitions
 
@@ -26,7 +26,9 @@ PATCH_TYPES = (
     "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
     "application/apply-patch+yaml",
 )  # fmt: skip
-_ENUM = re.compile(r'^ - `("[^`]*")`', re.MULTILINE)
+# Clients choose by these: kubectl apply sends the strategic form wherever a document offers it.
+CUSTOM_JSON_TYPES = JSON_TYPES[:2]
+CUSTOM_PATCH_TYPES = tuple(media for media in PATCH_TYPES if "strategic" not in media)
 _V2, _V3 = "#/definitions/", "#/components/schemas/"
 _BEARER = {"type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header"}
 _EXAMPLES: Mapping[str, Object] = {
@@ -82,7 +84,7 @@ def openapi_v3_index(kinds: Iterable[Kind]) -> Object:
 
 def document_hash(kinds: Sequence[Kind], group: str, version: str) -> str:
     """A hash of what the document of a group version is made from (not of the document: that would build it)."""
-    parts: list[Any] = [VERSION]
+    parts: list[Any] = [VERSION, definitions().digest]
     for kind in kinds:
         if (kind.resource.group, kind.resource.version) == (group, version):
             subresources = [[sub.name, list(sub.verbs)] for sub in kind.subresources]
@@ -93,9 +95,7 @@ def document_hash(kinds: Sequence[Kind], group: str, version: str) -> str:
 
 def _reachable(known: Definitions, kinds: Iterable[Kind], ops: Iterable[Operation], prefix: str) -> Object:
     """Published schemas of the kinds and of all that they refer to, by name."""
-    custom: Mapping[str, Object] = {
-        kind.definition: kind.extra["openapi"] for kind in kinds if kind.extra.get("openapi") is not None
-    }
+    custom, lists = _custom(kinds, prefix)
     waiting = {name for op in ops for name in (op.body, op.result) if name}
     result: Object = {}
     while waiting:
@@ -103,9 +103,9 @@ def _reachable(known: Definitions, kinds: Iterable[Kind], ops: Iterable[Operatio
         if name in custom:
             raw: Object = dict(custom[name])
         elif name in known:
-            raw = known.raw(name)
-        elif name.endswith("List") and name.removesuffix("List") in custom:
-            raw = _custom_list(name)
+            raw = known.published(name)
+        elif name in lists:
+            raw = lists[name]
         else:
             continue
         references: set[str] = set()
@@ -114,22 +114,17 @@ def _reachable(known: Definitions, kinds: Iterable[Kind], ops: Iterable[Operatio
     return dict(sorted(result.items()))
 
 
-def _custom_list(name: str) -> Object:
-    item = name.removesuffix("List")
-    return {
-        "type": "object",
-        "required": ["items"],
-        "properties": {
-            "apiVersion": {"type": "string"},
-            "kind": {"type": "string"},
-            "metadata": {"$ref": "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"},
-            "items": {"type": "array", "items": {"$ref": item}},
-        },
-    }
+def _custom(kinds: Iterable[Kind], prefix: str) -> tuple[Mapping[str, Object], Mapping[str, Object]]:
+    """Schemas of custom kinds and of their lists, by the names of the definitions."""
+    shown = {kind.definition: kind for kind in kinds if kind.extra.get("openapi") is not None}
+    custom: dict[str, Object] = {name: kind.extra["openapi"] for name, kind in shown.items()}
+    lists = {f"{name}List": list_schema(name, kind.resource.plural, custom[name]) for name, kind in shown.items()}
+    render = in_version_2 if prefix == _V2 else in_version_3
+    return {name: render(raw) for name, raw in custom.items()}, lists
 
 
 def _published(raw: Mapping[str, Any], prefix: str, references: set[str], name: str = "") -> Object:
-    """A schema with full references, enumerations and, in version 3, defaults as the reference publishes them."""
+    """A schema with full references and, in version 3, defaults as the reference publishes them."""
     if name in (QUANTITY, INT_OR_STRING):
         described = {"description": raw["description"]} if "description" in raw else {}
         if prefix == _V3:
@@ -150,9 +145,6 @@ def _published(raw: Mapping[str, Any], prefix: str, references: set[str], name: 
             continue  # version 2 has no words for these
         else:
             result[key] = value
-    values = _ENUM.findall(str(raw.get("description") or "")) if raw.get("type") == "string" else []
-    if values and "Possible enum values" in raw["description"]:
-        result["enum"] = [orjson.loads(value) for value in values]
     if prefix == _V3 and "$ref" in result and len(result) > 1:
         # Beside a reference, version 3 ignores everything; so the reference goes into allOf.
         result["allOf"] = [{"$ref": result.pop("$ref")}]
@@ -195,6 +187,16 @@ def _common(op: Operation) -> Object:
     }
 
 
+def _consumed(op: Operation) -> tuple[str, ...]:
+    if op.method != "patch":
+        return ("*/*",)
+    return CUSTOM_PATCH_TYPES if op.custom else PATCH_TYPES
+
+
+def _produced(op: Operation) -> tuple[str, ...]:
+    return CUSTOM_JSON_TYPES if op.custom else JSON_TYPES
+
+
 def _operation_v3(op: Operation) -> Object:
     rendered = _common(op)
     rendered["parameters"] = [
@@ -203,11 +205,11 @@ def _operation_v3(op: Operation) -> Object:
         for item in op.parameters
     ]
     if op.body:
-        types = PATCH_TYPES if op.method == "patch" else ("*/*",)
+        types = _consumed(op)
         rendered["requestBody"] = {"content": {media: {"schema": {"$ref": _V3 + op.body}} for media in types}}
     schema: Object = {"schema": {"$ref": _V3 + op.result}} if op.result else {"schema": {"type": "string"}}
     rendered["responses"] = {
-        "200": {"description": "OK", "content": dict.fromkeys(JSON_TYPES, schema)},
+        "200": {"description": "OK", "content": dict.fromkeys(_produced(op), schema)},
         "401": {"description": "Unauthorized"},
     }
     return rendered
@@ -215,8 +217,8 @@ def _operation_v3(op: Operation) -> Object:
 
 def _operation_v2(op: Operation) -> Object:
     rendered = _common(op)
-    rendered["consumes"] = list(PATCH_TYPES) if op.method == "patch" else ["*/*"]
-    rendered["produces"] = list(JSON_TYPES)
+    rendered["consumes"] = list(_consumed(op))
+    rendered["produces"] = list(_produced(op))
     rendered["schemes"] = ["https"]
     rendered["parameters"] = [
         {"name": item.name, "in": item.place, "description": item.description, "type": item.type, "uniqueItems": True}

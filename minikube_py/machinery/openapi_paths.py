@@ -43,6 +43,8 @@ class Operation:
     parameters: tuple[Parameter, ...]
     body: str = ""
     result: str = ""
+    custom: bool = False
+    """Of a kind that a CustomResourceDefinition declares: no strategic merge patch, no protobuf."""
 
 
 def _query(name: str, type: str, description: str) -> Parameter:
@@ -183,7 +185,7 @@ class _Maker:
         words = {"read": "read", "list": "list or watch", "deleteCollection": "delete collection of"}
         return Operation(
             path, method, action, identifier, f"{words.get(verb, verb)} {what}", self.tag, resource.group,
-            resource.version, resource.kind, parameters, body, result,
+            resource.version, resource.kind, parameters, body, result, "custom" in self.kind.extra,
         )  # fmt: skip
 
 

@@ -49,7 +49,6 @@ from minikube_py.machinery.wire import (
     varint,
 )  # fmt: skip
 
-CONTENT_TYPE = "application/vnd.kubernetes.protobuf"
 MAGIC = b"k8s\x00"
 SCHEME = "pkg/api/legacyscheme/scheme.go:30"
 _TABLE = Path(__file__).with_name("protobuf_fields.txt")

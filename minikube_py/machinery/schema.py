@@ -219,9 +219,35 @@ class Definitions:
                 properties[key] = {"description": descriptions[key], **value}
         return result
 
+    def published(self, name: str) -> Object:
+        """The definition as OpenAPI documents show it: ``raw`` with the enumerations and the texts about them.
+
+        Neither schemas nor the descriptions of printed columns have these: built-in kinds are validated by their
+        own code, with Kubernetes' errors, and columns are described by the Go types' own documentation.
+        """
+        result = self.raw(name)
+        properties = result.get("properties") or {}
+        for key, (values, text) in self._bundle.enumerations(name).items():
+            schema = properties[key]
+            _of_single_values(schema)["enum"] = values[:]
+            described = [part for part in (schema.pop("description", ""), text) if part]
+            properties[key] = {"description": "\n\n".join(described), **schema} if described else schema
+        return result
+
+    @property
+    def digest(self) -> str:
+        """Changes whenever any definition, description or enumeration does."""
+        return self._bundle.digest
+
     def release(self) -> None:
-        """Free the descriptions that ``raw`` has unpacked."""
+        """Free the descriptions and enumerations that have been unpacked."""
         forget_descriptions()
+
+
+def _of_single_values(raw: Object) -> Object:
+    """The schema of a list's items or a map's values, through all levels; else the schema itself."""
+    inner = raw.get("items") or raw.get("additionalProperties")
+    return _of_single_values(inner) if isinstance(inner, dict) else raw
 
 
 @cache

@@ -187,9 +187,9 @@ def _syntax_error(error: yaml.MarkedYAMLError) -> ApiError:
     return bad_request(f"yaml: {where}{error.problem or error.context}")
 
 
-def dump_yaml(value: Any) -> bytes:
-    """JSON data as YAML with sorted keys and two-space indent."""
-    text: str = yaml.dump(value, Dumper=_YamlDumper, sort_keys=True, default_flow_style=False, width=2**31 - 1,
+def to_yaml(value: Any) -> bytes:
+    """JSON data as ``sigs.k8s.io/yaml`` writes it: sorted keys, two-space indent, lists at their key's indent."""
+    text: str = yaml.dump(value, Dumper=_YamlDumper, sort_keys=True, default_flow_style=False, width=80,
                           allow_unicode=True)  # fmt: skip
     return text.encode()
 
@@ -211,6 +211,8 @@ def _represent_text(dumper: Any, text: str) -> Any:
 def _reads_otherwise(text: str) -> bool:
     """Whether the plain text would be read as something else than a string."""
     for tag, pattern in _YamlLoader.yaml_implicit_resolvers.get(text[:1], []):
+        if tag == _FLOAT and not any(char.isalnum() for char in text):
+            continue  # a dot alone is a field in managedFields
         if tag != _MERGE and pattern.match(text):
             return True
     return text in ("y", "Y", "n", "N") or bool(re.match(r"^\d{4}-\d\d?-\d\d?", text)) or bool(_BASE60.match(text))

@@ -74,10 +74,6 @@ class Pki:
     def server_dir(self) -> Path:
         return self.data_dir / "server"
 
-    @property
-    def agent_dir(self) -> Path:
-        return self.data_dir / "agent"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Leaf:

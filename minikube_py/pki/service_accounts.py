@@ -44,10 +44,13 @@ class ServiceAccountTokens:
         self._keys = {key.identifier: key for key in keys}
         self._primary = keys[0]
         self.issuers = tuple(issuers)
+        self.generation = 0
+        """Rises with every change of the keys: what was verified before may not hold any more."""
 
     def adopt(self, other: ServiceAccountTokens) -> None:
         """Sign and verify with the other's keys from now on; the issuers stay."""
         self._signer, self._keys, self._primary = other._signer, other._keys, other._primary
+        self.generation += 1
 
     @property
     def issuer(self) -> str:

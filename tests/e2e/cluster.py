@@ -171,3 +171,11 @@ class Cluster:
         )  # fmt: skip
         assert "nothing is left behind" in output, output
         subprocess.run(["ip", "netns", "del", self.namespace], check=True)
+
+
+def new_cluster(folder: Path, *arguments: str) -> Cluster:
+    """A cluster in a namespace of its own, not started yet."""
+    assert os.geteuid() == 0, "end-to-end tests need root (network namespaces, containerd)"
+    made = Cluster(folder, f"pyk3s-{secrets.token_hex(3)}"[:13], arguments)
+    made.prepare()
+    return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import subprocess
@@ -10,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cluster import IMAGE, Cluster, short_folder
+from cluster import IMAGE, Cluster, new_cluster, short_folder
 
 from minikube_py.components.kubelet.runtime.images.build import ImageSpec, build_archive, busybox_files
 
@@ -19,14 +18,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(pytest.mark.e2e)
         item.add_marker(pytest.mark.timeout(240))
-
-
-def new_cluster(folder: Path, *arguments: str) -> Cluster:
-    if os.geteuid() != 0:
-        pytest.fail("end-to-end tests need root (network namespaces, containerd)")
-    made = Cluster(folder, f"pyk3s-{secrets.token_hex(3)}"[:13], arguments)
-    made.prepare()
-    return made
 
 
 @pytest.fixture(scope="session")

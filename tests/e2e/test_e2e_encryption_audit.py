@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import PYK3S, Cluster, short_folder, wait_until
-from conftest import new_cluster
+from cluster import PYK3S, Cluster, new_cluster, short_folder, wait_until
 
 WORD = "hunter2-in-plain-sight"
 POLICY = """

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import PYK3S, Cluster, short_folder, wait_until
-from conftest import new_cluster
+from cluster import PYK3S, Cluster, new_cluster, short_folder, wait_until
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "plugins.md"
 FREE = {part: {"type": "object", "x-kubernetes-preserve-unknown-fields": True} for part in ("spec", "status")}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from minikube_py.client.types import EventType, Handler
 from minikube_py.components.apiserver.registry.core import in_version
+from minikube_py.components.apiserver.registry.kinds import Kinds
 from minikube_py.components.apiserver.storage.cache import CacheEvent, WatchCache
 from minikube_py.components.apiserver.storage.entry import Entry
 from minikube_py.components.apiserver.storage.selection import Selection
@@ -53,13 +54,21 @@ class _Index:
 class CacheInformer:
     """Implements ``client.types.Informer``. It follows the cache from the first index or subscriber on."""
 
-    def __init__(self, kind: Kind, cache: WatchCache, selection: Selection) -> None:
-        self._kind = kind
-        self._cache = cache
+    def __init__(self, kind: Kind, cache: WatchCache, selection: Selection, kinds: Kinds) -> None:
+        self._declared = kind
+        self._kinds = kinds
+        self.cache = self._cache = cache
+        """What is followed. A kind that goes and comes again has another cache, and needs another informer."""
         self._selection = selection
         self._handlers: list[Handler] = []
         self._indexes: dict[str, _Index] = {}
         self._following = False
+
+    @property
+    def _kind(self) -> Kind:
+        """The kind as it is served now: a definition may have changed."""
+        resource = self._declared.resource
+        return self._kinds.get(resource.group, resource.version, resource.plural) or self._declared
 
     def get(self, name: str, namespace: str | None = None) -> Object | None:
         entry = self._cache.get(namespace or "", name)
@@ -69,7 +78,8 @@ class CacheInformer:
 
     def list(self, namespace: str | None = None) -> Sequence[Object]:
         scope = namespace or self._selection.namespace
-        return [in_version(self._kind, entry.object) for entry in self._cache.unordered(scope) if self._sees(entry)]
+        kind = self._kind
+        return [in_version(kind, entry.object) for entry in self._cache.unordered(scope) if self._sees(entry)]
 
     def by_index(self, index: str, value: str) -> Sequence[Object]:
         members = self._indexes[index].members.get(value)

@@ -54,3 +54,14 @@ class Lookup:
         """Everything (in a namespace), once the cache is filled."""
         await self.synced()
         return self.informer.list(namespace)
+
+
+class Lookups:
+    """One lookup for each resource, shared by all who read it."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._made: dict[Resource, Lookup] = {}
+
+    def __call__(self, resource: Resource) -> Lookup:
+        return self._made.setdefault(resource, Lookup(self._client, resource))

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from minikube_py.client.types import Client
 from minikube_py.components.apiserver import datastore_stall
+from minikube_py.components.apiserver.admission.webhooks.transport import HttpHookCaller
 from minikube_py.components.apiserver.aggregation.aggregator import Aggregator
 from minikube_py.components.apiserver.aggregation.availability import Availability
 from minikube_py.components.apiserver.aggregation.connections import Connections
@@ -33,19 +35,32 @@ from minikube_py.components.apiserver.flowcontrol.in_flight import limit_in_flig
 from minikube_py.components.apiserver.flowcontrol.metrics import FlowMetrics
 from minikube_py.components.apiserver.http.discovery import Discovery
 from minikube_py.components.apiserver.http.dispatch import Dispatcher
-from minikube_py.components.apiserver.http.endpoints import Check, Endpoints
+from minikube_py.components.apiserver.http.endpoints import Check, Endpoints, version_info
 from minikube_py.components.apiserver.http.face import Denied, Face, Impersonate, denied_plainly
 from minikube_py.components.apiserver.http.metrics import RequestMetrics
-from minikube_py.components.apiserver.http.protocol import Server
+from minikube_py.components.apiserver.http.protocol import HEADER_SECONDS, Server
 from minikube_py.components.apiserver.http.quick_get import QuickGets
+from minikube_py.components.apiserver.http.request_info import RequestInfo
+from minikube_py.components.apiserver.http.whole_requests import WholeRequests
 from minikube_py.components.apiserver.kubernetes_service import ensure_kubernetes_service
-from minikube_py.components.apiserver.local_client import LocalClient
-from minikube_py.components.apiserver.local_informer import CacheInformer
+from minikube_py.components.apiserver.local_client import LocalClient, LocalInformers
+from minikube_py.components.apiserver.metrics.composition import ApiServerMetrics
+from minikube_py.components.apiserver.metrics.exposition import exposition
+from minikube_py.components.apiserver.metrics.process import (
+    availability_family,
+    build_families,
+    count_handshake_errors,
+    no_audit_families,
+    service_families,
+)
+from minikube_py.components.apiserver.metrics.storage import cache_families, size_family
+from minikube_py.components.apiserver.metrics.values import Family
 from minikube_py.components.apiserver.registry.allocation import ServiceAllocator
 from minikube_py.components.apiserver.registry.core import Core
 from minikube_py.components.apiserver.registry.kinds import Kinds, is_virtual
 from minikube_py.components.apiserver.service_endpoints import ServiceEndpoints
 from minikube_py.components.apiserver.settings import ApiServerSettings
+from minikube_py.components.apiserver.storage.cache import RECENT_EVENTS
 from minikube_py.components.apiserver.storage.caches import Caches, TappedStore
 from minikube_py.components.apiserver.streaming.streams import KubeletStreams
 from minikube_py.components.apiserver.types import (
@@ -57,17 +72,21 @@ from minikube_py.components.apiserver.types import (
     UserInfo,
     VirtualHandler,
 )
+from minikube_py.datastore.types import DatastoreError
+from minikube_py.machinery.cel_timing import cel_observer
 from minikube_py.machinery.clock import Clock
 from minikube_py.machinery.errors import service_unavailable
 from minikube_py.machinery.kinds import builtin_kinds
 from minikube_py.machinery.objects import Object
-from minikube_py.machinery.resources import SERVICES, Resource
+from minikube_py.machinery.resources import API_SERVICES, SERVICES
 
 log = logging.getLogger(__name__)
 
 Documents = Mapping[str, tuple[str, Callable[[], Object]]]
 _KEEPALIVE_SECONDS = 75.0
 _BACKLOG = 1024
+_SIZE_SECONDS = 1.0
+"""A scrape waits so long for the datastore to tell its size; kube-apiserver does the same."""
 _LINE_BYTES = 32 * 1024
 """The longest request line (selectors may name many objects) and header field (tokens with many groups)."""
 
@@ -90,10 +109,11 @@ class ApiServer:
     ) -> None:
         self.settings = settings
         self._clock = clock
-        self._metrics = metrics
-        self._request_metrics = RequestMetrics(metrics)
+        self._registry = metrics
+        self.metrics = ApiServerMetrics()
+        """What the rooms of this server count into."""
+        self._request_metrics = RequestMetrics(self.metrics.identity)
         datastore_stall.register_metrics(metrics, store, clock)
-        self._informers: dict[tuple[Resource, str], CacheInformer] = {}
         self._caches = Caches(store)
         self.kinds = Kinds(builtin_kinds())
         for kind in self.kinds.all():
@@ -102,8 +122,12 @@ class ApiServer:
         services = [entry.object for entry in self._caches.open(SERVICES).unordered()]
         allocators = {("", "services"): ServiceAllocator(settings.service_ranges, services)}
         self.core = Core(self.kinds, self._caches, clock, _NotYet(), allocators=allocators)
-        self._custom = CustomKinds(self.core)
-        self._aggregator = Aggregator(Connections(ServiceEndpoints(self.client()), settings.proxy_identity))
+        self._informers = LocalInformers(self.core)
+        endpoints = ServiceEndpoints(self.client())
+        self._conversion_webhooks = HttpHookCaller(endpoints, metrics=self.metrics.rest_clients)
+        self._show_metrics(allocators["", "services"])
+        self._custom = CustomKinds(self.core, self._conversion_webhooks)
+        self._aggregator = Aggregator(Connections(endpoints, settings.proxy_identity, self.metrics.rest_clients))
         reading, writing = settings.max_requests_inflight, settings.max_mutating_requests_inflight
         self._flow = FlowControl(reading + writing, clock, FlowMetrics(metrics))
         if not settings.priority_and_fairness:
@@ -148,9 +172,9 @@ class ApiServer:
             **(checks or {}),
         }
         remote = RemoteDocuments(self._aggregator, self._clock)
-        endpoints = Endpoints(self.kinds, self._metrics, all_checks, documents or {}, remote)
+        endpoints = Endpoints(self.kinds, self._scraped, all_checks, documents or {}, remote)
         self._streams = KubeletStreams(self.core, self.settings.kubelet_tls)
-        discovery = Discovery(self.kinds, shown, self._aggregator)
+        discovery = Discovery(self.kinds, shown, self._aggregator, self.metrics.discovery_builds.inc)
         dispatcher = Dispatcher(self.core, discovery, endpoints, self._streams, self._aggregator)
         self._face = Face(
             dispatcher,
@@ -164,6 +188,8 @@ class ApiServer:
             auditor=auditor,
         )
         self._auditor = auditor
+        if auditor is None:
+            self.metrics.show(no_audit_families)
         if auditor is None:  # what is audited goes the ordinary way
             self._quick_gets = QuickGets(
                 self.core,
@@ -181,16 +207,24 @@ class ApiServer:
             self._streams.forget_credentials()
         self._aggregator.connections.forget()
 
+    def _aggregated(self, info: RequestInfo) -> bool:
+        """Whether another API server answers a request."""
+        return self._aggregator.backend(info) is not None
+
     async def run(self, ready: Callable[[], None]) -> None:
         """Listen until cancelled. Raises RuntimeError when ``secure`` was not called, OSError for a taken port."""
         if self._face is None:
             raise RuntimeError("ApiServer.secure must be called before run")
         settings = self.settings
+        if settings.tls is not None:
+            count_handshake_errors(settings.tls, self.metrics.handshake_errors.inc)
+        cel_observer.set(self.metrics.cel.observer)
         server = Server(
             self._face,
             handler_cancellation=True,
             keepalive_timeout=_KEEPALIVE_SECONDS,
             quick_gets=self._quick_gets,
+            whole_requests=WholeRequests(self._aggregated, self._clock.now) if self._quick_gets is not None else None,
             max_line_size=_LINE_BYTES,
             max_field_size=_LINE_BYTES,
             access_log=None,
@@ -198,7 +232,12 @@ class ApiServer:
         )
         loop = asyncio.get_running_loop()
         listening = await loop.create_server(
-            server, settings.bind_address, settings.port, ssl=settings.tls, backlog=_BACKLOG
+            server,
+            settings.bind_address,
+            settings.port,
+            ssl=settings.tls,
+            ssl_handshake_timeout=HEADER_SECONDS if settings.tls is not None else None,
+            backlog=_BACKLOG,
         )
         try:
             self.port = listening.sockets[0].getsockname()[1]
@@ -228,11 +267,40 @@ class ApiServer:
             await self._face.drain()
             await server.shutdown(timeout=1.0)
             await self._aggregator.connections.close()
+            await self._informers.converted.close()
+            await self._conversion_webhooks.close()
             await listening.wait_closed()
 
     def close(self) -> None:
         """Stop following the store; call after ``run`` has ended and before the store is closed."""
         self._caches.close()
+
+    def _show_metrics(self, services: ServiceAllocator) -> None:
+        shown, caches = self.metrics, self._caches
+        ProcessCollector(registry=self._registry)
+        shown.show(self._request_metrics.families)
+        shown.show(caches.requests.families)
+        shown.show(self.core.metrics.families)
+        shown.show(services.metrics.families)
+        shown.show(lambda: cache_families(caches.all(), RECENT_EVENTS))
+        shown.show(lambda: service_families(services))
+        shown.show(lambda: build_families(version_info()))
+        shown.show(self._availability)
+
+    def _availability(self) -> Iterator[Family]:
+        names = [entry.name for entry in self._caches.open(API_SERVICES).unordered()]
+        yield availability_family(self._aggregator.availability(names))
+
+    async def _scraped(self) -> bytes:
+        """The page of /metrics: what libraries and other components register, then the API server's own."""
+        from prometheus_client import generate_latest  # only scraped servers need it
+
+        others = await asyncio.to_thread(generate_latest, self._registry)
+        size: list[Family] = []
+        with suppress(DatastoreError, TimeoutError):
+            async with asyncio.timeout(_SIZE_SECONDS):
+                size = [size_family(await self._caches.store.size_bytes())]
+        return others + await self.metrics.text() + await exposition([lambda: size])
 
     async def _check_store(self) -> str:
         return "" if self._caches.revision >= 0 else "no revision"

@@ -139,7 +139,11 @@ class AdmissionPlugin(Protocol):
         """Kubernetes' name of the plugin, such as ``NamespaceLifecycle``."""
 
     def handles(self, request: AdmissionRequest) -> bool:
-        """Whether the plugin has anything to say; called before the two methods, must be cheap."""
+        """Whether the plugin has anything to say; called before the two methods, must be cheap.
+
+        Where it looks at nothing but resource, operation and subresource, the plugin should have a true attribute
+        ``handles_by_kind``: the chain then remembers the answer.
+        """
 
     async def admit(self, request: AdmissionRequest) -> None:
         """The mutating phase."""

@@ -10,8 +10,7 @@ send the API server elsewhere, and answers are bounded in time and size. Same ru
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,7 +19,9 @@ from urllib.parse import urlsplit
 import orjson
 
 from minikube_py.client.kubeconfig import Connection, KubeconfigError, load_kubeconfig
+from minikube_py.client.tls import connection_context
 from minikube_py.components.apiserver.configuration_file import ConfigurationError
+from minikube_py.components.apiserver.metrics.rest_client import RestClientMetrics
 from minikube_py.machinery.clock import Clock
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ class WebhookClient:
         *,
         timeout_seconds: float = default_timeout_seconds,
         delay_seconds: float = first_delay_seconds,
+        metrics: RestClientMetrics | None = None,
     ) -> None:
+        self._metrics = metrics or RestClientMetrics()
         self._connection = connection
         self._clock = clock
         self._timeout = timeout_seconds
@@ -93,7 +96,7 @@ class WebhookClient:
         await self._exchange(orjson.dumps(document))
 
     async def _exchange(self, body: bytes) -> bytes:
-        delay = first_delay_seconds
+        delay = self._first_delay
         try:
             async with asyncio.timeout(self._timeout):
                 for attempt in range(1, attempts + 1):
@@ -141,7 +144,7 @@ class WebhookClient:
                 context: ssl.SSLContext | bool = True
                 if self.url.startswith("https:"):
                     try:
-                        context = await asyncio.to_thread(tls_context, self._connection)
+                        context = await asyncio.to_thread(connection_context, self._connection)
                     except (OSError, ValueError) as error:
                         raise WebhookError(
                             f"{self.url}: the kubeconfig's certificates cannot be used: {error}"
@@ -158,6 +161,7 @@ class WebhookClient:
                     timeout=aiohttp.ClientTimeout(total=None, connect=connect_timeout_seconds),
                     headers=headers,
                     cookie_jar=aiohttp.DummyCookieJar(),
+                    trace_configs=[self._metrics.tracing()],
                 )
             return self._session
 
@@ -195,27 +199,3 @@ def _checked(answer: bytes, question: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(decoded.get("status"), dict):
         raise WebhookError("the answer has no status")
     return decoded
-
-
-def tls_context(connection: Connection) -> ssl.SSLContext:
-    """What a kubeconfig says about TLS. Blocks. Raises OSError and ValueError for unusable certificates."""
-    import ssl
-
-    context = ssl.create_default_context(cadata=connection.ca_pem.decode() if connection.ca_pem else None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if connection.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if connection.cert_pem:
-        # OpenSSL reads keys from files only; 0600 by mkstemp, gone when this returns.
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(connection.cert_pem + b"\n" + connection.key_pem)
-            file.flush()
-            context.load_cert_chain(file.name)
-    return context
-
-
-async def close_all(webhooks: Sequence[Webhook]) -> None:
-    """Close several clients; used when a configuration is replaced."""
-    for webhook in webhooks:
-        await webhook.close()

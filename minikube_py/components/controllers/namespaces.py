@@ -115,11 +115,16 @@ class NamespaceController:
         return None
 
     async def _empty(self, namespace: str) -> Leftovers:
-        """Delete all content. Pods go first: other things are often held up by them."""
+        """Delete all content. Nothing else goes while pods are left (KEP-5080, ordered namespace deletion).
+
+        A network policy, for instance, must not vanish under a pod that still runs.
+        """
         left = Leftovers()
         wanted = [resource for resource in self._kit.resources() if resource.namespaced]
         if any(resource == PODS for resource in wanted):
             await self._delete_all(PODS, namespace, left)
+            if left.objects or left.failures:
+                return left
         rest = (self._delete_all(resource, namespace, left) for resource in wanted if resource != PODS)
         await asyncio.gather(*rest)
         return left

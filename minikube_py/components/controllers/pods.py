@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from minikube_py.client.expectations import Expectations
 from minikube_py.client.types import DeleteOptions, Informer
 from minikube_py.components.controllers.kit import WRITE, Kit
 from minikube_py.machinery.conditions import condition_is_true, find_condition
@@ -134,6 +136,35 @@ async def delete_pod(kit: Kit, owner: Object, pod: Object, *, grace_period_secon
         kit.recorder.event(owner, "Warning", "FailedDelete", f"Error deleting: {error.message}")
         raise
     kit.recorder.event(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {name_of(pod)}")
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedPods:
+    """Creates and deletes an owner's pods; the loop then waits until its informer has seen them."""
+
+    kit: Kit
+    expectations: Expectations
+    key: str
+    owner: Object
+
+    async def create(self, draft: Object) -> None:
+        """Raises ApiError, but not for a namespace that goes away: there is nothing to retry."""
+        self.expectations.expect_creations(self.key, 1)
+        try:
+            await create_pod(self.kit, self.owner, draft)
+        except ApiError as error:
+            self.expectations.creation_seen(self.key)
+            if not namespace_is_terminating(error):
+                raise
+
+    async def delete(self, pod: Object) -> None:
+        """Raises ApiError."""
+        self.expectations.expect_deletion(self.key, uid_of(pod))
+        try:
+            await delete_pod(self.kit, self.owner, pod)
+        except ApiError:
+            self.expectations.deletion_seen(self.key, uid_of(pod))
+            raise
 
 
 def namespace_is_terminating(error: ApiError) -> bool:

@@ -17,22 +17,19 @@ from minikube_py.components.controllers.batches import all_at_once, slow_start
 from minikube_py.components.controllers.claims import claim
 from minikube_py.components.controllers.kit import Kit, follow, write_status
 from minikube_py.components.controllers.pods import (
-    create_pod,
-    delete_pod,
+    ExpectedPods,
     deletion_rank,
     index_by_controller,
     is_active,
     is_available,
     is_finished,
     is_ready,
-    namespace_is_terminating,
     orphans,
     owned,
     pod_from_template,
     until_available,
 )
 from minikube_py.machinery.conditions import find_condition, remove_condition, set_condition
-from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.objects import (
     Object,
     is_deleting,
@@ -246,31 +243,13 @@ class ReplicaController:
         return [pod for each in owners for pod in owned(self._pods, each) if is_active(pod)]
 
     async def _apply(self, key: str, owner: Object, planned: Plan) -> Exception | None:
-        kit, expectations = self._kit, self._expectations
-
-        async def create(draft: Object) -> None:
-            expectations.expect_creations(key, 1)
-            try:
-                await create_pod(kit, owner, draft)
-            except ApiError as error:
-                expectations.creation_seen(key)
-                if not namespace_is_terminating(error):
-                    raise
-
-        async def delete(pod: Object) -> None:
-            expectations.expect_deletion(key, uid_of(pod))
-            try:
-                await delete_pod(kit, owner, pod)
-            except ApiError:
-                expectations.deletion_seen(key, uid_of(pod))
-                raise
-
+        pods = ExpectedPods(self._kit, self._expectations, key, owner)
         if planned.create:
             draft = pod_from_template((owner.get("spec") or {}).get("template") or {}, owner, self._kind.resource)
-            _, failure = await slow_start([draft] * planned.create, create)
+            _, failure = await slow_start([draft] * planned.create, pods.create)
             return failure
         if planned.delete:
-            return await all_at_once(planned.delete, delete)
+            return await all_at_once(planned.delete, pods.delete)
         return None
 
 

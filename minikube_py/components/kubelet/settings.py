@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from minikube_py.host.tls_policy import TlsPolicy
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubeletSettings:
@@ -34,6 +36,7 @@ class KubeletSettings:
     """Without a certificate the node API is not served."""
     tls_key_file: Path | None = None
     client_ca_file: Path | None = None
+    tls_policy: TlsPolicy = field(default_factory=TlsPolicy)
     anonymous_auth: bool = False
 
     cgroup_mount: Path = Path("/sys/fs/cgroup")
@@ -41,6 +44,9 @@ class KubeletSettings:
     """Prefix of ``/kubepods`` in the cgroup tree, for several nodes on one machine."""
     cpu_cfs_quota: bool = True
     pod_pids_limit: int = 0
+    """Most processes of one pod; 0: no limit of its own."""
+    seccomp_default: bool = False
+    """Whether containers that ask for no seccomp profile get the runtime's."""
     reserved_cpu_milli: int = 0
     reserved_memory_bytes: int = 0
 

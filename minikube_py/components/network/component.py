@@ -64,6 +64,7 @@ def write_config(settings: NetworkSettings, content: bytes) -> bool:
     if path.exists() and path.read_bytes() == content:
         return False
     temporary = path.with_name(f".{path.name}.{os.getpid()}")  # the runtime reads only *.conf, *.conflist, *.json
+    temporary.touch(0o600)
     temporary.write_bytes(content)
     temporary.replace(path)
     return True

@@ -8,6 +8,7 @@ has etcd's texts and codes, ``ranges`` and ``transactions`` translate requests a
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,11 +17,16 @@ from minikube_py.datastore.transactions import TransactionalStore
 
 @dataclass(frozen=True, slots=True)
 class EtcdTls:
-    """PEM texts. With ``client_ca`` every client must show a certificate that it signed."""
+    """PEM texts. With ``client_ca`` every client must show a certificate that it signed.
+
+    ``ciphers`` is OpenSSL's list for TLS 1.2.
+    """
 
     certificate: bytes
     key: bytes
     client_ca: bytes | None = None
+    minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
+    ciphers: str = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 async def serve_etcd(

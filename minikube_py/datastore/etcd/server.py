@@ -68,6 +68,8 @@ async def run_server(
     if tls is not None:
         try:
             context = await asyncio.to_thread(server_context, tls.certificate, tls.key, tls.client_ca)
+            context.minimum_version = tls.minimum_version
+            context.set_ciphers(tls.ciphers)
         except ssl.SSLError as failure:
             raise OSError(
                 f"etcd interface: {failure}; certificate, key and client CA must be PEM and belong together"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from time import monotonic
 from typing import Any
 
 from minikube_py.machinery.cel.checker import Structs, check, children
@@ -28,6 +29,7 @@ from minikube_py.machinery.cel.overloads import Table
 from minikube_py.machinery.cel.parser import parse, too_deep
 from minikube_py.machinery.cel.syntax import Call, Ident, Literal, Node, Select
 from minikube_py.machinery.cel.types import Type, format_type
+from minikube_py.machinery.cel_timing import cel_observer
 from minikube_py.machinery.regular_expressions import PatternError, compile_pattern
 
 PER_CALL = 1_000_000
@@ -74,6 +76,16 @@ class Program:
 
     def run(self, variables: Mapping[str, object], budget: Budget | None = None) -> tuple[Any, int]:
         """The value as the language has it, and what it cost. Raises as ``evaluate`` does."""
+        observer = cel_observer.get()
+        if observer is None:
+            return self._run(variables, budget)
+        begin = monotonic()
+        try:
+            return self._run(variables, budget)
+        finally:
+            observer.evaluated(monotonic() - begin)
+
+    def _run(self, variables: Mapping[str, object], budget: Budget | None) -> tuple[Any, int]:
         limit = PER_CALL if budget is None else budget.per_call
         frame: list[Any] = [0, limit, *[variables.get(name) for name in self._variables]]
         frame += [None] * (self._size - len(frame))
@@ -114,6 +126,17 @@ def compile_expression(
     ``Object{}``, ``JSONPatch{}`` and ``jsonpatch`` of MutatingAdmissionPolicies, ``bind`` adds ``cel.bind`` (device
     selectors have it). Raises ``CompileError`` with the texts of cel-go.
     """
+    observer, begin = cel_observer.get(), monotonic()
+    try:
+        return _compiled(text, variables, result, mutation=mutation, bind=bind)
+    finally:
+        if observer is not None:
+            observer.compiled(monotonic() - begin)
+
+
+def _compiled(
+    text: str, variables: Mapping[str, Type], result: Type | tuple[Type, ...] | None, *, mutation: bool, bind: bool
+) -> Program:
     node = parse(text, bind=bind)
     structs: Structs | None = None
     table = functions()

@@ -89,7 +89,7 @@ async def _read(reader: asyncio.StreamReader) -> Reply:
 
 
 @contextmanager
-def api_process(folder: Path) -> Iterator[Running]:
+def api_process(folder: Path, *, controllers: bool = False) -> Iterator[Running]:
     """Start a server whose data lie in ``folder``; stop it at the end. RuntimeError when it does not start."""
     token = secrets.token_hex(8)
     (folder / "tokens.csv").write_text(f'{token},admin,1,"system:masters"\n')
@@ -98,7 +98,8 @@ def api_process(folder: Path) -> Iterator[Running]:
         port = int(probe.getsockname()[1])
     command = [str(Path(sys.executable).parent / "pyk3s"), "server", "--data-dir", str(folder / "data")]
     command += ["--write-kubeconfig", str(folder / "config"), "--token-auth-file", str(folder / "tokens.csv")]
-    command += ["--disable-agent", "--disable-scheduler", "--disable-controller-manager"]
+    command += ["--disable-agent", "--disable-scheduler"]
+    command += [] if controllers else ["--disable-controller-manager"]
     command += ["--bind-address", "127.0.0.1", "--https-listen-port", str(port)]
     log = folder / "log"
     with log.open("wb") as output:

@@ -17,7 +17,7 @@ PODS = "/api/v1/namespaces/default/pods"
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
 JSON_PATCH, MERGE_PATCH = "application/json-patch+json", "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 20.0  # the slowest, megabytes of YAML, takes 3 s of a free processor (in a thread)
 MEMORY_KILOBYTES = 400 * 1024
 
 

@@ -33,7 +33,8 @@ from minikube_py.machinery.resources import CERTIFICATE_SIGNING_REQUESTS, CONFIG
 from minikube_py.pki import parse_join_token
 from minikube_py.pki.certificates import key_pem
 from minikube_py.pki.rotation import rotate_authorities
-from minikube_py.server import Server, server_components
+from minikube_py.server import server_components
+from minikube_py.serving.process import Server
 from minikube_py.supervisor import Supervisor
 
 T = TypeVar("T")

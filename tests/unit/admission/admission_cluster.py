@@ -99,7 +99,9 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
         service_ip="10.43.0.1", clock=clock,
     )  # fmt: skip
     api = ApiServer(ApiServerSettings(port=0), store, clock, CollectorRegistry())
-    bundle = await asyncio.to_thread(build_security, api.client(), pki, SecuritySettings(), clock, kinds=api.kinds)
+    bundle = await asyncio.to_thread(
+        build_security, api.client(), pki, SecuritySettings(), clock, kinds=api.kinds, metrics=api.metrics
+    )
     api.secure(bundle.authenticator, bundle.authorizer, bundle.admission, bundle.virtual_handlers)
     made = Cluster(api, pki, list(bundle.background))
     running = [asyncio.ensure_future(job()) for job in made.background]

@@ -11,7 +11,7 @@ import pytest
 from minikube_py.client.testing.fake_client import FakeClient
 from minikube_py.client.testing.fake_clock import FakeClock
 from minikube_py.components.apiserver.admission.chain import ORDER, PluginChain, build_chain
-from minikube_py.components.apiserver.security import INGRESS_CLASSES, SecuritySettings, build_security
+from minikube_py.components.apiserver.security import SecuritySettings, build_security
 from minikube_py.components.apiserver.types import AdmissionRequest, Operation, UserInfo
 from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.kind import Kind
@@ -19,6 +19,7 @@ from minikube_py.machinery.objects import thaw
 from minikube_py.machinery.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
+    INGRESS_CLASSES,
     INGRESSES,
     LIMIT_RANGES,
     NAMESPACES,

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from prometheus_client import CollectorRegistry
+from open_server import Everybody, open_server
 
 from minikube_py.client.clock import SystemClock
 from minikube_py.client.types import Client
@@ -22,16 +22,10 @@ from minikube_py.components.apiserver.aggregation.connections import ProxyIdenti
 from minikube_py.components.apiserver.aggregation.local import wanted_services
 from minikube_py.components.apiserver.aggregation.published import NAME, NAMESPACE, publish_authentication
 from minikube_py.components.apiserver.aggregation.remote import read_remote
-from minikube_py.components.apiserver.server import ApiServer
 from minikube_py.components.apiserver.settings import ApiServerSettings
 from minikube_py.components.apiserver.types import (
-    AdmissionRequest,
-    Attributes,
-    Credentials,
-    Decision,
     UserInfo,
 )
-from minikube_py.datastore.sqlite import open_sqlite
 from minikube_py.machinery.objects import name_of
 from minikube_py.machinery.resources import API_SERVICES, CONFIG_MAPS, NAMESPACES, SERVICES
 from minikube_py.pki import Pki, ensure_pki
@@ -47,20 +41,6 @@ RESOURCES = {
          "group": "autoscaling", "version": "v1"},
     ],
 }  # fmt: skip
-
-
-class Everybody:
-    async def authenticate(self, credentials: Credentials) -> UserInfo | None:
-        return ALICE
-
-    async def authorize(self, user: UserInfo, attributes: Attributes) -> tuple[Decision, str]:
-        return Decision.ALLOW, ""
-
-    async def admit(self, request: AdmissionRequest) -> None:
-        return None
-
-    async def validate(self, request: AdmissionRequest) -> None:
-        return None
 
 
 class World:
@@ -154,18 +134,13 @@ class World:
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     clock = SystemClock()
-    store = await open_sqlite(tmp_path / "state.db", clock=clock)
     pki = await asyncio.to_thread(
         ensure_pki, tmp_path / "pki", node_name="n", node_ips=["127.0.0.1"], sans=["metrics.kube-system.svc"],
         service_ip="10.43.0.1", clock=clock,
     )  # fmt: skip
     made = World(pki)
     identity = ProxyIdentity(pki.client_auth_proxy.certificate, pki.client_auth_proxy.key)
-    api = ApiServer(
-        ApiServerSettings(port=0, aggregation=True, proxy_identity=identity), store, clock, CollectorRegistry()
-    )
-    everybody = Everybody()
-    api.secure(everybody, everybody, everybody, {})
+    settings = ApiServerSettings(port=0, aggregation=True, proxy_identity=identity)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pki.serving_kube_apiserver.certificate, pki.serving_kube_apiserver.key)
     context.load_verify_locations(pki.request_header_ca.certificate)
@@ -173,19 +148,13 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     server = web.Server(made.answer, handler_cancellation=True)
     listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0, ssl=context)
     made.port = listening.sockets[0].getsockname()[1]
-    ready = asyncio.Event()
-    running = asyncio.create_task(api.run(ready.set))
-    await ready.wait()
-    made.client = api.client()
-    await made.client.create(NAMESPACES, {"metadata": {"name": "kube-system"}})
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{api.port}") as made.session:
-        yield made
-    running.cancel()
-    await asyncio.wait({running})
+    async with open_server(tmp_path, settings, Everybody(ALICE)) as api:
+        made.client = api.client()
+        await made.client.create(NAMESPACES, {"metadata": {"name": "kube-system"}})
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{api.port}") as made.session:
+            yield made
     listening.close()
     await server.shutdown(0.1)
-    api.close()
-    await store.close()
 
 
 async def test_requests_go_through_with_the_identity_of_their_sender(world: World) -> None:

@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
+from open_server import Everybody, listening
 from prometheus_client import CollectorRegistry
 
 from minikube_py.client.clock import SystemClock
 from minikube_py.client.types import Client
 from minikube_py.components.apiserver.server import ApiServer
 from minikube_py.components.apiserver.settings import ApiServerSettings
-from minikube_py.components.apiserver.types import (
-    AUTHENTICATED,
-    SYSTEM_MASTERS,
-    AdmissionRequest,
-    Attributes,
-    Credentials,
-    Decision,
-    UserInfo,
-)
 from minikube_py.datastore.sqlite import SqliteDatastore, open_sqlite
-
-
-class Everybody:
-    """Authenticates, authorizes and admits whatever comes."""
-
-    async def authenticate(self, credentials: Credentials) -> UserInfo | None:
-        return UserInfo("admin", (SYSTEM_MASTERS, AUTHENTICATED))
-
-    async def authorize(self, user: UserInfo, attributes: Attributes) -> tuple[Decision, str]:
-        return Decision.ALLOW, ""
-
-    async def admit(self, request: AdmissionRequest) -> None:
-        return None
-
-    async def validate(self, request: AdmissionRequest) -> None:
-        return None
 
 
 @pytest.fixture
@@ -66,10 +41,5 @@ def client(api: ApiServer) -> Client:
 @pytest.fixture
 async def http(api: ApiServer) -> AsyncIterator[aiohttp.ClientSession]:
     """A session whose base URL is the running server."""
-    ready = asyncio.Event()
-    running = asyncio.create_task(api.run(ready.set))
-    await ready.wait()
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{api.port}", headers={"User-Agent": "test/1"}) as session:
+    async with listening(api) as url, aiohttp.ClientSession(url, headers={"User-Agent": "test/1"}) as session:
         yield session
-    running.cancel()
-    await asyncio.wait({running})

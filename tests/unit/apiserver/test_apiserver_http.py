@@ -93,6 +93,30 @@ async def test_strict_validation(http: aiohttp.ClientSession) -> None:
         assert "nope" not in await answer.json()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"apiVersion":"v1","kind":"ConfigMap","data":{"a":"1","a":"2"}}',
+        "apiVersion: v1\nkind: ConfigMap\ndata:\n  a: '1'\n  a: '2'\n",
+    ],
+)
+async def test_applied_configurations_with_repeated_keys(http: aiohttp.ClientSession, text: str) -> None:
+    """JSON is read as the YAML that it is; the last value counts where it is not refused."""
+    headers = {"Content-Type": "application/apply-patch+yaml"}
+    line = 1 if text.startswith("{") else 5
+    wanted = f'yaml: unmarshal errors:\n  line {line}: key "a" already set in map'
+    path = f"{MAPS}/a?fieldManager=m&fieldValidation="
+    async with http.patch(path + "Strict", data=text, headers=headers) as answer:
+        assert answer.status == 400
+        message = (await answer.json())["message"]
+        assert message == f"error strict decoding YAML: error converting YAML to JSON: {wanted}"
+    async with http.patch(path + "Warn", data=text, headers=headers) as answer:
+        assert answer.status == 201 and "already set in map" in answer.headers["Warning"]
+        assert (await answer.json())["data"] == {"a": "2"}
+    async with http.patch(path + "Ignore", data=text, headers=headers) as answer:
+        assert answer.status == 200 and "Warning" not in answer.headers
+
+
 async def test_large_answers_are_compressed(http: aiohttp.ClientSession) -> None:
     body = {"metadata": {"name": "big"}, "data": {"k": "v" * 200_000}}
     async with http.post(MAPS, json=body) as answer:

@@ -66,6 +66,15 @@ def test_negotiation(accept: str) -> None:
     assert negotiate(accept, "", "test/1") == ACCEPTS[accept]
 
 
+def test_kinds_without_tables() -> None:
+    """Reviews have none: a Table alone is refused, and passed over when something else will do."""
+    table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    with pytest.raises(ApiError) as refused:
+        negotiate(table, "", "test/1", tables=False)
+    assert refused.value.code == 406
+    assert negotiate(f"{table},application/json", "", "test/1", tables=False) == Form()
+
+
 @pytest.mark.parametrize("accept", ["text/yaml", "application/*", "garbage"])
 def test_not_acceptable(accept: str) -> None:
     with pytest.raises(ApiError) as refused:

@@ -15,6 +15,7 @@ import yaml
 from aiohttp import web
 
 from minikube_py.client.clock import SystemClock
+from minikube_py.client.kubeconfig import Connection
 from minikube_py.components.apiserver.authentication.issuer_keys import KeysUnavailable, https_fetch
 from minikube_py.components.apiserver.authentication.webhook_tokens import WebhookTokens
 from minikube_py.components.apiserver.configuration_file import ConfigurationError
@@ -206,6 +207,15 @@ async def test_a_service_that_comes_back_is_asked_again(tmp_path: Path, server_t
     async with serving(answer, server_tls) as url, asking(tmp_path, url, clock=clock) as client:
         assert await client.ask(QUESTION) == GOOD
     assert clock.slept == [0.5, 0.75]
+
+
+async def test_the_first_delay_is_the_caller_s(tmp_path: Path) -> None:
+    clock = Impatient()
+    client = WebhookClient(Connection("http://127.0.0.1:1"), clock, delay_seconds=2.0)
+    with pytest.raises(WebhookError):
+        await client.ask(QUESTION)
+    await client.close()
+    assert clock.slept == [2.0, 3.0, 4.5, 6.75]
 
 
 async def test_a_server_of_another_ca_is_not_asked(tmp_path: Path, server_tls: ssl.SSLContext) -> None:

@@ -35,15 +35,14 @@ REVIEW_KIND = Kind(TOKEN_REVIEWS, "tokenreview", "io.k8s.api.authentication.v1.T
 class World:
     """A PKI, an API in memory and the security around it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, extend: bool = True) -> None:
         self.clock = FakeClock()
         self.client = FakeClient(self.clock)
         self.pki: Pki = ensure_pki(directory, node_name="n", node_ips=[], service_ip="10.43.0.1", clock=self.clock)
         tokens = directory / "tokens.csv"
         tokens.write_text('tok,admin,1,"system:masters"\nlimited,limited-user,3,"a,b"\n')
-        self.security: SecurityBundle = build_security(
-            self.client, self.pki, SecuritySettings(token_auth_file=str(tokens)), self.clock
-        )
+        settings = SecuritySettings(token_auth_file=str(tokens), service_account_extend_token_expiration=extend)
+        self.security: SecurityBundle = build_security(self.client, self.pki, settings, self.clock)
         self.client.seed(SERVICE_ACCOUNTS, {"metadata": {"name": "bot", "namespace": "ns"}})
         self.client.seed(
             PODS,
@@ -176,6 +175,18 @@ async def test_token_expires(world: World, expires: int) -> None:
     assert await world.who(token)
     world.clock.jump(1)
     assert (await refused(world.who(token))).code == 401
+
+
+@pytest.fixture
+def strict(tmp_path: Path) -> World:
+    return World(tmp_path, extend=False)
+
+
+async def test_extension_can_be_switched_off(strict: World) -> None:
+    world = strict
+    answer = await world.token(expirationSeconds=3607, boundObjectRef=world.bound("Pod", "p"))
+    world.clock.jump(3608)
+    assert (await refused(world.who(answer["status"]["token"]))).code == 401
 
 
 async def test_kubelet_lifetime_is_extended(world: World) -> None:

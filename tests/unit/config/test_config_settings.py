@@ -55,6 +55,11 @@ def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
         pytest.param({"node_ip": "host"}, "--node-ip: 'host' is not an IP address", id="name for an address"),
         pytest.param({"https_listen_port": 70000}, "is not a port", id="port out of range"),
         pytest.param({"service_node_port_range": "9-3"}, "is not LOW-HIGH", id="empty port range"),
+        pytest.param({"tls_min_version": "VersionTLS11"}, "'VersionTLS11' is not offered", id="old TLS"),
+        pytest.param({"tls_cipher_suites": ("RC4",)}, "cipher suite 'RC4' is not offered", id="weak suite"),
+        pytest.param({"token_file": "/nowhere"}, "--token-file: cannot read /nowhere", id="no token file"),
+        pytest.param({"agent_token_file": "/dev/null"}, "/dev/null is empty", id="empty token file"),
+        pytest.param({"token": "a", "token_file": "/dev/null"}, "both given", id="token twice"),
         pytest.param({"max_requests_inflight": 0}, "must be at least 1", id="no seats"),
         pytest.param({"datastore_client_rate": -1}, "--datastore-client-rate", id="negative rate"),
         pytest.param({"disable": ("coffee",)}, "unknown part 'coffee'", id="unknown part"),
@@ -105,3 +110,25 @@ def test_a_host_without_any_address_needs_one() -> None:
 )
 def test_durations(text: str, seconds: float) -> None:
     assert config.seconds("authentication_token_webhook_cache_ttl", text) == seconds
+
+
+def test_tokens_come_from_files(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("one\n")
+    found = load({"token_file": str(tmp_path / "token")}, {"PYK3S_AGENT_TOKEN_FILE": str(tmp_path / "token")})
+    assert (found.token, found.agent_token) == ("one", "one")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "secrets"),
+    [
+        ("", ()),
+        ("sqlite:////var/lib/x/state.db", ()),
+        ("postgresql://user:s3cret@host:5432/db?sslmode=require", ("s3cret",)),
+        ("postgresql://user:a/b:c@host/db", ("a/b:c",)),
+        ("postgresql://user@host:5432/db", ()),
+        ("postgresql://host/db?user=u&password=s3cret&sslpassword=other", ("s3cret", "other")),
+    ],
+)
+def test_secrets_of_the_command_line(endpoint: str, secrets: tuple[str, ...]) -> None:
+    found = load({"token": "t", "agent_token": "a", "datastore_endpoint": endpoint})
+    assert config.secret_arguments(found) == ("t", "a", *secrets)

@@ -9,7 +9,7 @@ import hmac
 import orjson
 import pytest
 import yaml
-from conftest import World
+from controllers_world import World
 
 from minikube_py.bootstrap_tokens import create
 from minikube_py.components.controllers.bootstrap.signing import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from conftest import NAMESPACE, World, served
+from controllers_world import NAMESPACE, World, served
 
 from minikube_py.client.types import DeleteOptions
 from minikube_py.components.controllers.garbage.collector import GarbageCollector

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from conftest import NAMESPACE, World
+from controllers_world import NAMESPACE, World
 
 from minikube_py.components.controllers.cronjob.controller import CronJobController
 from minikube_py.components.controllers.cronjob.schedule import parse_schedule

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import NAMESPACE, World
+from controllers_world import NAMESPACE, World
 
 from minikube_py.components.controllers.daemonset.controller import DaemonSetController
 from minikube_py.components.controllers.daemonset.placement import target_node

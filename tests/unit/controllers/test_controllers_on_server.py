@@ -7,24 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
+from open_server import open_server
 
 from minikube_py.client.clock import SystemClock
 from minikube_py.client.http import HttpClient
 from minikube_py.client.types import Client, DeleteOptions, PatchType
-from minikube_py.components.apiserver.server import ApiServer
-from minikube_py.components.apiserver.settings import ApiServerSettings
-from minikube_py.components.apiserver.types import (
-    AUTHENTICATED,
-    SYSTEM_MASTERS,
-    AdmissionRequest,
-    Attributes,
-    Credentials,
-    Decision,
-    UserInfo,
-)
 from minikube_py.components.controllers import ControllerSettings, run_controllers
-from minikube_py.datastore.sqlite import open_sqlite
 from minikube_py.machinery.conditions import condition_is_true
 from minikube_py.machinery.kinds import builtin_kinds
 from minikube_py.machinery.objects import Object, annotations_of, is_deleting, name_of, namespace_of, thaw
@@ -51,22 +39,6 @@ patience_seconds = 10.0
 TEMPLATE: Object = {"metadata": {"labels": {"app": "w"}}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}}
 
 
-class Everybody:
-    """Authenticates, authorizes and admits whatever comes."""
-
-    async def authenticate(self, credentials: Credentials) -> UserInfo | None:
-        return UserInfo("admin", (SYSTEM_MASTERS, AUTHENTICATED))
-
-    async def authorize(self, user: UserInfo, attributes: Attributes) -> tuple[Decision, str]:
-        return Decision.ALLOW, ""
-
-    async def admit(self, request: AdmissionRequest) -> None:
-        return None
-
-    async def validate(self, request: AdmissionRequest) -> None:
-        return None
-
-
 def served() -> list[Resource]:
     return [
         kind.resource
@@ -79,24 +51,14 @@ def served() -> list[Resource]:
 
 @pytest.fixture(params=["local", "http"])
 async def client(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Client]:
-    clock, everybody = SystemClock(), Everybody()
-    store = await open_sqlite(tmp_path / "state.db", clock=clock)
-    api = ApiServer(ApiServerSettings(port=0), store, clock, CollectorRegistry())
-    api.secure(everybody, everybody, everybody, {})
-    ready = asyncio.Event()
-    serving = asyncio.create_task(api.run(ready.set))
-    await ready.wait()
-    async with HttpClient(f"http://127.0.0.1:{api.port}") as over_http:
+    clock = SystemClock()
+    async with open_server(tmp_path) as api, HttpClient(f"http://127.0.0.1:{api.port}") as over_http:
         used: Client = over_http if request.param == "http" else api.client()
         settings = ControllerSettings(root_ca=Observed("PEM"))
         loops = asyncio.create_task(run_controllers(used, settings, clock, lambda: None, resources=served))
         yield used
         loops.cancel()
         await asyncio.wait({loops})
-    serving.cancel()
-    await asyncio.wait({serving})
-    api.close()
-    await store.close()
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -227,6 +189,25 @@ async def test_a_job_completes(cluster: Cluster) -> None:
     await until(lambda: condition_is_true(cluster.status(JOBS, "j").get("conditions"), "Complete"))
     await cluster.client.delete(JOBS, "j", "default", options=DeleteOptions(propagation_policy="Background"))
     await until(lambda: not cluster.all(PODS))
+
+
+async def test_other_things_stay_while_a_namespace_still_has_pods(cluster: Cluster) -> None:
+    client = cluster.client
+    await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}})
+    await until(lambda: len(cluster.all(SERVICE_ACCOUNTS, "n")) == 1 and len(cluster.all(CONFIG_MAPS, "n")) == 1)
+    meta = {"name": "p", "finalizers": ["example.com/hold"]}
+    await client.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": TEMPLATE["spec"]}, "n")
+    await client.delete(NAMESPACES, "n")
+
+    def remaining() -> bool:
+        found = client.informer(NAMESPACES).get("n")
+        conditions = found["status"].get("conditions") if found else None
+        return condition_is_true(conditions, "NamespaceFinalizersRemaining")
+
+    await until(remaining)
+    assert len(cluster.all(CONFIG_MAPS, "n")) == 1
+    await client.patch(PODS, "p", {"metadata": {"finalizers": None}}, "n")
+    await until(lambda: cluster.all(CONFIG_MAPS, "n") == [] and cluster.all(PODS, "n") == [])
 
 
 async def test_a_namespace_comes_with_its_things_and_goes_with_them(cluster: Cluster) -> None:

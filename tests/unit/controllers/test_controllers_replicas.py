@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import NAMESPACE, World
+from controllers_world import NAMESPACE, World
 
 from minikube_py.components.controllers.deployment.controller import DeploymentController
 from minikube_py.components.controllers.replicaset import REPLICA_SET, ReplicaController

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from conftest import NAMESPACE, World, served
+from controllers_world import NAMESPACE, World, served
 
 from minikube_py.components.controllers import ControllerSettings, run_controllers
 from minikube_py.components.controllers.disruption import DisruptionController

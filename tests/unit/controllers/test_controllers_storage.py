@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import NAMESPACE, World
+from controllers_world import NAMESPACE, World
 
 from minikube_py.client.types import DeleteOptions
 from minikube_py.components.controllers.storage_protection import (

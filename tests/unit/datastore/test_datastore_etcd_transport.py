@@ -310,6 +310,35 @@ async def test_a_slow_reader_holds_its_handler_up(peer: Peer, serving: Serving) 
     assert (await peer.until_end(3))["grpc-status"] == "0"
 
 
+async def test_settings_are_acknowledged_before_they_are_used(serving: Serving) -> None:
+    peer = await Peer.connect(serving.address, initial_window_size=1000)
+    peer.windows = False
+    peer.request(1, b"1", path="/t/pour")
+    await peer.round_trip()
+    await peer.round_trip()  # the handler has run by now
+    assert len(peer.data[1]) == 1000
+    peer.frame(frames.SETTINGS, 0, 0, b"\0\4" + (60_000).to_bytes(4, "big"))
+    async with asyncio.timeout(5):
+        while len(peer.data[1]) < CHUNK + 5:
+            assert await peer.read()
+    assert peer.frames[0][:2] == (frames.SETTINGS, frames.ACK)
+    await peer.close()
+
+
+async def test_many_small_window_updates_for_much_data_are_no_flood(peer: Peer) -> None:
+    peer.windows = False
+    peer.send(frames.window_update(0, 40 << 20))
+    peer.request(1, b"600", path="/t/pour")
+    peer.send(frames.window_update(1, 30 << 20))
+    async with asyncio.timeout(10):
+        while len(peer.data[1]) < 600 * (CHUNK + 5):
+            assert await peer.read()
+    for _ in range(5000):
+        peer.send(frames.window_update(0, 6000))
+    await peer.round_trip()
+    assert peer.goaway is None
+
+
 async def test_the_end_waits_for_calls_at_work(peer: Peer, serving: Serving) -> None:
     peer.request(1, b"", path="/t/wait")
     await until(lambda: serving.service.started == 1)
@@ -488,8 +517,9 @@ def test_a_budget_comes_back_with_time_and_work() -> None:
     assert not budget.spend()
     now = 10.0
     assert [budget.spend() for _ in range(900)] == [True] * 900
-    budget.earn()
-    assert budget.spend()
+    for _ in range(5000):  # a large response goes out, its window updates come back later
+        budget.earn()
+    assert [budget.spend() for _ in range(20_000)] == [True] * 20_000
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
-from conftest import Bench, make_pod
+from kubelet_bench import Bench, make_pod
 
 from minikube_py.components.kubelet import component
 from minikube_py.components.kubelet.api.access import subresources

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from conftest import IMAGE, make_pod
+from kubelet_bench import IMAGE, make_pod
 
 from minikube_py.client.testing import FakeClock
 from minikube_py.components.kubelet.gotext import go_duration, rpc_text

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, field
 
 import pytest
-from conftest import make_pod
+from kubelet_bench import make_pod
 
 from minikube_py.components.kubelet.pods.model import (
     HASH_ANNOTATION,

@@ -9,7 +9,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from conftest import IMAGE, NODE, Bench, make_pod
+from kubelet_bench import IMAGE, NODE, Bench, make_pod
 
 from minikube_py.client.types import DeleteOptions
 from minikube_py.components.kubelet.runtime.fake import FakeImage

@@ -23,7 +23,7 @@ from minikube_py.machinery.decoding import (
 )
 from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.schema import Schema, custom_schema, definitions
-from minikube_py.machinery.yaml_text import dump_yaml
+from minikube_py.machinery.yaml_text import to_yaml
 
 
 def kind_schema(name: str) -> Schema:
@@ -189,7 +189,35 @@ def test_yaml_errors_are_400() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.text("ab1:-~ ", max_size=4), json_values, max_size=3))
 def test_written_yaml_is_read_back(value: dict[str, Any]) -> None:
-    assert parse_yaml(dump_yaml(value)) == value
+    assert parse_yaml(to_yaml(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"f:metadata": {".": {}, "f:x": {}}}, "f:metadata:\n  .: {}\n  f:x: {}\n"),
+        ({"verbs": ["*", "get"]}, "verbs:\n- '*'\n- get\n"),
+        (
+            {"a": "", "b": "1", "c": "yes", "d": "1:30", "e": "2026-11-21", "f": "~"},
+            'a: ""\nb: "1"\nc: "yes"\nd: "1:30"\ne: "2026-11-21"\nf: "~"\n',
+        ),
+        ({"b": "one\ntwo\n", "a": "one\ntwo"}, "a: |-\n  one\n  two\nb: |\n  one\n  two\n"),
+        ({"a": "w " * 40 + "w"}, "a:" + " w" * 40 + "\n  w\n"),
+        ({"a": None, "b": 1.5, "c": True, "d": [], "e": "ä"}, "a: null\nb: 1.5\nc: true\nd: []\ne: ä\n"),
+    ],
+)
+def test_yaml_is_written_as_the_reference_writes_it(value: dict[str, Any], text: str) -> None:
+    assert to_yaml(value).decode() == text
+
+
+def test_metadata_of_embedded_resources_has_only_the_fields_of_metadata() -> None:
+    """Even where everything else is preserved."""
+    raw = {"type": "object", "x-kubernetes-embedded-resource": True, "x-kubernetes-preserve-unknown-fields": True}
+    schema = custom_schema({"type": "object", "properties": {"pod": raw}})
+    draft = {"pod": {"kind": "Pod", "any": 1, "metadata": {"name": "p", "labels": {"a": "b"}, "other": 1}}}
+    assert unknown_fields(schema, draft) == ['unknown field "pod.metadata.other"']
+    drop_unknown(schema, draft)
+    assert draft == {"pod": {"kind": "Pod", "any": 1, "metadata": {"name": "p", "labels": {"a": "b"}}}}
 
 
 def test_custom_schemas_prune_but_do_not_check_types() -> None:

@@ -10,6 +10,7 @@ import pytest
 from minikube_py.machinery.definitions import DefinitionsMissing, open_bundle
 from minikube_py.machinery.kind import Kind, Subresource
 from minikube_py.machinery.openapi import openapi_v2, openapi_v3, openapi_v3_index
+from minikube_py.machinery.openapi_custom import published
 from minikube_py.machinery.resources import CONFIG_MAPS, DEPLOYMENTS, PODS, Resource
 from minikube_py.machinery.schema import definitions
 
@@ -107,7 +108,8 @@ def test_the_index_names_each_group_version_with_a_hash_of_its_kinds() -> None:
 
 
 def test_custom_resources_publish_their_own_schema() -> None:
-    schema = {"type": "object", "properties": {"spec": {"type": "object", "nullable": True}}}
+    raw = {"type": "object", "properties": {"spec": {"type": "object", "nullable": True}}}
+    schema = published(raw, {"group": "example.com", "version": "v1", "kind": "Widget"})
     kind = Kind(
         Resource("example.com", "v1", "widgets", "Widget"), "widget", "com.example.v1.Widget", extra={"openapi": schema}
     )

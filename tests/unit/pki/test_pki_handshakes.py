@@ -96,12 +96,14 @@ def test_broken_files_leave_the_server_as_it_was(tmp_path: Path) -> None:
 
 
 def test_own_leaf_that_has_not_begun_proves_a_wrong_clock(tmp_path: Path) -> None:
-    from minikube_py.host.tls import X509_V_FLAG_NO_CHECK_TIME, client_context
+    from minikube_py.components.apiserver.settings import KubeletTls
+    from minikube_py.components.apiserver.streaming.streams import kubelet_context
+    from minikube_py.host.tls import X509_V_FLAG_NO_CHECK_TIME
 
     pki = ensure(tmp_path)
-    files = (str(pki.server_ca.certificate), str(pki.client_admin.certificate), str(pki.client_admin.key))
-    assert client_context(*files, 100.0).verify_flags & X509_V_FLAG_NO_CHECK_TIME
-    assert not client_context(*files, NOW).verify_flags & X509_V_FLAG_NO_CHECK_TIME
+    files = KubeletTls(str(pki.server_ca.certificate), str(pki.client_admin.certificate), str(pki.client_admin.key))
+    assert kubelet_context(files, 100.0).verify_flags & X509_V_FLAG_NO_CHECK_TIME
+    assert not kubelet_context(files, NOW).verify_flags & X509_V_FLAG_NO_CHECK_TIME
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,7 @@ def test_usages(signer: RequestSigner) -> None:
         (CLIENT, pem_of(request_of())[:80], ["client auth"], "cannot be read"),
         (CLIENT, pem_of(request_of()), ["client auth", "flying"], 'unrecognized usage values: \\["flying"\\]'),
     ],
+    ids=["signer", "junk", "truncated", "usage"],
 )
 def test_refusals(signer: RequestSigner, signer_name: str, pem: bytes, usages: list[str], said: str) -> None:
     with pytest.raises(PkiError, match=said):

@@ -8,17 +8,6 @@ from pathlib import Path
 
 import pytest
 
-DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "plugins.md"
-
-
-def example(name: str) -> str:
-    """The worked example of the document that begins with this file name."""
-    for block in DOCUMENT.read_text().split("```python\n")[1:]:
-        code = block.split("```")[0]
-        if code.startswith(f"# {name}\n"):
-            return code
-    raise AssertionError(f"{DOCUMENT} has no example {name}")
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

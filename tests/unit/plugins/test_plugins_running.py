@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import example
+from open_server import Everybody
+from plugin_examples import example
 from prometheus_client import CollectorRegistry
 
 from minikube_py.client.clock import SystemClock
@@ -16,14 +17,6 @@ from minikube_py.client.types import Client
 from minikube_py.components.apiserver.admission.chain import PluginChain
 from minikube_py.components.apiserver.server import ApiServer
 from minikube_py.components.apiserver.settings import ApiServerSettings
-from minikube_py.components.apiserver.types import (
-    AUTHENTICATED,
-    SYSTEM_MASTERS,
-    Attributes,
-    Credentials,
-    Decision,
-    UserInfo,
-)
 from minikube_py.components.scheduler.framework import Code
 from minikube_py.components.scheduler.node_info import NodeInfo
 from minikube_py.components.scheduler.pod_info import pod_info
@@ -60,14 +53,6 @@ CRD: dict[str, Any] = {
         ],
     },
 }
-
-
-class Everybody:
-    async def authenticate(self, credentials: Credentials) -> UserInfo | None:
-        return UserInfo("admin", (SYSTEM_MASTERS, AUTHENTICATED))
-
-    async def authorize(self, user: UserInfo, attributes: Attributes) -> tuple[Decision, str]:
-        return Decision.ALLOW, ""
 
 
 class NoRecorder:

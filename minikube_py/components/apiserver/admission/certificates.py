@@ -55,6 +55,7 @@ class CertificateRequester:
     """
 
     name = "CertificateRequester"
+    handles_by_kind = True
 
     def handles(self, request: AdmissionRequest) -> bool:
         return is_for(request, REQUESTS, Operation.CREATE)
@@ -83,6 +84,7 @@ class CertificateApproval:
     """``approve`` on the signer is needed to write approvals."""
 
     name = "CertificateApproval"
+    handles_by_kind = True
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
@@ -103,6 +105,7 @@ class CertificateSigning:
     """``sign`` on the signer is needed to write certificates and failures."""
 
     name = "CertificateSigning"
+    handles_by_kind = True
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
@@ -131,6 +134,7 @@ class CertificateSubjectRestriction:
     """Nobody asks the API's own signer for a member of system:masters."""
 
     name = "CertificateSubjectRestriction"
+    handles_by_kind = True
 
     def handles(self, request: AdmissionRequest) -> bool:
         return is_for(request, REQUESTS, Operation.CREATE)

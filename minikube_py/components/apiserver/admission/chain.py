@@ -7,10 +7,14 @@ which must be last so that nothing is counted that another plugin refuses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from time import monotonic
 
 from minikube_py.components.apiserver.configuration_file import ConfigurationError
-from minikube_py.components.apiserver.types import AdmissionPlugin, AdmissionRequest
+from minikube_py.components.apiserver.metrics.admission import ADMIT, VALIDATE, AdmissionMetrics
+from minikube_py.components.apiserver.types import AdmissionPlugin, AdmissionRequest, Operation
+from minikube_py.machinery.errors import ApiError
 
 ORDER = (
     "NamespaceLifecycle",
@@ -41,6 +45,9 @@ ORDER = (
     "ValidatingAdmissionWebhook",
     "ResourceQuota",
 )
+_PASSED, _REFUSED = "false", "true"
+_MOST_REMEMBERED = 4096
+_Concerned = tuple[AdmissionPlugin, bool, Callable[[float], None], Callable[[float], None]]
 DEFAULT_OFF = frozenset(
     {"AlwaysPullImages", "DenyServiceExternalIPs", "EventRateLimit", "ImagePolicyWebhook", "PodNodeSelector"}
 )
@@ -50,27 +57,91 @@ DEFAULT_OFF = frozenset(
 class PluginChain:
     """Runs plugins in order; the first refusal ends a phase.
 
-    The mutating phase runs once more when a webhook or policy changed the object (``admission/reinvocation``).
+    The mutating phase runs once more when a webhook or policy changed the object (``admission/reinvocation``). A plugin
+    with a true attribute ``handles_by_kind`` looks at nothing but resource, operation and subresource to say whether it
+    handles a request; it is asked once for each of them, not for each request.
     """
 
-    def __init__(self, plugins: Iterable[AdmissionPlugin]) -> None:
+    def __init__(
+        self,
+        plugins: Iterable[AdmissionPlugin],
+        metrics: AdmissionMetrics | None = None,
+        monotonic: Callable[[], float] = monotonic,
+    ) -> None:
         self.plugins: tuple[AdmissionPlugin, ...] = tuple(plugins)
+        self._metrics = metrics or AdmissionMetrics()
+        self._monotonic = monotonic
+        self._concerned: dict[tuple[str, str, Operation, str], tuple[_Concerned, ...]] = {}
 
     async def admit(self, request: AdmissionRequest) -> None:
-        await self._admit_once(request)
-        if request.reinvocation.wanted:
-            request.reinvocation.again = True
+        with self._phase(ADMIT, str(request.operation)):
             await self._admit_once(request)
+            if request.reinvocation.wanted:
+                request.reinvocation.again = True
+                await self._admit_once(request)
 
     async def _admit_once(self, request: AdmissionRequest) -> None:
-        for plugin in self.plugins:
-            if plugin.handles(request):
-                await plugin.admit(request)
+        begin = self._monotonic()
+        for plugin, handles, took, _ in self._concerned_by(request):
+            if handles or plugin.handles(request):
+                try:
+                    await plugin.admit(request)
+                except ApiError:
+                    self._refused(plugin, ADMIT, request, begin)
+                    raise
+                end = self._monotonic()
+                took(end - begin)
+                begin = end
 
     async def validate(self, request: AdmissionRequest) -> None:
-        for plugin in self.plugins:
-            if plugin.handles(request):
-                await plugin.validate(request)
+        with self._phase(VALIDATE, str(request.operation)):
+            begin = self._monotonic()
+            for plugin, handles, _, took in self._concerned_by(request):
+                if handles or plugin.handles(request):
+                    try:
+                        await plugin.validate(request)
+                    except ApiError:
+                        self._refused(plugin, VALIDATE, request, begin)
+                        raise
+                    end = self._monotonic()
+                    took(end - begin)
+                    begin = end
+
+    def _refused(self, plugin: AdmissionPlugin, step: str, request: AdmissionRequest, begin: float) -> None:
+        labels = (plugin.name, step, str(request.operation), _REFUSED)
+        self._metrics.controllers.observe(labels, self._monotonic() - begin)
+
+    def _concerned_by(self, request: AdmissionRequest) -> tuple[_Concerned, ...]:
+        """The plugins that may have a say, whether they are known to handle the request, and what takes their times."""
+        resource = request.kind.resource
+        key = (resource.group, resource.plural, request.operation, request.subresource)
+        found = self._concerned.get(key)
+        if found is None:
+            known = [(plugin, bool(getattr(plugin, "handles_by_kind", False))) for plugin in self.plugins]
+            operation, times = str(request.operation), self._metrics.controllers.of
+            found = tuple(
+                (
+                    plugin,
+                    sure,
+                    times((plugin.name, ADMIT, operation, _PASSED)).observe,
+                    times((plugin.name, VALIDATE, operation, _PASSED)).observe,
+                )
+                for plugin, sure in known
+                if not sure or plugin.handles(request)
+            )
+            if len(self._concerned) >= _MOST_REMEMBERED:
+                self._concerned.clear()
+            self._concerned[key] = found
+        return found
+
+    @contextmanager
+    def _phase(self, step: str, operation: str) -> Iterator[None]:
+        begin, rejected = self._monotonic(), _REFUSED
+        try:
+            yield
+            rejected = _PASSED
+        finally:
+            self._metrics.phase((step, operation, rejected), self._monotonic() - begin)
 
 
 def build_chain(
@@ -80,6 +151,7 @@ def build_chain(
     disable: Sequence[str] = (),
     always: Sequence[AdmissionPlugin] = (),
     last: Sequence[AdmissionPlugin] = (),
+    metrics: AdmissionMetrics | None = None,
 ) -> PluginChain:
     """The chain of the enabled plugins, between steps of the registry that are always on.
 
@@ -97,4 +169,5 @@ def build_chain(
             f"{', '.join(both)} in enable-admission-plugins and disable-admission-plugins overlapped"
         )
     wanted = (set(ORDER) - DEFAULT_OFF | set(enable)) - set(disable)
-    return PluginChain([*always, *(plugins[name] for name in ORDER if name in wanted and name in plugins), *last])
+    ordered = (plugins[name] for name in ORDER if name in wanted and name in plugins)
+    return PluginChain([*always, *ordered, *last], metrics)

@@ -27,6 +27,7 @@ from minikube_py.components.apiserver.admission.webhooks.mutating import Mutatin
 from minikube_py.components.apiserver.admission.webhooks.transport import HookCaller, HttpHookCaller
 from minikube_py.components.apiserver.admission.webhooks.validating import ValidatingAdmissionWebhook
 from minikube_py.components.apiserver.lookup import Lookup
+from minikube_py.components.apiserver.metrics.composition import ApiServerMetrics
 from minikube_py.components.apiserver.registry.kinds import Kinds
 from minikube_py.components.apiserver.service_endpoints import ServiceEndpoints
 from minikube_py.components.apiserver.types import AdmissionPlugin, Authorizer
@@ -47,21 +48,36 @@ class DynamicAdmission:
 
 
 def build_dynamic_admission(
-    client: Client, kinds: Kinds, authorizer: Authorizer, configured: AdmissionConfiguration
+    client: Client,
+    kinds: Kinds,
+    authorizer: Authorizer,
+    configured: AdmissionConfiguration,
+    metrics: ApiServerMetrics | None = None,
 ) -> DynamicAdmission:
     """Compose the plugins. Blocks for the kubeconfig files of webhooks. Raises ConfigurationError."""
+    shown = metrics or ApiServerMetrics()
     namespaces, services = Lookup(client, NAMESPACES), ServiceEndpoints(client)
     conditions, served = ConditionEvaluator(authorizer), ServedKinds(kinds)
     callers = {
-        name: HttpHookCaller(services, _credentials(configured, name))
+        name: HttpHookCaller(services, _credentials(configured, name), shown.rest_clients)
         for name in (MutatingAdmissionWebhook.name, ValidatingAdmissionWebhook.name)
     }
     plugins: list[AdmissionPlugin] = [
         MutatingAdmissionWebhook(
-            HookSource(client, MUTATING), callers[MutatingAdmissionWebhook.name], served, namespaces, conditions
+            HookSource(client, MUTATING),
+            callers[MutatingAdmissionWebhook.name],
+            served,
+            namespaces,
+            conditions,
+            metrics=shown.admission,
         ),
         ValidatingAdmissionWebhook(
-            HookSource(client, VALIDATING), callers[ValidatingAdmissionWebhook.name], served, namespaces, conditions
+            HookSource(client, VALIDATING),
+            callers[ValidatingAdmissionWebhook.name],
+            served,
+            namespaces,
+            conditions,
+            metrics=shown.admission,
         ),
         MutatingAdmissionPolicy(
             PolicySource(client, policies.MUTATING, policies.MUTATING_BINDINGS),

@@ -97,6 +97,7 @@ class ImagePolicyWebhook:
     """The plugin."""
 
     name = NAME
+    handles_by_kind = True
 
     def __init__(self, settings: ImagePolicySettings, webhook: Webhook, clock: Clock) -> None:
         self._settings = settings

@@ -25,6 +25,7 @@ class LimitRanger:
     """Pods (on creation and resize) and PersistentVolumeClaims."""
 
     name = "LimitRanger"
+    handles_by_kind = True
 
     def __init__(self, limit_ranges: Lookup) -> None:
         self._limit_ranges = limit_ranges

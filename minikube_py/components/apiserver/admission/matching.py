@@ -130,12 +130,16 @@ def read_criteria(raw: Mapping[str, Any], *, rules: str, any_resource: bool) -> 
 async def match(subject: Subject, criteria: Criteria, namespaces: Lookup) -> Target | None:
     """What the request matches as, None when it does not.
 
-    Raises ApiError(404) when a matching request's namespace, which a selector asks about, does not exist.
+    Raises ApiError(404) when a matching request's namespace, which a selector asks about, does not exist, and
+    ApiError(500) when the object cannot be had in the version of the match.
     """
     target = match_rules(subject, criteria)
     if target is None or not _object_selected(subject, criteria.objects):
         return None
-    return target if await _namespace_selected(subject, criteria.namespaces, namespaces) else None
+    if not await _namespace_selected(subject, criteria.namespaces, namespaces):
+        return None
+    await subject.prepare(target)
+    return target
 
 
 def match_rules(subject: Subject, criteria: Criteria) -> Target | None:

@@ -25,6 +25,7 @@ class PriorityPlugin:
     """Resolves a pod's priority class to its number; keeps the default class unique."""
 
     name = "Priority"
+    handles_by_kind = True
 
     def __init__(self, priority_classes: Lookup) -> None:
         self._classes = priority_classes
@@ -90,6 +91,7 @@ class DefaultTolerationSeconds:
     """Pods stay five minutes on a node that is not ready or unreachable, unless they say otherwise."""
 
     name = "DefaultTolerationSeconds"
+    handles_by_kind = True
 
     def handles(self, request: AdmissionRequest) -> bool:
         return is_for(request, PODS, Operation.CREATE, Operation.UPDATE)
@@ -119,6 +121,7 @@ class RuntimeClassPlugin:
     """Copies the overhead and the scheduling rules of a pod's RuntimeClass into the pod."""
 
     name = "RuntimeClass"
+    handles_by_kind = True
 
     def __init__(self, runtime_classes: Lookup) -> None:
         self._classes = runtime_classes
@@ -180,6 +183,7 @@ class TaintNodesByCondition:
     """New nodes start with the not-ready taint, so that nothing is scheduled before they report."""
 
     name = "TaintNodesByCondition"
+    handles_by_kind = True
 
     def handles(self, request: AdmissionRequest) -> bool:
         return is_for(request, NODES, Operation.CREATE)
@@ -201,6 +205,7 @@ class AlwaysPullImages:
     """Every container pulls its image, so that nobody uses an image he may not pull."""
 
     name = "AlwaysPullImages"
+    handles_by_kind = True
 
     def handles(self, request: AdmissionRequest) -> bool:
         return is_for(request, PODS, Operation.CREATE, Operation.UPDATE)

@@ -82,6 +82,7 @@ class PodNodeSelector:
     """The plugin."""
 
     name = NAME
+    handles_by_kind = True
 
     def __init__(self, namespaces: Lookup, settings: PodNodeSelectorSettings) -> None:
         self._namespaces = namespaces

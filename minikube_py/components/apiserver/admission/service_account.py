@@ -30,6 +30,7 @@ class ServiceAccountPlugin:
     """Pods on creation."""
 
     name = "ServiceAccount"
+    handles_by_kind = True
 
     def __init__(self, service_accounts: Lookup, clock: Clock) -> None:
         self._service_accounts = service_accounts

@@ -41,6 +41,7 @@ class DefaultStorageClass:
     """Claims without a class get the default one."""
 
     name = "DefaultStorageClass"
+    handles_by_kind = True
 
     def __init__(self, storage_classes: Lookup) -> None:
         self._classes = storage_classes
@@ -70,6 +71,7 @@ class StorageObjectInUseProtection:
     """Volumes and claims get a finalizer, so that they outlive their users."""
 
     name = "StorageObjectInUseProtection"
+    handles_by_kind = True
 
     def handles(self, request: AdmissionRequest) -> bool:
         resource = request.kind.resource
@@ -97,6 +99,7 @@ class PersistentVolumeClaimResize:
     """A claim grows only where its class allows it."""
 
     name = "PersistentVolumeClaimResize"
+    handles_by_kind = True
 
     def __init__(self, storage_classes: Lookup) -> None:
         self._classes = storage_classes
@@ -132,6 +135,7 @@ class DefaultIngressClass:
     """Ingresses without a class get the default one."""
 
     name = "DefaultIngressClass"
+    handles_by_kind = True
 
     def __init__(self, ingress_classes: Lookup) -> None:
         self._classes = ingress_classes
@@ -159,6 +163,7 @@ class DenyServiceExternalIPs:
     """Nobody may add external addresses to Services."""
 
     name = "DenyServiceExternalIPs"
+    handles_by_kind = True
 
     def handles(self, request: AdmissionRequest) -> bool:
         return is_for(request, SERVICES, Operation.CREATE, Operation.UPDATE)

@@ -14,6 +14,7 @@ from functools import cached_property
 
 from minikube_py.components.apiserver.registry.kinds import Kinds, schema_of
 from minikube_py.components.apiserver.registry.scale import scale_of
+from minikube_py.components.apiserver.registry.versions import converter_of
 from minikube_py.components.apiserver.types import AdmissionRequest, Operation
 from minikube_py.machinery.decoding import check_types, drop_unknown
 from minikube_py.machinery.errors import ApiError, internal
@@ -107,6 +108,8 @@ class Subject:
     def __init__(self, request: AdmissionRequest, served: ServedKinds) -> None:
         self.request = request
         self._served = served
+        self._converted: dict[str, list[tuple[Object, Object]]] = {}
+        """By API version: (what was converted, what a conversion webhook made of it)."""
         self.target = target_of(request.kind, request.subresource)
         self.operation = request.operation.value
         self.name = request.name
@@ -133,11 +136,28 @@ class Subject:
         """The other versions and groups under which the same stored objects are served."""
         return self._served.equivalents(self.target)
 
+    async def prepare(self, target: Target) -> None:
+        """Before ``view`` of a version that a conversion webhook makes. Raises ApiError(500)."""
+        converter, version = converter_of(self.target.kind), target.type.api_version
+        if converter is None or self._is_scale or version == self.target.type.api_version:
+            return
+        known = self._converted.get(version, ())
+        wanted = [
+            obj for obj in (self.object, self.old) if obj is not None and not any(source is obj for source, _ in known)
+        ]
+        if not wanted:
+            return
+        try:
+            made = await converter.objects(wanted, version)
+        except ApiError as error:
+            raise internal(error.message) from error
+        self._converted[version] = [*known, *zip(wanted, made, strict=True)]
+
     def view(self, target: Target) -> tuple[Object | None, Object | None]:
-        """(object, old object) in the version of ``target``, with their type; read only."""
+        """(object, old object) in the version of a target that matched (``matching.match``), typed; read only."""
         return self._in_version(self.object, target), self._in_version(self.old, target)
 
-    def accept(self, target: Target, changed: Object) -> bool:
+    async def accept(self, target: Target, changed: Object) -> bool:
         """Take a changed view into the draft, with defaults; returns whether it differs from what was there.
 
         Raises ApiError(500) when it does not fit its type.
@@ -158,18 +178,23 @@ class Subject:
             target.kind.default(changed)
         if changed == before:
             return False
-        self._take(draft, target, changed)
+        await self._take(draft, target, changed)
         self.__dict__.pop("object", None)
         return True
 
-    def _take(self, draft: Object, target: Target, changed: Object) -> None:
+    async def _take(self, draft: Object, target: Target, changed: Object) -> None:
         if self._is_scale:
             replicas = (changed.get("spec") or {}).get("replicas") or 0
             scale = self.request.kind.scale
             if scale is not None:
                 _set(draft, scale.spec_replicas, replicas)
             return
-        fresh = convert(changed, target.kind, self.request.kind) if target.kind != self.request.kind else changed
+        fresh, wanted = changed, self.request.kind
+        converter = converter_of(wanted)
+        if converter is not None and target.type.api_version != wanted.resource.api_version:
+            fresh = (await converter.objects([changed], wanted.resource.api_version))[0]
+        elif target.kind != wanted:
+            fresh = convert(changed, target.kind, wanted)
         _keep_valid_managers(self.request, draft, fresh)
         draft.clear()
         draft.update(fresh)
@@ -188,6 +213,9 @@ class Subject:
     def _in_version(self, obj: Object | None, target: Target) -> Object | None:
         if obj is None or target.kind is self.target.kind or target.type == self.target.type:
             return obj
+        for source, made in self._converted.get(target.type.api_version, ()):
+            if source is obj:
+                return made
         return _typed(convert(obj, self.target.kind, target.kind), target.type)
 
     def schema(self, target: Target) -> Schema:

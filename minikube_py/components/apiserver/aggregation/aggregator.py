@@ -7,7 +7,7 @@ server without remote APIServices pays one look at an empty table for each reque
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -76,6 +76,11 @@ class Aggregator:
     def _changed(self) -> None:
         for listener in self._listeners:
             listener()
+
+    def availability(self, names: Iterable[str]) -> dict[str, bool]:
+        """Whether each APIService of these names is available; those of this server always are."""
+        remote = {served.remote.name: served.available for served in self._served.values()}
+        return {name: remote.get(name, True) for name in names}
 
     @property
     def remotes(self) -> list[Remote]:

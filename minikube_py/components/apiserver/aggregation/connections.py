@@ -10,18 +10,18 @@ import asyncio
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from minikube_py.components.apiserver.admission.webhooks.transport import ServiceResolver
+from minikube_py.client.tls import client_context
 from minikube_py.components.apiserver.aggregation.remote import Remote
+from minikube_py.components.apiserver.metrics.rest_client import RestClientMetrics
 from minikube_py.components.apiserver.service_endpoints import ServiceEndpoints
+from minikube_py.components.apiserver.service_resolver import service_connector
 
 if TYPE_CHECKING:
     import aiohttp
-    from aiohttp.abc import AbstractResolver
 
 connect_seconds = 10.0
-keepalive_seconds = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,10 @@ class ProxyIdentity:
 class Connections:
     """See the module. Raises OSError and ValueError where a certificate cannot be used."""
 
-    def __init__(self, services: ServiceEndpoints, identity: ProxyIdentity | None) -> None:
+    def __init__(
+        self, services: ServiceEndpoints, identity: ProxyIdentity | None, metrics: RestClientMetrics | None = None
+    ) -> None:
+        self._metrics = metrics or RestClientMetrics()
         self._services = services
         self._identity = identity
         self._contexts: dict[tuple[bytes, bool], ssl.SSLContext] = {}
@@ -52,8 +55,13 @@ class Connections:
         key = (remote.ca_bundle, remote.insecure)
         async with self._opening:
             if key not in self._contexts:
-                self._contexts[key] = await asyncio.to_thread(_context, *key, self._identity)
+                self._contexts[key] = await asyncio.to_thread(self._load, remote)
             return self._contexts[key]
+
+    def _load(self, remote: Remote) -> ssl.SSLContext:
+        found = self._identity
+        cert_pem, key_pem = (found.cert_file.read_bytes(), found.key_file.read_bytes()) if found else (b"", b"")
+        return client_context(ca_pem=remote.ca_bundle, cert_pem=cert_pem, key_pem=key_pem, insecure=remote.insecure)
 
     async def session(self, remote: Remote) -> aiohttp.ClientSession:
         """A session whose connections are kept; it does not decompress what it carries."""
@@ -62,18 +70,12 @@ class Connections:
         if found is None:
             import aiohttp
 
-            connector = aiohttp.TCPConnector(
-                ssl=context,
-                resolver=cast("AbstractResolver", ServiceResolver(self._services)),
-                keepalive_timeout=keepalive_seconds,
-                limit=0,
-                use_dns_cache=False,
-            )
             found = self._sessions[key] = aiohttp.ClientSession(
-                connector=connector,
+                connector=service_connector(self._services, context),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
+                trace_configs=[self._metrics.tracing()],
             )
         return found
 
@@ -88,14 +90,3 @@ class Connections:
             await session.close()
         self._sessions.clear()
         self._retired.clear()
-
-
-def _context(ca_bundle: bytes, insecure: bool, identity: ProxyIdentity | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cadata=ca_bundle.decode("ascii") if ca_bundle else None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if identity is not None:
-        context.load_cert_chain(identity.cert_file, identity.key_file)
-    return context

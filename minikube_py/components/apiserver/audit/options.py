@@ -16,7 +16,6 @@ from minikube_py.components.apiserver.configuration_file import ConfigurationErr
 from minikube_py.machinery.clock import Clock
 
 MODES = ("batch", "blocking", "blocking-strict")
-FORMATS = ("json", "legacy")
 _WEBHOOK_WAIT_SECONDS = 30.0
 _LOG_WAIT_SECONDS = 0.0
 

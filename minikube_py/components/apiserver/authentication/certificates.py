@@ -8,7 +8,7 @@ judged once and remembered by its bytes, so a request on a kept connection costs
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,11 @@ class CertificateJudge:
             raise unauthorized()
         return judged.user
 
+    def seconds_left(self, der: bytes) -> float:
+        """How long a certificate that was judged stays valid; 0 for any other."""
+        judged = self._judged.get(der)
+        return judged.ends - self._now() if judged is not None else 0.0
+
     def _judge(self, der: bytes) -> _Judged:
         from cryptography import x509
 
@@ -91,10 +96,15 @@ class CertificateJudge:
 class CertificateAuthenticator:
     """Users by certificates of the client CA."""
 
-    def __init__(self, judge: CertificateJudge) -> None:
+    def __init__(self, judge: CertificateJudge, remaining: Callable[[float], None] | None = None) -> None:
+        """``remaining`` is told how many seconds are left of each certificate that is accepted."""
         self._judge = judge
+        self._remaining = remaining
 
     async def authenticate(self, credentials: Credentials) -> UserInfo | None:
         if not credentials.peer_certificate_der:
             return None
-        return self._judge.user_of(credentials.peer_certificate_der)
+        user = self._judge.user_of(credentials.peer_certificate_der)
+        if user is not None and self._remaining is not None:
+            self._remaining(self._judge.seconds_left(credentials.peer_certificate_der))
+        return user

@@ -34,6 +34,8 @@ from minikube_py.components.apiserver.authentication.webhook_tokens import VERSI
 from minikube_py.components.apiserver.configuration_file import ConfigurationError
 from minikube_py.components.apiserver.file_reload import follow_file
 from minikube_py.components.apiserver.lookup import Lookup
+from minikube_py.components.apiserver.metrics.composition import ApiServerMetrics
+from minikube_py.components.apiserver.metrics.rest_client import RestClientMetrics
 from minikube_py.components.apiserver.webhook_client import WebhookClient, read_webhook_kubeconfig
 from minikube_py.machinery.clock import Clock
 from minikube_py.machinery.resources import NODES, PODS, SECRETS, SERVICE_ACCOUNTS, Resource
@@ -80,9 +82,15 @@ class TokenAuthentication:
 
 
 def build_token_authentication(
-    client: Client, lookups: Callable[[Resource], Lookup], pki: Pki, settings: TokenSettings, clock: Clock
+    client: Client,
+    lookups: Callable[[Resource], Lookup],
+    pki: Pki,
+    settings: TokenSettings,
+    clock: Clock,
+    metrics: ApiServerMetrics | None = None,
 ) -> TokenAuthentication:
     """Compose them. Blocks for files. Raises ConfigurationError, PkiError, OSError, ValueError."""
+    shown = metrics or ApiServerMetrics()
     now = pki.floor.now
     audiences = settings.api_audiences or (settings.service_account_issuer,)
     tokens = load_service_account_tokens(pki.service_key, [settings.service_account_issuer])
@@ -94,6 +102,7 @@ def build_token_authentication(
         secret_lookup=lookups(SECRETS),
         api_audiences=audiences,
         now=now,
+        metrics=shown.tokens,
     )
     bound = ServiceAccountAuthenticator(
         tokens,
@@ -102,16 +111,19 @@ def build_token_authentication(
         secrets=lookups(SECRETS),
         nodes=lookups(NODES),
         now=now,
+        metrics=shown.tokens,
     )
     structured = _structured(settings, audiences, clock, now)
-    webhook = _webhook(settings, audiences, clock)
+    webhook = _webhook(settings, audiences, clock, shown.rest_clients)
     chain: list[TokenAuthenticator] = []
     if settings.token_auth_file:
         chain.append(StaticTokens(read_token_file(Path(settings.token_auth_file)), audiences))
     # Their issuers differ, so the order of the first two is only one of speed: bound tokens are the common ones.
-    chain += [bound, legacy, BootstrapTokens(lookups(SECRETS), audiences, now), CachedTokens(structured, clock, now)]
+    bootstrap = BootstrapTokens(lookups(SECRETS), audiences, now)
+    chain += [bound, legacy, bootstrap, CachedTokens(structured, clock, now, metrics=shown.tokens)]
     if webhook is not None:
-        chain.append(CachedTokens(webhook, clock, now, settings.authentication_token_webhook_cache_ttl_seconds))
+        ttl = settings.authentication_token_webhook_cache_ttl_seconds
+        chain.append(CachedTokens(webhook, clock, now, ttl, shown.tokens))
     return TokenAuthentication(
         union=TokenUnion(chain),
         audiences=tuple(audiences),
@@ -145,14 +157,16 @@ def _configuration(settings: TokenSettings) -> AuthenticationConfiguration:
     return found
 
 
-def _webhook(settings: TokenSettings, audiences: tuple[str, ...], clock: Clock) -> WebhookTokens | None:
+def _webhook(
+    settings: TokenSettings, audiences: tuple[str, ...], clock: Clock, metrics: RestClientMetrics
+) -> WebhookTokens | None:
     if not settings.authentication_token_webhook_config_file:
         return None
     version = settings.authentication_token_webhook_version
     if version not in VERSIONS:
         raise ConfigurationError(f"--authentication-token-webhook-version must be one of {', '.join(VERSIONS)}")
     connection = read_webhook_kubeconfig(Path(settings.authentication_token_webhook_config_file))
-    return WebhookTokens(WebhookClient(connection, clock), version, audiences)
+    return WebhookTokens(WebhookClient(connection, clock, metrics=metrics), version, audiences)
 
 
 def _background(

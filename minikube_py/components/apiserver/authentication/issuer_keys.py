@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from minikube_py.client.tls import client_context
 from minikube_py.components.apiserver.authentication.configuration import Issuer
 from minikube_py.machinery.clock import Clock
 
@@ -193,13 +194,10 @@ def https_fetch(ca_pem: str) -> Fetch:
     """
 
     async def fetch(url: str, token: str = "") -> bytes:
-        import ssl
-
         import aiohttp
 
         headers = {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
-        context = await asyncio.to_thread(ssl.create_default_context, cadata=ca_pem or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context = await asyncio.to_thread(client_context, ca_pem=ca_pem.encode())
         try:
             async with (
                 aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session,

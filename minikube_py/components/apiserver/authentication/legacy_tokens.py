@@ -26,7 +26,9 @@ from minikube_py.components.apiserver.authentication.identity import (
     service_account_groups,
     service_account_user_name,
 )
+from minikube_py.components.apiserver.authentication.verified_tokens import VerifiedTokens
 from minikube_py.components.apiserver.lookup import Lookup
+from minikube_py.components.apiserver.metrics.identity import TokenMetrics
 from minikube_py.components.apiserver.types import UserInfo
 from minikube_py.machinery.errors import ApiError, unauthorized
 from minikube_py.machinery.objects import Object, is_deleting, labels_of, name_of, namespace_of, uid_of
@@ -86,26 +88,30 @@ class LegacyTokens:
         secret_lookup: Lookup,
         api_audiences: Sequence[str],
         now: Now,
+        metrics: TokenMetrics | None = None,
     ) -> None:
-        self._tokens = tokens
+        self._metrics = metrics or TokenMetrics()
+        self._tokens = VerifiedTokens(tokens, _read_claims, most=remembered_tokens)
         self._client = client
         self._service_accounts = service_accounts
         self._secrets = secret_lookup
         self._api_audiences = tuple(api_audiences)
         self._now = now
-        self._verified: dict[str, _Verified] = {}
         self._marked: dict[tuple[str, str], str] = {}
         self._marking: set[asyncio.Task[None]] = set()
 
     async def authenticate_token(self, token: str, audiences: Sequence[str]) -> TokenIdentity | None:
-        if token not in self._verified and not self._tokens.is_ours(token):
+        if not self._tokens.is_ours(token):
             return None
         granted = intersect(audiences, self._api_audiences)
         if not granted:
             return None
-        verified = self._verify(token)
+        verified = self._tokens.verify(token)
         secret = await self._check_alive(verified, token)
         self._mark_used(secret)
+        self._metrics.legacy.inc()
+        made = self._made_for_account(verified)
+        (self._metrics.legacy_auto if made else self._metrics.legacy_manual).inc()
         return TokenIdentity(verified.user, granted)
 
     async def close(self) -> None:
@@ -114,24 +120,16 @@ class LegacyTokens:
             task.cancel()
         await asyncio.gather(*self._marking, return_exceptions=True)
 
-    def _verify(self, token: str) -> _Verified:
-        found = self._verified.get(token)
-        if found is None:
-            claims = self._tokens.verify(token)
-            if claims is None:
-                raise unauthorized()
-            found = _read_claims(claims)
-            if len(self._verified) >= remembered_tokens:
-                self._verified.clear()
-            self._verified[token] = found
-        return found
-
     async def _check_alive(self, verified: _Verified, token: str) -> Object:
         """The token's Secret. Raises ApiError(401) unless it holds the token and the account is the same."""
         secret = self._secrets.informer.get(verified.secret, verified.namespace)
         if secret is None or not _holds(secret, token):
             secret = await self._secrets.get_live(verified.secret, verified.namespace)
-        if secret is None or is_deleting(secret) or not _holds(secret, token) or labels_of(secret).get(INVALID_SINCE):
+        if secret is None or is_deleting(secret) or not _holds(secret, token):
+            raise unauthorized()
+        if labels_of(secret).get(INVALID_SINCE):
+            if self._made_for_account(verified):
+                self._metrics.legacy_invalid.inc()
             raise unauthorized()
         account = self._service_accounts.informer.get(verified.account, verified.namespace)
         if account is None or uid_of(account) != verified.uid:
@@ -139,6 +137,11 @@ class LegacyTokens:
         if account is None or is_deleting(account) or uid_of(account) != verified.uid:
             raise unauthorized()
         return secret
+
+    def _made_for_account(self, verified: _Verified) -> bool:
+        """Whether the Secret was made by the controller of old times: its service account lists it."""
+        account = self._service_accounts.informer.get(verified.account, verified.namespace)
+        return any(item.get("name") == verified.secret for item in (account or {}).get("secrets") or ())
 
     def _mark_used(self, secret: Object) -> None:
         """Write today's date into the label, beside the request and once a day."""

@@ -91,6 +91,8 @@ class TokenRequestHandler:
     nodes: Lookup
     api_audiences: Sequence[str]
     now: Now
+    extend_expiration: bool = True
+    """kube-apiserver's ``--service-account-extend-token-expiration``."""
 
     def default(self, body: Object) -> None:
         spec = body.setdefault("spec", {})
@@ -111,7 +113,8 @@ class TokenRequestHandler:
         reference = spec.get("boundObjectRef")
         bound = await self._bind(account, reference) if reference else BoundTo(service_account=account)
         extended = (
-            lifetime == warn_only_lifetime_seconds
+            self.extend_expiration
+            and lifetime == warn_only_lifetime_seconds
             and bound.pod is not None
             and set(audiences) <= set(self.api_audiences)
         )

@@ -20,7 +20,9 @@ from minikube_py.components.apiserver.authentication.identity import (
     service_account_groups,
     service_account_user_name,
 )
+from minikube_py.components.apiserver.authentication.verified_tokens import VerifiedTokens
 from minikube_py.components.apiserver.lookup import Lookup
+from minikube_py.components.apiserver.metrics.identity import TokenMetrics
 from minikube_py.components.apiserver.types import UserInfo
 from minikube_py.machinery.errors import unauthorized
 from minikube_py.machinery.objects import Object, metadata, name_of, uid_of
@@ -54,6 +56,8 @@ class _Verified:
     begins: float
     ends: float
     user: UserInfo
+    warns: float = 0.0
+    """From then on its use is counted as stale: whoever has it reads no new one. 0: never."""
 
 
 def claims_for(
@@ -92,17 +96,18 @@ class ServiceAccountAuthenticator:
         secrets: Lookup,
         nodes: Lookup,
         now: Now,
+        metrics: TokenMetrics | None = None,
     ) -> None:
-        self._tokens = tokens
+        self._metrics = metrics or TokenMetrics()
+        self._tokens = VerifiedTokens(tokens, _read_claims, most=remembered_tokens)
         self._service_accounts = service_accounts
         self._bound = {"pod": pods, "secret": secrets, "node": nodes}
         self._now = now
-        self._verified: dict[str, _Verified] = {}
 
     async def authenticate_token(self, token: str, audiences: Sequence[str]) -> TokenIdentity | None:
-        if token not in self._verified and not self._tokens.is_ours(token):
+        if not self._tokens.is_ours(token):
             return None
-        verified = self._verify(token)
+        verified = self._tokens.verify(token)
         now = self._now()
         if not verified.begins <= now < verified.ends:
             raise unauthorized()
@@ -110,19 +115,9 @@ class ServiceAccountAuthenticator:
         if not granted:
             raise unauthorized()
         await self._check_alive(verified, now)
+        if verified.warns:
+            (self._metrics.stale if now > verified.warns else self._metrics.valid).inc()
         return TokenIdentity(verified.user, granted)
-
-    def _verify(self, token: str) -> _Verified:
-        verified = self._verified.get(token)
-        if verified is None:
-            claims = self._tokens.verify(token)
-            if claims is None:
-                raise unauthorized()
-            verified = _read_claims(claims)
-            if len(self._verified) >= remembered_tokens:
-                self._verified.clear()
-            self._verified[token] = verified
-        return verified
 
     async def _check_alive(self, verified: _Verified, now: float) -> None:
         references = verified.references
@@ -163,6 +158,7 @@ def _read_claims(claims: Mapping[str, Any]) -> _Verified:
         }
         namespace = str(private["namespace"])
         begins, ends = float(claims.get("nbf", claims.get("iat", 0))), float(claims["exp"])
+        warns = float(private.get("warnafter") or 0)
     except (KeyError, TypeError, ValueError) as error:
         raise unauthorized() from error
     name = references["serviceaccount"]["name"]
@@ -175,7 +171,7 @@ def _read_claims(claims: Mapping[str, Any]) -> _Verified:
         _extra(references, str(claims.get("jti", ""))),
     )
     listed = (audiences,) if isinstance(audiences, str) else tuple(str(item) for item in audiences or ())
-    return _Verified(namespace, references, listed, begins, ends, as_authenticated(user))
+    return _Verified(namespace, references, listed, begins, ends, as_authenticated(user), warns)
 
 
 def _extra(references: Mapping[str, Mapping[str, str]], token_id: str) -> dict[str, tuple[str, ...]]:

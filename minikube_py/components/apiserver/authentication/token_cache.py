@@ -14,10 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from minikube_py.components.apiserver.authentication.identity import TokenAuthenticator, TokenIdentity
+from minikube_py.components.apiserver.metrics.identity import TokenMetrics
 from minikube_py.machinery.clock import Clock
 
 default_ttl_seconds = 10.0
 most_entries = 4096
+_HIT, _MISS, _BLOCKED, _IN_FLIGHT, _OK, _ERROR = ("hit",), ("miss",), ("blocked",), ("in_flight",), ("ok",), ("error",)
+"""Label values of the metrics."""
 
 _Key = tuple[bytes, tuple[str, ...]]
 
@@ -40,7 +43,9 @@ class CachedTokens:
         clock: Clock,
         now: Callable[[], float],
         ttl_seconds: float = default_ttl_seconds,
+        metrics: TokenMetrics | None = None,
     ) -> None:
+        self._metrics = metrics or TokenMetrics()
         self._inner = inner
         self._clock = clock
         self._now = now
@@ -53,14 +58,22 @@ class CachedTokens:
         digest = hashlib.blake2b(token.encode("utf-8", "surrogateescape"), key=self._secret, digest_size=32).digest()
         key = (digest, tuple(audiences))
         found = self._entries.get(key)
-        if found is not None and self._clock.monotonic() < found.ends and self._now() < found.expires:
+        begin, metrics = self._clock.monotonic(), self._metrics
+        if found is not None and begin < found.ends and self._now() < found.expires:
+            metrics.asked(_HIT, self._clock.monotonic() - begin)
             return found.identity
         task = self._running.get(key)
+        state = _IN_FLIGHT if task is None else _BLOCKED
         if task is None:
             task = asyncio.create_task(self._ask(key, token, audiences), name="token-check")
             self._running[key] = task
             task.add_done_callback(lambda done: self._ended(key, done))
-        return await asyncio.shield(task)
+        metrics.fetching.inc(state)
+        try:
+            return await asyncio.shield(task)
+        finally:
+            metrics.fetching.inc(state, -1)
+            metrics.asked(_MISS, self._clock.monotonic() - begin)
 
     def _ended(self, key: _Key, task: asyncio.Task[TokenIdentity | None]) -> None:
         self._running.pop(key, None)
@@ -68,7 +81,12 @@ class CachedTokens:
             task.exception()  # seen, even when every request that waited has gone away
 
     async def _ask(self, key: _Key, token: str, audiences: Sequence[str]) -> TokenIdentity | None:
-        identity = await self._inner.authenticate_token(token, audiences)
+        try:
+            identity = await self._inner.authenticate_token(token, audiences)
+        except BaseException:
+            self._metrics.fetches.inc(_ERROR)
+            raise
+        self._metrics.fetches.inc(_OK)
         self._entries.pop(key, None)
         if identity is not None and self._ttl > 0:
             if len(self._entries) >= most_entries:

@@ -13,6 +13,7 @@ from minikube_py.components.apiserver.authorization.rules import compile_rules
 from minikube_py.components.apiserver.authorization.union import AlwaysAllow, AlwaysDeny, UnionAuthorizer
 from minikube_py.components.apiserver.authorization.webhook import WebhookAuthorizer
 from minikube_py.components.apiserver.bootstrap.policy import cluster_role_rules
+from minikube_py.components.apiserver.metrics.rest_client import RestClientMetrics
 from minikube_py.components.apiserver.types import Authorizer
 from minikube_py.components.apiserver.webhook_client import WebhookClient
 from minikube_py.machinery.clock import Clock
@@ -24,8 +25,14 @@ class AuthorizerChain:
     """Makes the authorizers and keeps ``union`` up to date; Node and RBAC are made once and live on."""
 
     def __init__(
-        self, client: Client, rbac: RbacAuthorizer, clock: Clock, configuration: AuthorizationConfiguration
+        self,
+        client: Client,
+        rbac: RbacAuthorizer,
+        clock: Clock,
+        configuration: AuthorizationConfiguration,
+        metrics: RestClientMetrics | None = None,
     ) -> None:
+        self._metrics = metrics
         self._client = client
         self._clock = clock
         self._kept: dict[str, Authorizer] = {"RBAC": rbac}
@@ -57,7 +64,10 @@ class AuthorizerChain:
     def _make(self, settings: AuthorizerSettings) -> Authorizer:
         if settings.webhook is not None:
             client = WebhookClient(
-                settings.webhook.connection, self._clock, timeout_seconds=settings.webhook.timeout_seconds
+                settings.webhook.connection,
+                self._clock,
+                timeout_seconds=settings.webhook.timeout_seconds,
+                metrics=self._metrics,
             )
             made = WebhookAuthorizer(settings.name, settings.webhook, client, self._clock)
             self._webhooks.append(made)

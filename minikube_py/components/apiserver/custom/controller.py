@@ -13,13 +13,14 @@ import logging
 from importlib import import_module
 
 from minikube_py.client.types import NO_DELETE_OPTIONS
-from minikube_py.components.apiserver.custom.kinds import kinds_of
+from minikube_py.components.apiserver.admission.webhooks.transport import HookCaller
+from minikube_py.components.apiserver.custom.kinds import Reading, kinds_of, resource_of, stored_version
 from minikube_py.components.apiserver.custom.naming import set_terminating, taken_names, write_status
 from minikube_py.components.apiserver.registry.core import Core
 from minikube_py.components.apiserver.registry.delete import CLEANUP, delete_collection
-from minikube_py.components.apiserver.registry.kinds import is_custom
 from minikube_py.components.apiserver.registry.update import modify
-from minikube_py.components.apiserver.storage.cache import CacheEvent
+from minikube_py.components.apiserver.storage.cache import CacheEvent, WatchCache
+from minikube_py.components.apiserver.storage.entry import Entry
 from minikube_py.components.apiserver.storage.selection import select
 from minikube_py.components.apiserver.types import LOOPBACK, RequestContext
 from minikube_py.machinery.conditions import condition_is_false, condition_is_true
@@ -31,23 +32,31 @@ from minikube_py.machinery.resources import CUSTOM_RESOURCE_DEFINITIONS, Resourc
 log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
+_VERIFIED_AT_ONCE = 16
 
 
 class CustomKinds:
     """See the module. ``start`` serves what is stored already; ``run`` follows changes until cancelled."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, caller: HookCaller) -> None:
+        """``caller`` asks conversion webhooks."""
         self._core = core
+        self._caller = caller
         self._kind = core.kinds.of(CUSTOM_RESOURCE_DEFINITIONS)
         self._cache = core.cache(self._kind)
         self._served: dict[str, list[Kind]] = {}
+        self._specified: dict[str, tuple[object, int]] = {}
+        """By definition: what its specification is known by, and the revision at which that came."""
+        self._waiting: set[str] = set()
+        self._sleeping: set[str] = set()
+        self._unverified: set[str] = set()
         self._pending: dict[str, None] = {}
         self._wake = asyncio.Event()
         self._context = RequestContext(user=LOOPBACK, user_agent="kube-apiserver", field_validation="Ignore")
 
     def start(self) -> None:
         for entry in self._cache.unordered():
-            self._serve(entry.object)
+            self._serve(entry)
             self._pending[entry.name] = None
         self._cache.subscribe(self._changed)
         self._wake.set()
@@ -55,19 +64,37 @@ class CustomKinds:
     async def run(self) -> None:
         # Judging the first definition needs CEL, which takes tens of milliseconds to import.
         await asyncio.to_thread(import_module, "minikube_py.machinery.kinds.apiextensions.definition_validation")
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._pending:
-                name = next(iter(self._pending))
-                del self._pending[name]
-                await self._reconcile(name)
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._pending:
+                    name = next(iter(self._pending))
+                    del self._pending[name]
+                    await self._reconcile(name)
+                for name in self._waiting - self._sleeping:
+                    self._sleeping.add(name)
+                    tasks.create_task(self._retry(name), name="retry-definition")
+                while self._unverified:
+                    tasks.create_task(self._verify(self._unverified.pop()), name="verify-custom-resources")
+
+    def _again(self, name: str) -> None:
+        """Look at a definition again after a while; the others do not wait for it."""
+        self._waiting.add(name)
+
+    async def _retry(self, name: str) -> None:
+        await self._core.clock.sleep(_RETRY_SECONDS)
+        self._waiting.discard(name)
+        self._sleeping.discard(name)
+        self._pending[name] = None
+        self._wake.set()
 
     def _changed(self, event: CacheEvent) -> None:
         if event.current is not None:
-            self._serve(event.current.object)
+            self._serve(event.current)
         else:
             self._withdraw(event.name)
+            self._specified.pop(event.name, None)
             self._retry_refused()
         self._pending[event.name] = None
         self._wake.set()
@@ -78,21 +105,57 @@ class CustomKinds:
             if condition_is_false((entry.object.get("status") or {}).get("conditions"), "NamesAccepted"):
                 self._pending[entry.name] = None
 
-    def _serve(self, crd: Object) -> None:
+    def _serve(self, definition: Entry) -> None:
         """Bring the table of kinds in step with one definition."""
-        name = crd["metadata"]["name"]
+        crd, name = definition.object, definition.name
         if not condition_is_true((crd.get("status") or {}).get("conditions"), "Established"):
             self._withdraw(name)
             return
-        kinds = kinds_of(crd)
+        stored = resource_of(crd, stored_version(crd))
+        cache = self._core.caches.open(stored, versioned=True)
+        cache.store_as(stored)
+        kinds = kinds_of(crd, self._reading(definition, cache))
         keep = {kind.resource for kind in kinds}
         for old in self._served.get(name, ()):
             if old.resource not in keep:
                 self._core.kinds.remove(old.resource)
         for kind in kinds:
-            self._core.caches.open(kind.stored_as)
             self._core.kinds.add(kind)
         self._served[name] = kinds
+        if any("stale" in kind.extra for kind in kinds) and self._specified[name][1]:
+            self._unverified.add(name)
+            self._wake.set()
+
+    async def _verify(self, name: str) -> None:
+        """Find out whether a changed definition leaves its objects as they are; then they are served as stored.
+
+        Until that is known each of them is looked at whenever it is read.
+        """
+        kinds, specified = self._served.get(name, []), self._specified.get(name)
+        if not kinds or specified is None:
+            return
+        stale = kinds[0].extra["stale"]
+        for number, entry in enumerate(list(self._core.cache(kinds[0]).unordered()), 1):
+            if stale(entry):
+                return
+            if not number % _VERIFIED_AT_ONCE:
+                await asyncio.sleep(0)
+        definition = self._cache.get("", name)
+        if definition is not None and self._served.get(name) is kinds:
+            self._specified[name] = (specified[0], 0)
+            self._serve(definition)
+
+    def _reading(self, definition: Entry, cache: WatchCache) -> Reading:
+        """How the definition's objects are read: those from before its present specification with care."""
+        meta = definition.object["metadata"]
+        specification = (meta.get("uid"), meta.get("generation"))
+        known, since = self._specified.get(definition.name, (None, 0))
+        if known != specification:
+            since = definition.revision
+            self._specified[definition.name] = (specification, since)
+        storage = cache.shape.api_version
+        older = any(entry.revision <= since or entry.shape.api_version != storage for entry in cache.unordered())
+        return Reading(since, older, self._caller, specification)
 
     def _withdraw(self, name: str) -> None:
         for kind in self._served.pop(name, ()):
@@ -113,8 +176,9 @@ class CustomKinds:
                 return
             if not is_conflict(error):
                 log.warning("definition is not in step", extra={"definition": name, "error": error.message})
-                await self._core.clock.sleep(_RETRY_SECONDS)
-            self._pending[name] = None
+                self._again(name)
+            else:
+                self._pending[name] = None
 
     async def _write_status(self, name: str) -> None:
         now = self._core.clock.now()
@@ -133,7 +197,8 @@ class CustomKinds:
             return
         name = meta["name"]
         await self._tell(name, "InstanceDeletionInProgress", "CustomResource deletion is in progress")
-        kind = next((kind for kind in self._served.get(name, ()) if is_custom(kind)), None)
+        served = self._served.get(name, ())  # the storage version needs no webhook to be read
+        kind = min(served, key=lambda kind: kind.stored_as != kind.resource, default=None)
         if kind is not None:
             selection = select(kind)
             try:
@@ -143,8 +208,7 @@ class CustomKinds:
                 await self._tell(name, "InstanceDeletionFailed", text)
                 raise
             if self._core.cache(kind).count:
-                await self._core.clock.sleep(_RETRY_SECONDS)  # finalizers of the objects hold them
-                self._pending[name] = None
+                self._again(name)  # finalizers of the objects hold them
                 return
         await self._tell(name, "InstanceDeletionCompleted", "removed all instances", done=True)
 

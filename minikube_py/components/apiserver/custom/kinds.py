@@ -3,42 +3,96 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from minikube_py.components.apiserver.custom.conversion import Version, Versions, reader, writer
 from minikube_py.components.apiserver.registry.kinds import kube_version_key
 from minikube_py.machinery.conditions import condition_is_true
 from minikube_py.machinery.kind import Cell, Column, Kind, Scale, Subresource, no_change
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, since
 from minikube_py.machinery.kinds.common.printing import name as name_of
 from minikube_py.machinery.objects import Object, thaw
+from minikube_py.machinery.openapi_custom import published
 from minikube_py.machinery.resources import Resource
 from minikube_py.machinery.schema import OBJECT_META, Schema, custom_schema, definitions
+
+if TYPE_CHECKING:
+    from minikube_py.components.apiserver.admission.webhooks.transport import HookCaller
 
 _VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 """In the order in which discovery lists them for custom kinds."""
 
 
-def kinds_of(crd: Object) -> list[Kind]:
+def kinds_of(crd: Object, reading: Reading) -> list[Kind]:
     """A kind for each served version of an established definition."""
-    versions = (crd.get("spec") or {}).get("versions") or ()
-    return [_kind(crd, version) for version in versions if version.get("served")]
+    declared = (crd.get("spec") or {}).get("versions") or ()
+    by_name: dict[str, Version] = {}
+    for item in declared:
+        raw, resource = _raw(item), resource_of(crd, str(item["name"]))
+        by_name[resource.api_version] = Version(resource.api_version, _schema(raw), _defaulter(raw))
+    storage = by_name[resource_of(crd, stored_version(crd)).api_version]
+    versions = Versions(by_name, storage, reading.changed_after)
+    return [_kind(crd, version, versions, reading) for version in declared if version.get("served")]
 
 
-def _kind(crd: Object, version: Object) -> Kind:
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What of a definition's objects is stored, and who converts them."""
+
+    changed_after: int
+    """The revision up to which schemas changed (``conversion.Versions``)."""
+    has_older: bool
+    """Whether there may be objects from before that revision, or of other versions than the storage version."""
+    caller: HookCaller
+    token: object
+    """Equal as long as the definition's specification is the same."""
+
+
+def _raw(version: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of a version as it was written."""
+    found: Mapping[str, Any] | None = (version.get("schema") or {}).get("openAPIV3Schema")
+    return found or {"x-kubernetes-preserve-unknown-fields": True}
+
+
+def _conversion(crd: Object, version: Version, versions: Versions, reading: Reading) -> dict[str, Any]:
+    """How objects get from the store to a version and back: fields of ``Kind``, and members of its ``extra``."""
+    if len(versions.by_name) == 1 and not reading.has_older:
+        return {"from_storage": None, "to_storage": None, "extra": {}}
+    extra: dict[str, Any] = {"stale": versions.is_stale}
+    conversion = crd["spec"].get("conversion") or {}
+    if conversion.get("strategy") != "Webhook" or len(versions.by_name) == 1:
+        write = None if version is versions.storage else writer(versions)
+        return {"from_storage": reader(versions, version), "to_storage": write, "extra": extra}
+    from minikube_py.components.apiserver.admission.webhooks.hooks import read_address
+    from minikube_py.components.apiserver.custom.conversion_webhook import Webhook, WebhookConverter
+
+    config = conversion.get("webhook") or {}
+    webhook = Webhook(
+        address=read_address(config.get("clientConfig") or {}),
+        review_versions=tuple(config.get("conversionReviewVersions") or ()),
+        versions=versions,
+        caller=reading.caller,
+        token=reading.token,
+    )
+    extra["converter"] = WebhookConverter(webhook, version)
+    return {"from_storage": None, "to_storage": None, "extra": extra}
+
+
+def _kind(crd: Object, version: Object, versions: Versions, reading: Reading) -> Kind:
     from minikube_py.machinery.custom_resources.resources import ResourceValidator  # CEL is not needed without CRDs
 
-    spec, names = crd["spec"], accepted_names(crd)
+    names = accepted_names(crd)
     resource = resource_of(crd, str(version["name"]))
-    storage = next((str(item["name"]) for item in spec["versions"] if item.get("storage")), str(version["name"]))
-    raw = (version.get("schema") or {}).get("openAPIV3Schema") or {"x-kubernetes-preserve-unknown-fields": True}
+    raw = _raw(version)
     parts = version.get("subresources") or {}
     scale = parts.get("scale")
     columns, row = _columns(version.get("additionalPrinterColumns") or ())
     validator = ResourceValidator(raw, scale)
-    stored = resource_of(crd, storage)
-    api_version = resource.api_version
+    stored = resource_of(crd, stored_version(crd))
+    this = versions.by_name[resource.api_version]
+    conversion = _conversion(crd, this, versions, reading)
     return Kind(
         resource=resource,
         singular=str(names.get("singular") or resource.kind.lower()),
@@ -49,9 +103,9 @@ def _kind(crd: Object, version: Object) -> Kind:
         subresources=_subresources(parts),
         scale=_scale(scale) if scale else None,
         storage=None if stored == resource else stored,
-        # objects of the storage version may have been stored when that was another one
-        from_storage=None if len(spec["versions"]) == 1 else lambda obj: {**obj, "apiVersion": api_version},
-        default=_defaulter(raw),
+        to_storage=conversion["to_storage"],
+        from_storage=conversion["from_storage"],
+        default=this.default,
         validate=validator.new_errors,
         validate_update=validator.changed_errors,
         validate_status=validator.changed_errors,
@@ -64,7 +118,8 @@ def _kind(crd: Object, version: Object) -> Kind:
         selectable=_selectable(version.get("selectableFields") or ()),
         extra={
             "custom": crd["metadata"]["name"],
-            "schema": _schema(raw),
+            **conversion["extra"],
+            "schema": this.schema,
             "listKind": names.get("listKind"),
             "openapi": published_schema(resource, raw),
             "terminating": condition_is_true((crd.get("status") or {}).get("conditions"), "Terminating"),
@@ -89,18 +144,7 @@ def definition_name(resource: Resource) -> str:
 
 def published_schema(resource: Resource, raw: Mapping[str, Any]) -> Object:
     """The schema as OpenAPI documents show it: with the fields that every object has, and its type's name."""
-    common = definitions().raw(_ANY_OBJECT)["properties"]
-    properties = {name: common[name] for name in ("apiVersion", "kind", "metadata")}
-    named = {"group": resource.group, "version": resource.version, "kind": resource.kind}
-    return {
-        **raw,
-        "type": "object",
-        "properties": {**(raw.get("properties") or {}), **properties},
-        "x-kubernetes-group-version-kind": [named],
-    }
-
-
-_ANY_OBJECT = "io.k8s.api.core.v1.ConfigMap"
+    return published(raw, {"group": resource.group, "version": resource.version, "kind": resource.kind})
 
 
 def resource_of(crd: Object, version: str) -> Resource:

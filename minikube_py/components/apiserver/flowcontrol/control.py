@@ -23,7 +23,6 @@ from minikube_py.components.apiserver.types import Attributes, UserInfo
 from minikube_py.machinery.clock import Clock
 
 remembered_flows = 8192
-CATCH_ALL = "catch-all"
 RETRY_AFTER_SECONDS = 1
 
 
@@ -145,6 +144,7 @@ class FlowControl:
         level = flow.level
         if level.limits.exempt:
             flow.counts.dispatched += 1
+            flow.counts.needs(seats)
             return True, None
         if level.waiting or not level.fits(seats, self._on_loan(level)):
             return False, None
@@ -154,6 +154,7 @@ class FlowControl:
     def _begun(self, flow: Flow, seats: int, queue: Queue | None) -> Seat:
         flow.counts.dispatched += 1
         flow.counts.executing += 1
+        flow.counts.needs(seats)
         flow.counts.seats += seats
         return Seat(flow, seats, self._clock.monotonic(), queue)
 

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from minikube_py.components.apiserver.flowcontrol.level import Level
 
 _SECONDS = (0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0)
+_SEATS = (1, 2, 4, 10)
 _LABELS = ("flow_schema", "priority_level")
 
 
@@ -54,6 +55,14 @@ class FlowCounts:
     rejected: dict[str, int] = field(default_factory=dict)
     execution: Times = field(default_factory=Times)
     wait: Times = field(default_factory=Times)
+    estimated: list[int] = field(default_factory=lambda: [0] * (len(_SEATS) + 1))
+    """Requests by the seats that they were estimated to need; the sum is ``estimated_seats``."""
+    estimated_seats: int = 0
+
+    def needs(self, seats: int) -> None:
+        """A request begins, with so many seats."""
+        self.estimated[bisect_left(_SEATS, seats)] += 1
+        self.estimated_seats += seats
 
     def reject(self, reason: str) -> None:
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
@@ -114,7 +123,19 @@ class FlowMetrics(Collector):
             "Length of time a request spent waiting in its queue",
             labels=_LABELS,
         )
-        for key, counts in self._counts.items():
+        estimated = HistogramMetricFamily(
+            "apiserver_flowcontrol_work_estimated_seats",
+            "Number of estimated seats (maximum of initial and final seats) associated with requests in API Priority "
+            "and Fairness",
+            labels=_LABELS,
+        )
+        for key, counts in list(self._counts.items()):
+            running = 0
+            buckets: list[tuple[str, float]] = []
+            for bound, count in zip((*map(str, _SEATS), "+Inf"), counts.estimated, strict=True):
+                running += count
+                buckets.append((bound, running))
+            estimated.add_metric(key, buckets, counts.estimated_seats)
             dispatched.add_metric(key, counts.dispatched)
             executing.add_metric(key, counts.executing)
             seats.add_metric(key, counts.seats)
@@ -123,7 +144,7 @@ class FlowMetrics(Collector):
             wait.add_metric(key, counts.wait.buckets(), counts.wait.total)
             for reason, number in counts.rejected.items():
                 rejected.add_metric((*key, reason), number)
-        yield from (dispatched, rejected, executing, seats, waiting, execution, wait)
+        yield from (dispatched, rejected, executing, seats, waiting, execution, wait, estimated)
 
     def _of_levels(self) -> Iterator[Metric]:
         nominal = GaugeMetricFamily(

@@ -38,7 +38,7 @@ async def scale(core: Core, kind: Kind, call: Call) -> Response:
     """GET, PUT and PATCH of the scale subresource."""
     info = call.info
     if info.verb == "get":
-        return answer(core, scale_table(kind), call, get_scale(core, kind, info.namespace, info.name))
+        return answer(core, scale_table(kind), call, await get_scale(core, kind, info.namespace, info.name))
     if info.verb == "update":
         options = write_options(call.query, call.request.query_string, "UpdateOptions")
         expected = definition(_SCALE, "Scale", "autoscaling/v1")
@@ -50,7 +50,7 @@ async def scale(core: Core, kind: Kind, call: Call) -> Response:
         patch_type = patch_type_of(call)
         apply = patch_type is PatchType.APPLY
         options = write_options(call.query, call.request.query_string, "PatchOptions", apply=apply, patch=True)
-        body: Any = await read_patch(call, patch_type)
+        body: Any = await read_patch(call, patch_type, options["field_validation"])
 
         def change(current: Object) -> Object:
             if patch_type is PatchType.JSON:

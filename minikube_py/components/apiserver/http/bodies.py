@@ -26,6 +26,7 @@ from minikube_py.machinery.errors import (
     unsupported_media_type,
 )
 from minikube_py.machinery.objects import Object
+from minikube_py.machinery.plain_objects import DOUBT, plain_keys
 from minikube_py.machinery.schema import Schema
 
 _SNIPPET = 30
@@ -54,11 +55,13 @@ def decode(
     """The private draft of a body. ApiError 400 (malformed, of another kind, strict errors), 415."""
     media_type = content_type.partition(";")[0].strip().lower() or JSON
     repeated: list[str] = []
+    keys = DOUBT
     try:
         if media_type == JSON:
             draft = {} if data.strip() == b"null" else parse_json(data)
+            keys = plain_keys(expected.schema, draft)
             if validation != "Ignore":
-                repeated = duplicate_fields(data, draft)
+                repeated = duplicate_fields(data, draft, keys)
         elif media_type == YAML:
             draft = parse_yaml(data)
             if validation != "Ignore":
@@ -74,6 +77,8 @@ def decode(
         raise bad_request(f"{why}({_snippet(data)})") from error
     _check_kind(draft, expected, kinds)
     draft["kind"], draft["apiVersion"] = expected.kind, expected.api_version
+    if keys != DOUBT and not repeated:
+        return draft
     check_types(expected.schema, draft, expected.kind)
     if media_type != PROTOBUF:
         _check_fields(draft, expected, repeated, validation, warnings)

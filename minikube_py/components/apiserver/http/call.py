@@ -12,6 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from minikube_py.components.apiserver.audit.events import Record
 from minikube_py.components.apiserver.flowcontrol.control import Flow
 from minikube_py.components.apiserver.http.bodies import too_large
+from minikube_py.components.apiserver.http.metrics import RequestMetrics
 from minikube_py.components.apiserver.http.negotiation import Form
 from minikube_py.components.apiserver.http.request_info import Query, RequestInfo
 from minikube_py.components.apiserver.http.views import content_type, encode
@@ -33,6 +34,10 @@ class Call:
     warnings: list[str] = field(default_factory=list)
     flow: Flow | None = None
     audit: Record | None = None
+    metrics: RequestMetrics | None = None
+    waited: list[float] = field(default_factory=list)
+    """Seconds that the request spent in a queue and in webhooks, as the only element; none: it was not measured."""
+    deprecated: bool = False
     on_start: Callable[[int], Awaitable[None]] | None = None
     """Called with the status code when an answer that takes long begins."""
 
@@ -74,6 +79,9 @@ BODY = web.RequestKey("BODY", bytes)
 
 async def read_body(request: web.BaseRequest) -> bytes:
     """The whole body. ApiError 413 beyond the limit."""
+    whole: bytes | None = request.get(BODY)
+    if whole is not None:
+        return whole
     if not request.body_exists:
         return b""
     length = request.content_length

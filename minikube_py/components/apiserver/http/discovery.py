@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -43,8 +43,16 @@ def no_such_resource() -> ApiError:
 class Discovery:
     """Builds discovery documents from the table of kinds; built ones are kept until the table changes."""
 
-    def __init__(self, kinds: Kinds, server_address: str, aggregator: Aggregator | None = None) -> None:
+    def __init__(
+        self,
+        kinds: Kinds,
+        server_address: str,
+        aggregator: Aggregator | None = None,
+        aggregated: Callable[[], None] | None = None,
+    ) -> None:
+        """``aggregated`` is called when an aggregated document is built."""
         self._kinds = kinds
+        self._aggregated_built = aggregated
         self._aggregator = aggregator
         self._address = server_address
         self._built: dict[object, tuple[bytes, str]] = {}
@@ -102,6 +110,8 @@ class Discovery:
     def _aggregated(self, call: Call, root: str, version: str) -> Response:
         found = self._built.get((root, version))
         if found is None:
+            if self._aggregated_built is not None:
+                self._aggregated_built()
             body = orjson.dumps(self._aggregated_document(root, version))
             found = (body, hashlib.sha512(body).hexdigest().upper())
             self._built[(root, version)] = found

@@ -100,6 +100,7 @@ class Dispatcher:
             return _not_here(kind)
         deprecation = DEPRECATED.get((info.group, info.version, info.resource)) or kind.extra.get("deprecation")
         if deprecation:
+            call.deprecated = True
             call.warnings.append(deprecation)
         if info.verb == "create" and kind.extra.get("terminating"):
             raise terminating(info.verb)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from importlib.metadata import PackageNotFoundError
 
 import orjson
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 
 from minikube_py import __version__
 from minikube_py.components.apiserver.aggregation.documents import RemoteDocuments
@@ -72,12 +70,15 @@ def version_info() -> Object:
 
 
 class Endpoints:
-    """See the module. ``documents`` answers extra GET paths (OpenID discovery) with their JSON."""
+    """See the module. ``metrics`` makes the page of /metrics.
+
+    ``documents`` answers extra GET paths (OpenID discovery) with their JSON.
+    """
 
     def __init__(
         self,
         kinds: Kinds,
-        metrics: CollectorRegistry,
+        metrics: Callable[[], Awaitable[bytes]],
         checks: Mapping[str, Check],
         documents: Mapping[str, tuple[str, Callable[[], Object]]],
         remote: RemoteDocuments | None = None,
@@ -156,10 +157,7 @@ class Endpoints:
         return {name: check for name, check in self._checks.items() if name not in _READINESS_CHECKS}
 
     async def _metrics_page(self) -> Response:
-        from prometheus_client import generate_latest  # only scraped servers need it
-
-        body = await asyncio.to_thread(generate_latest, self._metrics)
-        return answer_bytes(body, media_type=_METRICS_TYPE)
+        return answer_bytes(await self._metrics(), media_type=_METRICS_TYPE)
 
     async def _swagger_page(self, name: str) -> Response:
         groups = [group for group in self._kinds.group_names() if group]
@@ -167,7 +165,7 @@ class Endpoints:
         documents += [f"apis/{group}/{version}" for group in groups for version in self._kinds.versions(group)]
         try:
             found = await asyncio.to_thread(swagger_ui.read, name, documents)
-        except (PackageNotFoundError, FileNotFoundError):
+        except (ModuleNotFoundError, FileNotFoundError):
             return answer_text(swagger_ui.MISSING, 404)
         if found is None:
             return not_found_page()

@@ -19,14 +19,21 @@ from minikube_py.components.apiserver.audit.auditor import Auditor
 from minikube_py.components.apiserver.flowcontrol.control import RETRY_AFTER_SECONDS, Flow, FlowControl, TooManyRequests
 from minikube_py.components.apiserver.flowcontrol.width import seats_of
 from minikube_py.components.apiserver.http import auditing
-from minikube_py.components.apiserver.http.call import Call, Response, answer_object, answer_text
+from minikube_py.components.apiserver.http.call import BODY, Call, Response, answer_object, answer_text
 from minikube_py.components.apiserver.http.compression import compress
 from minikube_py.components.apiserver.http.dispatch import Dispatcher, method_not_allowed
-from minikube_py.components.apiserver.http.metrics import RequestMetrics
+from minikube_py.components.apiserver.http.metrics import (
+    MUTATING,
+    READ_ONLY,
+    RequestMetrics,
+    field_validation,
+    system_client,
+)
 from minikube_py.components.apiserver.http.negotiation import error_form
 from minikube_py.components.apiserver.http.options import request_timeout
 from minikube_py.components.apiserver.http.request_info import WRITES, RequestInfo, parse_request
 from minikube_py.components.apiserver.http.warnings import add_warnings
+from minikube_py.components.apiserver.metrics.admission import elsewhere
 from minikube_py.components.apiserver.types import (
     ANONYMOUS,
     Attributes,
@@ -85,8 +92,18 @@ class Face:
         """The answer to one request; never raises, except when the request is cancelled."""
         begin = self._clock.monotonic()
         info = parse_request(request.method, request.raw_path)
+        in_flight, sort = self._metrics.in_flight, MUTATING if info.verb in WRITES else READ_ONLY
+        if not info.long_running:
+            in_flight[sort] += 1
+        try:
+            return await self._answer(request, info, begin)
+        finally:
+            if not info.long_running:
+                in_flight[sort] -= 1
+
+    async def _answer(self, request: web.BaseRequest, info: RequestInfo, begin: float) -> Response:
         request_id = request.headers.get("Audit-Id") or secrets.token_hex(16)
-        call = Call(request, info, ANONYMOUS, request_id)
+        call = Call(request, info, ANONYMOUS, request_id, metrics=self._metrics)
         try:
             response = await self._timed(call)
         except ApiError as error:
@@ -110,9 +127,32 @@ class Face:
             await auditing.end(self._auditor, call, response)
         if not response.prepared:
             await self._finish(call, response)
-        seconds = self._clock.monotonic() - begin
-        self._metrics.finished(_labels(info), response.status, seconds, long_running=info.long_running)
+        self._count(call, response, self._clock.monotonic() - begin)
         return response
+
+    def _count(self, call: Call, response: Response, seconds: float) -> None:
+        """The answered request goes into the metrics."""
+        info, metrics = call.info, self._metrics
+        verb = _metric_verb(info, call.request)
+        series = metrics.series(_labels(info, verb))
+        key = (response.status, system_client(call.user_agent))
+        if info.long_running:
+            series.codes[key] = series.codes.get(key, 0) + 1
+            return
+        series.finished(key, seconds)
+        if call.waited:
+            series.spent_elsewhere(seconds, call.waited[0])
+        if not info.resource_request:
+            return
+        if verb in ("GET", "LIST") and isinstance(response, web.Response):
+            series.sizes.observe(response.content_length or 0)
+        elif verb in ("POST", "PUT", "PATCH", "APPLY"):
+            metrics.field_validation.observe((field_validation(info.query),), seconds)
+        body = call.request.get(BODY)
+        if body and response.status < _FAILED:
+            metrics.body_bytes.observe((info.group, info.resource, info.verb), len(body))
+        if call.deprecated:
+            metrics.deprecated.set((info.group, info.version, info.resource, info.subresource, ""), 1)
 
     async def drain(self) -> None:
         """Wait for the writes that are on their way."""
@@ -121,7 +161,7 @@ class Face:
 
     async def _timed(self, call: Call) -> Response:
         if call.info.long_running:
-            with self._metrics.running(_gauge_labels(call.info)).track_inprogress():
+            with self._metrics.running(_gauge_labels(call)):
                 return await self._guarded(call)
         seconds = request_timeout(call.query, LONGEST_SECONDS)
         try:
@@ -133,11 +173,16 @@ class Face:
     async def _guarded(self, call: Call) -> Response:
         attributes = call.info.attributes()
         user = await self._identify(call, attributes)
+        filters = self._metrics.identity.filters
         if self._auditor is not None:
+            begin = self._clock.monotonic()
             await auditing.begin(self._auditor, call, user, attributes)
+            filters.observe(_AUDIT, self._clock.monotonic() - begin)
         if self._impersonate is not None and any(n[:12].lower() == "impersonate-" for n in call.request.headers):
             headers = [(name, value) for name, value in call.request.headers.items()]
+            begin = self._clock.monotonic()
             user = await self._impersonate(user, headers, self._authorizer, attributes)
+            filters.observe(_IMPERSONATION, self._clock.monotonic() - begin)
         call.user = user
         control = self._flow
         if control is None or (call.info.long_running and call.info.verb != "watch"):
@@ -154,7 +199,17 @@ class Face:
         """Serve the request when it has got its seats. A watch holds them for its beginning alone."""
         info = call.info
         seats = seats_of(info.verb, info.name, info.query.get("limit", ""), lambda: self._dispatcher.stored(info))
-        seat = await control.enter(flow, seats, request_timeout(call.query, LONGEST_SECONDS) / _QUEUE_PART)
+        sort, begin = MUTATING if info.verb in WRITES else READ_ONLY, self._clock.monotonic()
+        waiting = self._metrics.in_queue
+        waiting[sort] += 1
+        try:
+            seat = await control.enter(flow, seats, request_timeout(call.query, LONGEST_SECONDS) / _QUEUE_PART)
+        finally:
+            waiting[sort] -= 1
+        seconds = self._clock.monotonic() - begin
+        self._metrics.identity.filters.observe(_FLOW_CONTROL, seconds)
+        if seconds > _NOTED_WAIT:
+            call.waited.append(seconds)
         if seat is None:
             return await self._authorized(call, user, attributes)
         if info.verb == "watch":
@@ -166,7 +221,13 @@ class Face:
             control.leave(seat)
 
     async def _authorized(self, call: Call, user: UserInfo, attributes: Attributes) -> Response:
-        decision, reason = await self._authorizer.authorize(user, attributes)
+        begin, identity = self._clock.monotonic(), self._metrics.identity
+        try:
+            decision, reason = await self._authorizer.authorize(user, attributes)
+        except ApiError:
+            identity.authorizations.took("error", self._clock.monotonic() - begin)
+            raise
+        identity.authorizations.took(_RESULTS[decision], self._clock.monotonic() - begin)
         if call.audit is not None:
             auditing.note_decision(call, user, allowed=decision is Decision.ALLOW, reason=reason)
         if decision is not Decision.ALLOW:
@@ -178,6 +239,9 @@ class Face:
         return await self._dispatcher.answer(call)
 
     async def _to_its_end(self, call: Call) -> Response:
+        if not call.waited:
+            call.waited.append(0.0)
+        elsewhere.set(call.waited)
         task = asyncio.create_task(self._dispatcher.answer(call), name="api-write")
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
@@ -194,11 +258,16 @@ class Face:
             headers=request.headers,
             path=call.info.path,
         )
+        begin, identity = self._clock.monotonic(), self._metrics.identity
         try:
             user = await self._authenticator.authenticate(credentials)
             if user is None:
                 raise unauthorized()
+            identity.succeeded(self._clock.monotonic() - begin)
+            identity.known(user.name)
         except ApiError:
+            presented = credentials.bearer_token or credentials.peer_certificate_der
+            identity.authentications.took("error" if presented else "failure", self._clock.monotonic() - begin)
             if self._auditor is not None:
                 await auditing.refuse(self._auditor, call, attributes)
             raise
@@ -225,15 +294,27 @@ def peer_certificate(transport: asyncio.BaseTransport | None) -> bytes:
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
 
-def _labels(info: RequestInfo) -> tuple[str, ...]:
+_AUDIT, _IMPERSONATION, _FLOW_CONTROL = ("audit",), ("impersonation",), ("priorityandfairness",)
+_RESULTS = {Decision.ALLOW: "allowed", Decision.DENY: "denied", Decision.NO_OPINION: "no-opinion"}
+_FAILED = 400
+_NOTED_WAIT = 0.001
+"""Seconds in a queue that are told apart from the request's own time; less is no wait but the way in."""
+_CONNECTS = frozenset({"log", "exec", "portforward", "attach", "proxy"})
+
+
+def _labels(info: RequestInfo, verb: str) -> tuple[str, ...]:
     if not info.resource_request:
-        return (info.method, "", "", "", "", "", "")
-    dry_run = "All" if "dryRun" in info.query else ""
-    return (_metric_verb(info), dry_run, info.group, info.version, info.resource, info.subresource, _scope(info))
+        return (verb, "", "", "", "", "", "")
+    dry_run = ""
+    if "dryRun" in info.query:
+        dry_run = "All" if info.query["dryRun"] == "All" else "invalid"
+    return (verb, dry_run, info.group, info.version, info.resource, info.subresource, _scope(info))
 
 
-def _gauge_labels(info: RequestInfo) -> tuple[str, ...]:
-    return (_metric_verb(info), info.group, info.version, info.resource, info.subresource, _scope(info))
+def _gauge_labels(call: Call) -> tuple[str, ...]:
+    info = call.info
+    verb = _metric_verb(info, call.request)
+    return (verb, info.group, info.version, info.resource, info.subresource, _scope(info))
 
 
 _METRIC_VERBS: Mapping[str, str] = {
@@ -243,13 +324,23 @@ _METRIC_VERBS: Mapping[str, str] = {
     "delete": "DELETE",
     "deletecollection": "DELETECOLLECTION",
 }
+_VERBS = frozenset({*_METRIC_VERBS.values(), "GET", "LIST", "WATCH", "PROXY"})
+_APPLY = "application/apply-patch+yaml"
 
 
-def _metric_verb(info: RequestInfo) -> str:
-    return _METRIC_VERBS.get(info.verb) or info.verb.upper()
+def _metric_verb(info: RequestInfo, request: web.BaseRequest) -> str:
+    """``CleanVerb``: what cannot be a verb of Kubernetes is called other."""
+    if info.resource_request and info.subresource in _CONNECTS:
+        return "CONNECT"
+    if info.verb == "patch" and request.content_type == _APPLY:
+        return "APPLY"
+    verb = _METRIC_VERBS.get(info.verb) or info.verb.upper()
+    return verb if verb in _VERBS else "other"
 
 
 def _scope(info: RequestInfo) -> str:
+    if not info.resource_request:
+        return ""
     if info.name or info.verb == "create":
         return "resource"
     return "namespace" if info.namespace else "cluster"

@@ -65,8 +65,11 @@ def _quality(text: str) -> float:
 
 
 @lru_cache(maxsize=1024)
-def negotiate(accept: str, pretty: str, user_agent: str, *, views: bool = True) -> Form:
-    """The form of an answer. ApiError 406 when nothing that is asked for is served."""
+def negotiate(accept: str, pretty: str, user_agent: str, *, views: bool = True, tables: bool = True) -> Form:
+    """The form of an answer. ApiError 406 when nothing that is asked for is served.
+
+    ``views``: Table and PartialObjectMetadata are served; ``tables``: so is Table.
+    """
     wants_pretty = _wants_pretty(pretty, user_agent)
     if not accept:
         return Form(pretty=wants_pretty)
@@ -79,7 +82,7 @@ def negotiate(accept: str, pretty: str, user_agent: str, *, views: bool = True) 
             return Form(media_type, pretty=wants_pretty and media_type == JSON)
         version = clause.parameters.get("v", "")
         known = view in _VIEWS and clause.parameters.get("g") == "meta.k8s.io" and version in ("v1", "v1beta1")
-        if views and known:
+        if views and known and (tables or view != "Table"):
             return Form(media_type, view, version, wants_pretty and media_type == JSON)
     raise ApiError(406, "NotAcceptable", _NONE, details={})
 

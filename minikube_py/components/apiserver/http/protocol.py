@@ -1,14 +1,16 @@
-"""aiohttp's connection handler with two differences.
+"""aiohttp's connection handler with a few differences.
 
 HTTP methods that nobody knows are answered with a Status: the parser refuses them before there is a request, so
 neither authentication nor a path comes into it. And a request that is alone on its connection may be answered by
-``quick_get`` before there is a request object.
+``quick_get`` before there is a request object; a write that has come whole is answered by the face without aiohttp's
+parser and streams (``whole_requests``). A connection that sends no request is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
@@ -19,22 +21,72 @@ from minikube_py.components.apiserver.http.dispatch import method_not_allowed
 from minikube_py.components.apiserver.http.face import peer_certificate
 from minikube_py.components.apiserver.http.negotiation import Form
 from minikube_py.components.apiserver.http.quick_get import QuickGets, boundary
+from minikube_py.components.apiserver.http.whole_requests import Whole, WholeRequests
 from minikube_py.machinery.errors import ApiError, bad_request
+
+log = logging.getLogger(__name__)
+_MOST_HELD = 16
+"""Pieces of what a client sends ahead; then it has to wait."""
+
+HEADER_SECONDS = 32.0
+"""kube-apiserver's time for a TLS handshake and for the headers of a connection's first request."""
 
 
 class Connection(web.RequestHandler):
-    """One connection of a client. Requests that ``quick_get`` can answer never reach aiohttp's parser."""
+    """One connection of a client. Requests that ``quick_get`` can answer never reach aiohttp's parser.
 
-    __slots__ = ("_address", "_certificate", "_owed", "_quick")
+    While a whole request is being answered (``_held`` is a list), what else comes is held back: requests of one
+    connection are answered in their order. To aiohttp the connection looks idle meanwhile, but for
+    ``_request_in_progress``, which makes its shutdown wait.
+    """
+
+    __slots__ = (
+        "_address",
+        "_answering",
+        "_certificate",
+        "_face",
+        "_first_request",
+        "_held",
+        "_holds_back",
+        "_owed",
+        "_quick",
+        "_whole",
+    )
 
     def __init__(self, manager: Server, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
         super().__init__(manager, loop=loop, **settings)
         self._quick = manager.quick_gets
+        self._whole = manager.whole_requests
+        self._face = manager.face
+        self._answering: asyncio.Task[None] | None = None
+        self._held: list[bytes] | None = None
+        self._holds_back = False
         self._owed = 0 if self._quick is not None else -1
         self._certificate: bytes | None = None
         self._address = ""
+        self._first_request: asyncio.TimerHandle | None = loop.call_later(HEADER_SECONDS, self._overdue)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._leave_to_aiohttp()
+        super().connection_lost(exc)
+
+    def _overdue(self) -> None:
+        """Nothing has come but, perhaps, what was answered at once, which moves the time on."""
+        if self._loop.time() < self._next_keepalive_close_time:
+            self._first_request = self._loop.call_at(self._next_keepalive_close_time, self._overdue)
+        else:
+            self.force_close()
+
+    def _leave_to_aiohttp(self) -> None:
+        """aiohttp limits the time between two requests, once it has seen one."""
+        if self._first_request is not None:
+            self._first_request.cancel()
+            self._first_request = None
 
     def data_received(self, data: bytes) -> None:
+        if self._held is not None:
+            self._hold(data)
+            return
         if self._owed == 0 and self._idle:
             answer = self._answered_at_once(data)
             if answer is not None:
@@ -42,9 +94,75 @@ class Connection(web.RequestHandler):
                 self.transport.write(answer)
                 self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
                 return
+            whole = self._whole.read(data) if self._whole is not None else None
+            if whole is not None:
+                self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+                self._held = []
+                self._request_in_progress = True
+                self._answering = self._loop.create_task(self._answer(whole), name="api-request")
+                return
         if self._owed >= 0:
             self._owed = boundary(self._owed, data)
         super().data_received(data)
+        if self._first_request is not None and self._messages:
+            self._leave_to_aiohttp()
+
+    def _hold(self, data: bytes) -> None:
+        held = self._held
+        assert held is not None
+        held.append(data)
+        if len(held) >= _MOST_HELD and not self._holds_back and self.transport is not None:
+            self._holds_back = True
+            self.transport.pause_reading()
+
+    async def _answer(self, whole: Whole) -> None:
+        """Answer one request. Its client may go away meanwhile: a write runs to its end all the same."""
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            request = whole.request(self, task)
+            response = await self._face(request)
+            if self.transport is not None:
+                await self._send(request, response)
+        except ConnectionError:
+            log.debug("a client went away while it was answered")
+        except Exception:
+            log.exception("an answer could not be sent", extra={"path": whole.message.path})
+            self.force_close()
+        finally:
+            self._end_answer()
+
+    async def _send(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        answer = self._whole.plain_answer(response) if self._whole is not None else None
+        if answer is not None and self.transport is not None:
+            self.transport.write(answer)
+            return
+        await self.finish_response(request, response, None)
+        if response.keep_alive is False:
+            self.force_close()
+
+    def _end_answer(self) -> None:
+        """Go on with what has come meanwhile, or let aiohttp end the connection if it wanted to."""
+        held, self._held, self._answering = self._held or [], None, None
+        self._request_in_progress = False
+        if self._handler_waiter is not None and not self._handler_waiter.done():
+            self._handler_waiter.set_result(None)
+        if self._close or self._force_close or self.transport is None:
+            super().close()
+            return
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self._holds_back:
+            self._holds_back = False
+            self.transport.resume_reading()
+        for data in held:  # from the next whole request on, they are held again
+            self.data_received(data)
+
+    def close(self) -> None:
+        """aiohttp's, but a whole request is answered first."""
+        if self._held is None:
+            super().close()
+        else:
+            self._close = True
 
     @property
     def _idle(self) -> bool:
@@ -85,9 +203,18 @@ class Connection(web.RequestHandler):
 class Server(web.Server):
     """aiohttp's low-level server with these connections; ``quick_gets`` None leaves every request to it."""
 
-    def __init__(self, handler: Callable[..., Any], *, quick_gets: QuickGets | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        *,
+        quick_gets: QuickGets | None = None,
+        whole_requests: WholeRequests | None = None,
+        **settings: Any,
+    ) -> None:
         super().__init__(handler, **settings)
+        self.face = handler
         self.quick_gets = quick_gets
+        self.whole_requests = whole_requests
 
     def __call__(self) -> Connection:
         return Connection(self, loop=self._loop, **self._kwargs)

@@ -23,11 +23,12 @@ from typing import Any
 from minikube_py.components.apiserver.aggregation.aggregator import Aggregator
 from minikube_py.components.apiserver.flowcontrol.control import Flow, FlowControl
 from minikube_py.components.apiserver.http.dispatch import DEPRECATED
-from minikube_py.components.apiserver.http.metrics import RequestMetrics
+from minikube_py.components.apiserver.http.metrics import RequestMetrics, RequestSeries, system_client
 from minikube_py.components.apiserver.http.negotiation import negotiate
 from minikube_py.components.apiserver.http.request_info import parse_request
 from minikube_py.components.apiserver.registry.core import Core
 from minikube_py.components.apiserver.registry.kinds import is_virtual
+from minikube_py.components.apiserver.registry.versions import converter_of
 from minikube_py.components.apiserver.storage.cache import WatchCache
 from minikube_py.components.apiserver.types import Attributes, Authenticator, Authorizer, Credentials, Decision
 from minikube_py.machinery.clock import Clock
@@ -56,7 +57,7 @@ class _Route:
     cache: WatchCache
     namespace: str
     name: str
-    labels: tuple[str, ...]
+    series: RequestSeries
 
 
 @dataclass(slots=True)
@@ -64,6 +65,8 @@ class _Client:
     """What the header lines say."""
 
     token: str
+    counted: tuple[int, str] = (200, "")
+    """Status and system client, as answered requests are counted."""
     patient_until: float = 0.0
 
 
@@ -90,6 +93,7 @@ class QuickGets:
         self._authorizer = authorizer
         self._flow = flow
         self._metrics = metrics
+        self._identity = metrics.identity
         self._clock = clock
         self._routes: dict[bytes, _Route | None] = {}
         self._clients: dict[bytes, _Client | None] = {}
@@ -116,6 +120,7 @@ class QuickGets:
             user = _completed(self._authenticator.authenticate(credentials))
             if user is None:
                 return None
+            identified = self._clock.monotonic()
             decision, _ = _completed(self._authorizer.authorize(user, route.attributes))
         except _MustWaitError:
             client.patient_until = begin + _PATIENCE_SECONDS
@@ -124,6 +129,7 @@ class QuickGets:
             return None
         if decision is not Decision.ALLOW:
             return None
+        authorized = self._clock.monotonic()
         flow, flow_head = None, b""
         if self._flow is not None:
             flow = self._flow.classify(user, route.attributes)
@@ -135,7 +141,12 @@ class QuickGets:
                 self._flow.leave(seat)
             flow_head = self._flow_head(flow)
         body = entry.served
-        self._metrics.finished(route.labels, 200, self._clock.monotonic() - begin, long_running=False)
+        identity, series = self._identity, route.series
+        identity.known(user.name)
+        identity.succeeded(identified - begin)
+        identity.allowed(authorized - identified)
+        series.finished(client.counted, self._clock.monotonic() - begin)
+        series.sizes.observe(len(body))
         return (
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nAudit-Id: %b\r\n"
             b"Cache-Control: no-cache, private\r\n%bContent-Length: %d\r\nDate: %b\r\n\r\n%b"
@@ -164,7 +175,7 @@ class QuickGets:
         kind = self._core.kinds.get(info.group, info.version, info.resource)
         if kind is None or is_virtual(kind) or "get" not in kind.verbs:
             return None
-        if kind.storage is not None or kind.from_storage is not None:
+        if kind.storage is not None or kind.from_storage is not None or converter_of(kind) is not None:
             return None  # another version is stored
         if (info.group, info.version, info.resource) in DEPRECATED:
             return None
@@ -173,7 +184,7 @@ class QuickGets:
             return None
         labels = ("GET", "", info.group, info.version, info.resource, "", "resource")
         namespace = info.namespace if namespaced else ""
-        return _Route(info.attributes(), self._core.cache(kind), namespace, info.name, labels)
+        return _Route(info.attributes(), self._core.cache(kind), namespace, info.name, self._metrics.series(labels))
 
     def _client(self, rest: bytes) -> _Client | None:
         try:
@@ -223,7 +234,7 @@ def _read_headers(rest: bytes) -> _Client | None:
     authorization = found.get(b"authorization", "")
     if not form.plain_json or (authorization and authorization[:7].lower() != "bearer "):
         return None
-    return _Client(authorization[7:].strip())
+    return _Client(authorization[7:].strip(), (200, system_client(found.get(b"user-agent", ""))))
 
 
 def _completed(work: Coroutine[Any, Any, Any]) -> Any:

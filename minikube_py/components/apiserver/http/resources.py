@@ -23,10 +23,19 @@ from minikube_py.components.apiserver.registry.kinds import is_custom, schema_of
 from minikube_py.components.apiserver.registry.outcome import Outcome
 from minikube_py.components.apiserver.registry.patch import patch
 from minikube_py.components.apiserver.registry.update import update
+from minikube_py.components.apiserver.registry.versions import converter_of
 from minikube_py.components.apiserver.storage.entry import Entry, head_bytes
 from minikube_py.components.apiserver.storage.lists import Page, parse_revision, read_page, too_large
 from minikube_py.components.apiserver.storage.selection import Selection, select
-from minikube_py.machinery.decoding import MAX_DEPTH, check_depth, check_types, parse_json, parse_yaml
+from minikube_py.machinery.decoding import (
+    MAX_DEPTH,
+    check_depth,
+    check_types,
+    duplicate_fields,
+    duplicate_yaml_keys,
+    parse_json,
+    parse_yaml,
+)
 from minikube_py.machinery.errors import ApiError, bad_request, unsupported_media_type
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.objects import Object
@@ -40,14 +49,16 @@ READ_AT_ONCE = 8 * 1024
 """The same for YAML and protobuf, which take far longer to read."""
 
 
-def form_of(call: Call) -> Form:
-    return negotiate(call.accept, call.query.get("pretty", ""), call.user_agent)
+def form_of(call: Call, kind: Kind | None = None) -> Form:
+    """The form of the answer. ApiError 406, also for a Table of a kind that is only asked (reviews, bindings)."""
+    tables = kind is None or "get" in kind.verbs
+    return negotiate(call.accept, call.query.get("pretty", ""), call.user_agent, tables=tables)
 
 
 def answer(core: Core, kind: Kind, call: Call, outcome: Outcome, *, status: int | None = None) -> Response:
     """Encode what the registry gave back."""
     code = status or (201 if outcome.created else 200)
-    form = form_of(call)
+    form = form_of(call, kind)
     if outcome.status:
         return answer_object(outcome.object, form if not form.view else Form(form.media_type), status=code)
     if form.plain_json and outcome.entry is not None:
@@ -81,7 +92,7 @@ async def get(core: Core, kind: Kind, call: Call) -> Response:
             raise too_large(revision, core.caches.revision)
     info = call.info
     entry = core.entry(kind, info.namespace, info.name)
-    return answer(core, kind, call, core.outcome(kind, entry))
+    return answer(core, kind, call, await core.outcome(kind, entry))
 
 
 async def list_objects(core: Core, kind: Kind, call: Call) -> Response:
@@ -104,7 +115,9 @@ async def list_objects(core: Core, kind: Kind, call: Call) -> Response:
         labels=query.get("labelSelector", ""),
         fields=query.get("fieldSelector", ""),
     )
-    page = await read_page(core.caches, core.cache(kind), selection, list_options(query))
+    converter = converter_of(kind)
+    convert = converter.entries if converter is not None else None
+    page = await read_page(core.caches, core.cache(kind), selection, list_options(query), convert)
     if form.plain_json and kind.from_storage is None:
         return answer_bytes(await _typed_list(core, kind, page, selection))
     return answer_bytes(await _shown_list(core, kind, call, page, form), media_type=content_type(form))
@@ -190,7 +203,7 @@ async def read_object(core: Core, call: Call, expected: Expected, validation: st
 
 async def create_object(core: Core, kind: Kind, call: Call) -> Response:
     """POST to a collection."""
-    form_of(call)
+    form_of(call, kind)
     options = write_options(call.query, call.request.query_string, "CreateOptions")
     draft = await read_object(core, call, expected_of(kind), options["field_validation"])
     info = call.info
@@ -232,16 +245,13 @@ def patch_type_of(call: Call, *, custom: bool = False) -> PatchType:
     return found
 
 
-async def read_patch(call: Call, patch_type: PatchType) -> Object | list[Object]:
-    """The patch in the request's body. ApiError 400 when it is malformed."""
+async def read_patch(call: Call, patch_type: PatchType, validation: str) -> Object | list[Object]:
+    """The patch in the request's body. ApiError 400 when it is malformed, or repeats keys and is to be strict."""
     data = await read_body(call.request)
     if patch_type is PatchType.APPLY:
-        try:
-            if len(data) > READ_AT_ONCE:
-                return await asyncio.to_thread(parse_yaml, data)
-            return parse_yaml(data)
-        except ApiError as error:
-            raise bad_request(f"error decoding YAML: {error.message}") from error
+        if len(data) > READ_AT_ONCE:
+            return await asyncio.to_thread(_applied, data, validation, call.warnings)
+        return _applied(data, validation, call.warnings)
     try:
         found: Object | list[Object] = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -253,6 +263,31 @@ async def read_patch(call: Call, patch_type: PatchType) -> Object | list[Object]
     return found
 
 
+def _is_json(data: bytes) -> bool:
+    try:
+        orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _applied(data: bytes, validation: str, warnings: list[str]) -> Object:
+    """An applied configuration; repeated keys are refused, warned of or ignored (``applyPatcher``)."""
+    try:
+        found = parse_yaml(data)
+    except ApiError as error:
+        raise bad_request(f"error decoding YAML: {error.message}") from error
+    # reading YAML strictly takes long; of JSON, which is YAML, it is known faster that nothing is repeated
+    plain = data[:1] == b"{" and _is_json(data) and not duplicate_fields(data, found)
+    repeated = [] if plain or validation == "Ignore" else duplicate_yaml_keys(data)
+    if repeated:
+        text = f"error converting YAML to JSON: {repeated[0]}"
+        if validation == "Strict":
+            raise bad_request(f"error strict decoding YAML: {text}")
+        warnings.append(text)
+    return found
+
+
 async def patch_object(core: Core, kind: Kind, call: Call) -> Response:
     """PATCH an object or a part of it."""
     form_of(call)
@@ -260,7 +295,7 @@ async def patch_object(core: Core, kind: Kind, call: Call) -> Response:
     options = write_options(
         call.query, call.request.query_string, "PatchOptions", apply=patch_type is PatchType.APPLY, patch=True
     )
-    body = await read_patch(call, patch_type)
+    body = await read_patch(call, patch_type, options["field_validation"])
     info = call.info
     outcome = await patch(
         core,

@@ -8,7 +8,6 @@ they are first asked for. The page and the script that starts it are ours: a pag
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import orjson
@@ -55,7 +54,7 @@ class Asset:
 def read(name: str, documents: list[str]) -> Asset | None:
     """A file of the UI by its name below ROOT; "" is the page. ``documents``: paths below /openapi/v3.
 
-    None for unknown names. Raises PackageNotFoundError when the package is not installed, OSError for its files.
+    None for unknown names. Raises ModuleNotFoundError when the package is not installed, OSError for its files.
     """
     folder = _folder()
     if name in ("", "index.html"):
@@ -69,11 +68,13 @@ def read(name: str, documents: list[str]) -> Asset | None:
 
 def _folder() -> Path:
     """Where the package keeps the files; its newest vendored version."""
+    from importlib.metadata import distribution  # costs 7 ms of the start
+
     found = sorted(
         {Path(str(file.locate())).parent for file in distribution(PACKAGE).files or () if file.name == "swagger-ui.css"}
     )
     if not found or not found[-1].is_dir():
-        raise PackageNotFoundError(PACKAGE)
+        raise ModuleNotFoundError(PACKAGE)
     return found[-1]
 
 

@@ -19,9 +19,9 @@ META_GROUP = "meta.k8s.io"
 def encode(obj: Mapping[str, Any], form: Form) -> bytes:
     """An object's bytes in the negotiated media type."""
     if form.media_type == YAML:
-        from minikube_py.components.apiserver.http.yaml_writer import to_yaml
+        from minikube_py.machinery.yaml_text import to_yaml
 
-        return to_yaml(obj)
+        return to_yaml(dict(obj))
     if form.media_type == PROTOBUF:
         from minikube_py.machinery.protobuf import encode as encode_protobuf
 

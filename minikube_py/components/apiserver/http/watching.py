@@ -21,12 +21,13 @@ from minikube_py.components.apiserver.http.options import integer, list_options
 from minikube_py.components.apiserver.http.request_info import truth
 from minikube_py.components.apiserver.http.views import partial, table
 from minikube_py.components.apiserver.http.warnings import add_warnings
+from minikube_py.components.apiserver.metrics.values import Distribution
 from minikube_py.components.apiserver.registry.core import Core, in_version
+from minikube_py.components.apiserver.registry.versions import Watch, entries_in, open_watch
 from minikube_py.components.apiserver.storage.cache import CacheEvent
 from minikube_py.components.apiserver.storage.entry import Entry
 from minikube_py.components.apiserver.storage.lists import MATCHED_AT_ONCE, check_options, parse_revision, too_large
 from minikube_py.components.apiserver.storage.selection import ADDED, Selection, select
-from minikube_py.components.apiserver.storage.watches import WatchStream
 from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.objects import Object
@@ -38,7 +39,9 @@ _SHORTEST_SECONDS = 1800.0
 class Frames:
     """Builds the frames of one watch; shares the bytes of plain JSON events with all other watches."""
 
-    def __init__(self, kind: Kind, form: Form, include: str, now: Any) -> None:
+    def __init__(self, kind: Kind, form: Form, include: str, now: Any, counted: Distribution | None = None) -> None:
+        """``counted`` takes the sizes of events."""
+        self._counted = counted
         self._kind = kind
         self._form = form
         self._include = include
@@ -58,6 +61,13 @@ class Frames:
         if found is None:
             found = source.encoded[type] = _json_frame(type, entry)
         return found
+
+    def sent(self, events: list[bytes]) -> bytes:
+        """Events in a row, counted."""
+        if self._counted is not None:
+            for event in events:
+                self._counted.observe(len(event))
+        return b"".join(events) if len(events) > 1 else events[0]
 
     def bookmark(self, revision: int, *, initial_end: bool = False) -> bytes:
         meta: Object = {"resourceVersion": str(revision)}
@@ -96,7 +106,7 @@ def _json_frame(type: str, entry: Entry) -> bytes:
 
 async def watch(core: Core, kind: Kind, call: Call) -> Response:
     """Answer a watch request. ApiError before the first byte: 400, 406, 410, 422, 500, 504."""
-    info, query = call.info, call.query
+    info, query, begin = call.info, call.query, core.clock.monotonic()
     form = negotiate_watch(call.accept, call.user_agent)
     options = list_options(query)
     initial = truth(query["sendInitialEvents"]) if query.get("sendInitialEvents") else None
@@ -114,10 +124,11 @@ async def watch(core: Core, kind: Kind, call: Call) -> Response:
         raise too_large(asked, newest)
     starts_with_state = asked == 0 or initial is True
     stored = cache.entries(selection.namespace) if starts_with_state else ()
-    stream = WatchStream(core.caches, cache, selection, newest if starts_with_state else asked)
+    stream = open_watch(core.caches, kind, cache, selection, newest if starts_with_state else asked)
     try:
-        backlog = await _state(stored, selection)
-        frames = Frames(kind, form, query.get("includeObject", "Metadata"), core.clock.now)
+        backlog = await _state(await entries_in(kind, stored), selection)
+        counted = call.metrics.events_of((info.group, info.version, info.resource)) if call.metrics else None
+        frames = Frames(kind, form, query.get("includeObject", "Metadata"), core.clock.now, counted)
         if frames.shows_nothing and backlog:
             response = await _begin(call, form)
             await response.write_eof()
@@ -126,10 +137,14 @@ async def watch(core: Core, kind: Kind, call: Call) -> Response:
         response = await _begin(call, form)
         for start in range(0, len(backlog), SHOWN_AT_ONCE):
             piece = backlog[start : start + SHOWN_AT_ONCE]
-            await response.write(b"".join([frames.event(ADDED, entry, None) for entry in piece]))
+            await response.write(frames.sent([frames.event(ADDED, entry, None) for entry in piece]))
             await asyncio.sleep(0)
         if initial and bookmarks:
             await response.write(frames.bookmark(newest, initial_end=True))
+            if call.metrics is not None:
+                scope = "resource" if info.name else "namespace" if info.namespace else "cluster"
+                labels = (info.group, info.version, info.resource, scope)
+                call.metrics.watch_lists.observe(labels, core.clock.monotonic() - begin)
         return await _serve(call, response, stream, frames, bookmarks=bookmarks)
     finally:
         stream.close()
@@ -149,7 +164,7 @@ async def _state(stored: Sequence[Entry], selection: Selection) -> Sequence[Entr
 
 
 async def _serve(
-    call: Call, response: web.StreamResponse, stream: WatchStream, frames: Frames, *, bookmarks: bool
+    call: Call, response: web.StreamResponse, stream: Watch, frames: Frames, *, bookmarks: bool
 ) -> Response:
     seconds = integer(call.query, "timeoutSeconds")
     lifetime = float(seconds) if seconds else _SHORTEST_SECONDS * (1 + random.random())
@@ -176,7 +191,7 @@ async def _begin(call: Call, form: Form) -> web.StreamResponse:
     return response
 
 
-async def _pump(response: web.StreamResponse, stream: WatchStream, frames: Frames, *, bookmarks: bool) -> None:
+async def _pump(response: web.StreamResponse, stream: Watch, frames: Frames, *, bookmarks: bool) -> None:
     """Write events until the stream ends; a bookmark after each quiet minute."""
     while True:
         try:
@@ -193,4 +208,4 @@ async def _pump(response: web.StreamResponse, stream: WatchStream, frames: Frame
             return
         if not batch or frames.shows_nothing:
             return
-        await response.write(b"".join(frames.event(*seen) for seen in batch))
+        await response.write(frames.sent([frames.event(*seen) for seen in batch]))

@@ -11,14 +11,16 @@ import ipaddress
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from time import monotonic
 
+from minikube_py.components.apiserver.metrics.registry import AllocationMetrics
 from minikube_py.components.apiserver.registry.service_families import (
     NONE,
     keeps_preference,
     refused,
     settle_families,
 )
-from minikube_py.machinery.errors import internal, invalid_value
+from minikube_py.machinery.errors import ApiError, internal, invalid_value
 from minikube_py.machinery.kinds.core.service_strategy import needs_health_check
 from minikube_py.machinery.objects import Object
 
@@ -45,6 +47,7 @@ class ServiceAllocator:
         self.ranges = ranges
         networks = [ipaddress.ip_network(text.strip()) for text in ranges.network.split(",")]
         self._networks = {f"IPv{network.version}": network for network in networks}
+        self.metrics = AllocationMetrics()
         self._addresses: set[str] = set()
         self._ports: set[int] = set()
         for service in services:
@@ -72,6 +75,21 @@ class ServiceAllocator:
             undo()
         return undo
 
+    def usage(self) -> list[tuple[str, int, int]]:
+        """(network, allocated, available) of each network; its own address and its broadcast are never given out."""
+        found = []
+        for network in self._networks.values():
+            taken = sum(1 for address in self._addresses if (":" in address) == (network.version == 6))
+            size = network.num_addresses - 1 - (network.version == 4)
+            found.append((str(network), taken, max(0, min(size, 2**63) - taken)))
+        return found
+
+    def port_usage(self) -> tuple[int, int]:
+        """(allocated, available) node ports of the range."""
+        first, last = self.ranges.first_port, self.ranges.last_port
+        taken = sum(1 for port in self._ports if first <= port <= last)
+        return taken, last - first + 1 - taken
+
     def released(self, old: Object, new: Object | None) -> None:
         self._addresses.difference_update(set(_addresses(old)) - set(_addresses(new) if new else ()))
         self._ports.difference_update(set(_ports(old)) - set(_ports(new) if new else ()))
@@ -95,12 +113,21 @@ class ServiceAllocator:
         for index in range(first, len(families)):
             if index >= len(listed):
                 listed.append("")
-            if listed[index]:
-                self._claim_address(draft, families[index], listed, index, dry_run=dry_run)
-            else:
-                listed[index] = self._free_address(families[index])
-                self._addresses.add(listed[index])
+            family, scope, begin = families[index], "static" if listed[index] else "dynamic", monotonic()
+            labels = (str(self._networks[family]), scope)
+            try:
+                if listed[index]:
+                    self._claim_address(draft, family, listed, index, dry_run=dry_run)
+                else:
+                    listed[index] = self._free_address(family)
+                    self._addresses.add(listed[index])
+            except ApiError:
+                self.metrics.address_errors.inc(labels)
+                raise
             new.append(listed[index])
+            if not dry_run:
+                self.metrics.addresses.inc(labels)
+                self.metrics.seconds.observe(labels[:1], monotonic() - begin)
         spec["clusterIPs"] = listed
         spec["clusterIP"] = listed[0]
 
@@ -199,8 +226,10 @@ class ServiceAllocator:
         """Reserve a port that is asked for. ApiError 422."""
         problem = self._port_problem(number, ranged=ranged)
         if problem:
+            self.metrics.port_errors.inc(("static",))
             raise refused(draft, [invalid_value(f"spec.ports[{index}].nodePort", number, problem)])
         self._ports.add(number)
+        self.metrics.ports.inc(("static",))
 
     def _port_problem(self, number: int, *, ranged: bool) -> str:
         """Dry runs ask no range (``portAllocationOperation``)."""
@@ -213,6 +242,7 @@ class ServiceAllocator:
         first, last = self.ranges.first_port, self.ranges.last_port
         size = last - first + 1
         offset = min(max(16, size // 32), 128) if size > 16 else 0
+        self.metrics.ports.inc(("dynamic",))
         for _ in range(64):
             number = random.randint(first + offset, last)
             if number not in self._ports:
@@ -220,6 +250,8 @@ class ServiceAllocator:
         for candidate in (*range(first + offset, last + 1), *range(first, first + offset)):
             if candidate not in self._ports:
                 return int(candidate)
+        self.metrics.ports.inc(("dynamic",), -1)
+        self.metrics.port_errors.inc(("dynamic",))
         raise internal("failed to allocate a nodePort: range is full")
 
 

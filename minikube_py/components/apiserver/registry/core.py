@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from minikube_py.components.apiserver.metrics.registry import RegistryMetrics
 from minikube_py.components.apiserver.registry.kinds import Kinds, schema_of
 from minikube_py.components.apiserver.registry.outcome import Outcome
 from minikube_py.components.apiserver.registry.reset_fields import reset_fields
+from minikube_py.components.apiserver.registry.versions import converter_of, entries_in
 from minikube_py.components.apiserver.storage.cache import WatchCache
 from minikube_py.components.apiserver.storage.caches import Caches
 from minikube_py.components.apiserver.storage.entry import Entry, encode_stored
@@ -28,7 +30,7 @@ from minikube_py.datastore.types import StoreCorrupt, StoreTimeout, StoreUnavail
 from minikube_py.machinery.clock import Clock
 from minikube_py.machinery.errors import ApiError, not_found, service_unavailable, timeout
 from minikube_py.machinery.kind import Kind
-from minikube_py.machinery.managed_fields import manager_name, track_update
+from minikube_py.machinery.managed_fields import Elsewhere, manager_name, same_but_times, track_update
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import NODES
 
@@ -53,6 +55,7 @@ class Core:
     admission: AdmissionChain
     virtual: dict[tuple[str, str, str], VirtualHandler] = field(default_factory=dict)
     allocators: Mapping[tuple[str, str], Allocator] = field(default_factory=dict)
+    metrics: RegistryMetrics = field(default_factory=RegistryMetrics)
     stale: Callable[[str], bool] | None = None
     """Of a store that encrypts: whether the value of a datastore key should be written anew."""
 
@@ -68,13 +71,26 @@ class Core:
 
     def must_rewrite(self, kind: Kind, entry: Entry) -> bool:
         """Whether an update that changes nothing must be stored all the same (``storage`` of kube-apiserver: stale)."""
+        outdated = kind.extra.get("stale")
+        if outdated is not None and outdated(entry):
+            return True
         return self.stale is not None and self.stale(object_key(kind.stored_as, entry.namespace, entry.name))
 
-    def outcome(self, kind: Kind, entry: Entry, *, created: bool = False) -> Outcome:
-        """An entry in the version of ``kind``."""
+    async def outcome(self, kind: Kind, entry: Entry, *, created: bool = False) -> Outcome:
+        """An entry in the version of ``kind``. ApiError(500) when a conversion webhook fails."""
+        if converter_of(kind) is not None:
+            entry = (await entries_in(kind, (entry,)))[0]
+            return Outcome(None, entry, created)
         if kind.storage is None and kind.from_storage is None:
             return Outcome(None, entry, created)
         return Outcome(in_version(kind, entry.object), None, created)
+
+    def unchanged(self, kind: Kind, entry: Entry, draft: Object, old: Object) -> bool:
+        """Whether an update need not be stored: nothing but times differs, and what is stored may stay."""
+        begin = self.clock.monotonic()
+        equal = same_but_times(draft, old)
+        self.metrics.compared(self.clock.monotonic() - begin, equal=equal)
+        return equal and not self.must_rewrite(kind, entry)
 
     async def let_in(self, request: AdmissionRequest) -> None:
         """Both phases of admission, for a request that stores nothing under its own name."""
@@ -83,8 +99,12 @@ class Core:
 
     async def write(self, kind: Kind, draft: Object, old: Entry | None, *, client: str = "") -> Entry:
         """Store a draft (create when ``old`` is None). Raises the store's KeyExists and RevisionMismatch."""
-        shape = self.cache(kind).shape
-        stored = kind.to_storage(draft) if kind.to_storage else draft
+        shape = self.cache(kind).shape.in_version(kind.stored_as.api_version)
+        converter = converter_of(kind)
+        if converter is not None:
+            stored = await converter.stored(draft)
+        else:
+            stored = kind.to_storage(draft) if kind.to_storage else draft
         value = encode_stored(stored, shape)
         meta = draft["metadata"]
         key = object_key(kind.stored_as, meta.get("namespace", "") if shape.namespaced else "", meta["name"])
@@ -92,6 +112,7 @@ class Core:
         volatile = kind.volatile is not None and kind.volatile(draft)
         if store.stall and old is not None:  # what a node says of itself goes on while the disk hangs
             volatile = volatile or (kind.resource == NODES and _only_status_differs(old.object, stored))
+        begin, failed = self.clock.monotonic(), False
         try:
             if old is None:
                 record = await store.create(key, value, volatile=volatile, client=client)
@@ -100,7 +121,11 @@ class Core:
                     key, value, expected_revision=old.revision, volatile=volatile, client=client
                 )
         except (StoreUnavailable, StoreCorrupt) as error:
+            failed = True  # a guard that does not hold is an answer, and no failure
             raise _refused(error) from error
+        finally:
+            operation = "create" if old is None else "update"
+            self.caches.requests.took(operation, kind.stored_as, self.clock.monotonic() - begin, failed=failed)
         current = self.cache(kind).get(meta.get("namespace", ""), meta["name"])
         if current is not None and current.revision == record.mod_revision:
             return current
@@ -109,15 +134,27 @@ class Core:
     async def remove(self, kind: Kind, entry: Entry, *, client: str = "") -> Entry:
         """Delete exactly this state; returns it under the deletion's revision. Raises RevisionMismatch."""
         key = object_key(kind.stored_as, entry.namespace, entry.name)
+        begin, failed = self.clock.monotonic(), False
         try:
             record = await self.caches.store.delete(key, expected_revision=entry.revision, client=client)
         except (StoreUnavailable, StoreCorrupt) as error:
+            failed = True  # a guard that does not hold is an answer, and no failure
             raise _refused(error) from error
+        finally:
+            self.caches.requests.took("delete", kind.stored_as, self.clock.monotonic() - begin, failed=failed)
         if record is None:
             raise not_found(kind.resource.group, kind.resource.plural, entry.name)
         return entry.at(record.mod_revision)
 
-    def track(self, ctx: RequestContext, kind: Kind, old: Object | None, draft: Object, subresource: str = "") -> None:
+    def track(
+        self,
+        ctx: RequestContext,
+        kind: Kind,
+        old: Object | None,
+        draft: Object,
+        subresource: str = "",
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
         """Record which manager set which fields."""
         track_update(
             schema_of(kind),
@@ -128,6 +165,7 @@ class Core:
             now=self.clock.now(),
             subresource=subresource,
             reset=reset_fields(kind, subresource),
+            elsewhere=elsewhere,
         )
 
     def allocator(self, kind: Kind) -> Allocator | None:

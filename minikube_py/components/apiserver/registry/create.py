@@ -100,7 +100,7 @@ async def _store(core: Core, ctx: RequestContext, kind: Kind, draft: Object) -> 
         entry = await core.write(kind, draft, None, client=ctx.user_agent)
     except KeyExists as error:
         raise _exists(core, kind, namespace, name) from error
-    return core.outcome(kind, entry, created=True)
+    return await core.outcome(kind, entry, created=True)
 
 
 def _exists(core: Core, kind: Kind, namespace: str, name: str) -> ApiError:

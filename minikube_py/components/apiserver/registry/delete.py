@@ -14,11 +14,11 @@ from minikube_py.components.apiserver.registry.core import (
     OPTIONS_VERSION,
     Core,
     admission_request,
-    in_version,
 )
 from minikube_py.components.apiserver.registry.kinds import is_custom
 from minikube_py.components.apiserver.registry.outcome import Outcome
 from minikube_py.components.apiserver.registry.update import ATTEMPTS, is_definition, may_go
+from minikube_py.components.apiserver.registry.versions import entries_in, read_entry
 from minikube_py.components.apiserver.storage.entry import Entry
 from minikube_py.components.apiserver.storage.selection import Selection
 from minikube_py.components.apiserver.types import Operation, RequestContext
@@ -65,7 +65,7 @@ async def delete(
             if last is None:
                 raise
             return Outcome(last)
-        old = in_version(kind, entry.object)
+        old = await read_entry(kind, entry)
         _check_preconditions(kind, old, entry, options)
         if not admitted:
             request = admission_request(
@@ -123,7 +123,7 @@ async def delete_collection(
     """Delete what the selection matches; returns the states as they were listed."""
     entries = [
         entry
-        for entry in core.cache(kind).entries(selection.namespace)
+        for entry in await entries_in(kind, core.cache(kind).entries(selection.namespace))
         if selection.in_scope(entry.namespace, entry.name) and selection.matches(entry)
     ]
     listed: list[Object] = []
@@ -133,7 +133,7 @@ async def delete_collection(
         except ApiError as error:
             if not is_not_found(error):
                 raise
-        listed.append(in_version(kind, entry.object))
+        listed.append(await read_entry(kind, entry))
     return listed
 
 
@@ -149,7 +149,7 @@ async def _delete_state(
     meta = draft["metadata"]
     marked = _begin_grace(core, kind, draft, options)
     if marked is None:
-        return core.outcome(kind, entry)
+        return await core.outcome(kind, entry)
     finalizers = _finalizers(kind, meta, options)
     if finalizers:
         meta["finalizers"] = finalizers
@@ -167,8 +167,8 @@ async def _delete_state(
         except RevisionMismatch as error:
             raise _Overtaken(error.current is not None) from error
     if stays:
-        return core.outcome(kind, entry)
-    last = in_version(kind, entry.object) if marked else None
+        return await core.outcome(kind, entry)
+    last = await read_entry(kind, entry) if marked else None
     try:
         gone = await core.remove(kind, entry, client=ctx.user_agent)
     except RevisionMismatch as error:
@@ -178,7 +178,7 @@ async def _delete_state(
         allocator.released(old, None)
     if not _returns_object(kind):
         return _success(kind, old)
-    return core.outcome(kind, gone)
+    return await core.outcome(kind, gone)
 
 
 def _begin_grace(core: Core, kind: Kind, draft: Object, options: DeleteOptions) -> bool | None:

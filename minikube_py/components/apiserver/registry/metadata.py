@@ -5,7 +5,7 @@ Follows ``rest.FillObjectMetaSystemFields``, ``rest.BeforeCreate`` and ``rest.Be
 
 from __future__ import annotations
 
-import uuid
+import os
 
 from minikube_py.machinery.errors import ApiError, FieldError, bad_request, conflict
 from minikube_py.machinery.kind import Kind
@@ -35,6 +35,13 @@ def identify(kind: Kind, draft: Object, namespace: str) -> Object:
     return meta
 
 
+def new_uid() -> str:
+    """A random UUID (RFC 9562, version 4) as text. ``uuid.uuid4`` takes three times as long to say the same."""
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
 def fill_new(kind: Kind, draft: Object, now: float) -> None:
     """System fields of a new object: uid, creation time, generated name, first generation."""
     meta = draft["metadata"]
@@ -42,7 +49,7 @@ def fill_new(kind: Kind, draft: Object, now: float) -> None:
         meta.pop(field, None)
     if not meta.get("resourceVersion"):
         meta.pop("resourceVersion", None)
-    meta["uid"] = str(uuid.uuid4())
+    meta["uid"] = new_uid()
     meta["creationTimestamp"] = rfc3339(now)
     if not meta.get("name"):
         meta.pop("name", None)

@@ -12,6 +12,7 @@ from minikube_py.components.apiserver.registry.reset_fields import reset_fields
 from minikube_py.components.apiserver.registry.restoring import first_misfit
 from minikube_py.components.apiserver.registry.type_names import type_problem
 from minikube_py.components.apiserver.registry.update import MakeDraft, modify
+from minikube_py.components.apiserver.registry.versions import changes_elsewhere, converter_of
 from minikube_py.components.apiserver.types import RequestContext
 from minikube_py.machinery.decoding import check_types, drop_unknown, unknown_fields
 from minikube_py.machinery.errors import (
@@ -24,7 +25,7 @@ from minikube_py.machinery.errors import (
     unsupported_media_type,
 )
 from minikube_py.machinery.kind import Kind
-from minikube_py.machinery.managed_fields import apply_patch
+from minikube_py.machinery.managed_fields import Elsewhere, apply_patch
 from minikube_py.machinery.objects import Object, thaw
 from minikube_py.machinery.patching.json_patch import apply_json_patch
 from minikube_py.machinery.patching.merge_patch import apply_merge_patch
@@ -164,19 +165,28 @@ def _check_type(kind: Kind, applied: Object) -> None:
 
 
 def _applier(core: Core, ctx: RequestContext, kind: Kind, applied: Object, subresource: str) -> MakeDraft:
-    schema = schema_of(kind)
+    schema, reset = schema_of(kind), reset_fields(kind, subresource)
 
-    def drafted(old: Object | None) -> Object:
+    def merged(old: Object | None, *, force: bool, elsewhere: Elsewhere | None = None) -> Object:
         return apply_patch(
             schema,
             old,
             applied,
             manager=manager_of(ctx),
-            force=ctx.force,
+            force=force,
             api_version=kind.resource.api_version,
             now=core.clock.now(),
             subresource=subresource,
-            reset=reset_fields(kind, subresource),
+            reset=reset,
+            elsewhere=elsewhere,
         )
 
-    return drafted
+    async def compared(old: Object | None) -> Object:
+        """What it would be tells what others, who own fields by other names, would lose."""
+        elsewhere = await changes_elsewhere(kind, old, merged(old, force=True), reset)
+        return merged(old, force=ctx.force, elsewhere=elsewhere)
+
+    def drafted(old: Object | None) -> Object:
+        return merged(old, force=ctx.force)
+
+    return compared if converter_of(kind) is not None else drafted

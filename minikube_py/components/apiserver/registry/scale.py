@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from minikube_py.components.apiserver.registry.core import Core, in_version
+from minikube_py.components.apiserver.registry.core import Core
 from minikube_py.components.apiserver.registry.kinds import schema_of
 from minikube_py.components.apiserver.registry.metadata import check_name
 from minikube_py.components.apiserver.registry.outcome import Outcome
 from minikube_py.components.apiserver.registry.subresources import Part, part_of
 from minikube_py.components.apiserver.registry.update import modify
+from minikube_py.components.apiserver.registry.versions import read_entry
 from minikube_py.components.apiserver.types import RequestContext
 from minikube_py.machinery.errors import FieldError, conflict, invalid, invalid_value
 from minikube_py.machinery.kind import Cell, Kind, Scale
@@ -47,9 +48,9 @@ def scale_of(kind: Kind, obj: Object) -> Object:
     }
 
 
-def get_scale(core: Core, kind: Kind, namespace: str, name: str) -> Outcome:
+async def get_scale(core: Core, kind: Kind, namespace: str, name: str) -> Outcome:
     """Read the Scale of an object. Raises NotFound."""
-    return Outcome(scale_of(kind, in_version(kind, core.entry(kind, namespace, name).object)))
+    return Outcome(scale_of(kind, await read_entry(kind, core.entry(kind, namespace, name))))
 
 
 async def update_scale(

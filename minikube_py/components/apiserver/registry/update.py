@@ -9,10 +9,10 @@ nothing and keeps the resourceVersion.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
-from minikube_py.components.apiserver.registry.core import Core, admission_request, in_version
+from minikube_py.components.apiserver.registry.core import Core, admission_request
 from minikube_py.components.apiserver.registry.create import create
 from minikube_py.components.apiserver.registry.metadata import (
     changed_metadata_errors,
@@ -24,20 +24,21 @@ from minikube_py.components.apiserver.registry.metadata import (
 )
 from minikube_py.components.apiserver.registry.outcome import Outcome
 from minikube_py.components.apiserver.registry.reservation import Reservation
+from minikube_py.components.apiserver.registry.reset_fields import reset_fields
 from minikube_py.components.apiserver.registry.signing import stamp_conditions
 from minikube_py.components.apiserver.registry.subresources import Part, part_of
+from minikube_py.components.apiserver.registry.versions import changes_elsewhere, read_entry
 from minikube_py.components.apiserver.storage.entry import Entry
 from minikube_py.components.apiserver.types import AdmissionRequest, Operation, RequestContext
 from minikube_py.datastore.types import RevisionMismatch
-from minikube_py.machinery.errors import ApiError, conflict, invalid, invalid_value, not_found
+from minikube_py.machinery.errors import conflict, invalid, invalid_value, not_found
 from minikube_py.machinery.kind import Kind, TakesLong
-from minikube_py.machinery.managed_fields import same_but_times
 from minikube_py.machinery.objects import Object, thaw
 
 ATTEMPTS = 30
 
-MakeDraft = Callable[[Object | None], Object]
-"""From the newest state (read-only; None: there is none) to a private draft. May raise ApiError."""
+MakeDraft = Callable[[Object | None], Object | Awaitable[Object]]
+"""From the newest state (read-only; None: there is none) to a private draft; may wait, may raise ApiError."""
 
 
 async def update(
@@ -81,12 +82,14 @@ async def modify(
         if entry is None:
             if not creates:
                 raise not_found(kind.resource.group, kind.resource.plural, name)
-            draft = drafted(None)
+            made = drafted(None)
+            draft = made if isinstance(made, dict) else await made
             if patch:
                 draft["metadata"].pop("resourceVersion", None)
             return await create(core, ctx, kind, namespace, draft, tracked=tracked)
-        old = in_version(kind, entry.object)
-        draft = drafted(old)
+        old = await read_entry(kind, entry)
+        made = drafted(old)
+        draft = made if isinstance(made, dict) else await made
         identify(kind, draft, namespace)
         check_name(draft, name)
         if not patch:
@@ -131,7 +134,8 @@ async def _apply(
     keep_system_fields(kind, draft, old)
     kind.default(draft)
     if not tracked:
-        core.track(ctx, kind, old, draft, part.tracked_as)
+        elsewhere = await changes_elsewhere(kind, old, draft, reset_fields(kind, part.tracked_as))
+        core.track(ctx, kind, old, draft, part.tracked_as, elsewhere)
     part.restrict(draft, old)
     request = None
     if not admitted:
@@ -158,13 +162,13 @@ async def _apply(
     allocator = core.allocator(kind) if not part.name else None
     if allocator is None:
         await _check(core, ctx, kind, part, draft, old, request)
-        if same_but_times(draft, old) and not core.must_rewrite(kind, entry):
-            return core.outcome(kind, entry)
+        if core.unchanged(kind, entry, draft, old):
+            return await core.outcome(kind, entry)
         return Outcome(draft) if ctx.dry_run else await _store(core, ctx, kind, entry, draft)
     with Reservation(allocator.reserve(draft, old, dry_run=ctx.dry_run)) as reserved:
         await _check(core, ctx, kind, part, draft, old, request)
-        if same_but_times(draft, old) and not core.must_rewrite(kind, entry):
-            return core.outcome(kind, entry)
+        if core.unchanged(kind, entry, draft, old):
+            return await core.outcome(kind, entry)
         if ctx.dry_run:
             return Outcome(draft)
         store = _store(core, ctx, kind, entry, draft)
@@ -201,7 +205,7 @@ async def _store(core: Core, ctx: RequestContext, kind: Kind, entry: Entry, draf
         if allocator is not None:
             allocator.released(draft, None)
         return Outcome(draft)
-    return core.outcome(kind, await core.write(kind, draft, entry, client=ctx.user_agent))
+    return await core.outcome(kind, await core.write(kind, draft, entry, client=ctx.user_agent))
 
 
 def may_go(kind: Kind, obj: Object) -> bool:
@@ -217,7 +221,3 @@ def may_go(kind: Kind, obj: Object) -> bool:
 def is_definition(kind: Kind) -> bool:
     """Whether objects of the kind are CustomResourceDefinitions, which have no grace period at all."""
     return kind.resource.plural == "customresourcedefinitions" and kind.resource.group == "apiextensions.k8s.io"
-
-
-def no_such(kind: Kind, name: str) -> ApiError:
-    return not_found(kind.resource.group, kind.resource.plural, name)

@@ -14,6 +14,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from minikube_py.components.apiserver.metrics.storage import CacheCounts
 from minikube_py.components.apiserver.storage.entry import Entry, Shape
 from minikube_py.components.apiserver.storage.keys import resource_prefix
 from minikube_py.datastore.types import Change, Record
@@ -66,9 +67,12 @@ Subscriber = Callable[[CacheEvent], None]
 class WatchCache:
     """See the module."""
 
-    def __init__(self, resource: Resource, records: Iterable[Record], revision: int) -> None:
+    def __init__(
+        self, resource: Resource, records: Iterable[Record], revision: int, *, versioned: bool = False
+    ) -> None:
+        """``versioned``: objects may be stored in several versions, and keep the one they were stored in."""
         self.resource = resource
-        self.shape = Shape(resource, resource_prefix(resource))
+        self.shape = Shape(resource, resource_prefix(resource), {} if versioned else None)
         self.revision = revision
         """The newest revision of an object of this resource (or the store's when the cache was made)."""
         self.complete_after = revision
@@ -77,11 +81,21 @@ class WatchCache:
         self._ordered: dict[str, list[Entry]] = {}
         self._subscribers: list[Subscriber] = []
         self.count = 0
+        self.bytes = 0
+        """The size of all objects, as lists carry them."""
+        self.counts = CacheCounts()
         for record in records:
             entry = self._entry(record)
             if entry is not None:
                 self._namespaces.setdefault(entry.namespace, {})[entry.name] = entry
                 self.count += 1
+                self.bytes += len(entry.item)
+        self.counts.initial = self.count
+
+    def store_as(self, resource: Resource) -> None:
+        """Another version of the kind is the storage version from now on; what is stored stays as it is."""
+        self.resource = resource
+        self.shape = self.shape.in_version(resource.api_version)
 
     def get(self, namespace: str, name: str) -> Entry | None:
         found = self._namespaces.get(namespace)
@@ -135,6 +149,7 @@ class WatchCache:
         if event is None:
             return
         self.revision = change.revision
+        self.counts.received += 1
         self._remember(event)
         for subscriber in self._subscribers:
             try:
@@ -166,6 +181,7 @@ class WatchCache:
                 return None
             siblings[name] = current
         self.count += (current is not None) - (previous is not None)
+        self.bytes += (len(current.item) if current else 0) - (len(previous.item) if previous else 0)
         self._ordered.pop("*", None)
         self._ordered.pop(namespace, None)
         return CacheEvent(current, previous, change.revision) if current or previous else None

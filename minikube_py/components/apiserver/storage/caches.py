@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from minikube_py.components.apiserver.metrics.storage import StoreRequests
 from minikube_py.components.apiserver.storage.bodies import ListBodies
 from minikube_py.components.apiserver.storage.cache import WatchCache
 from minikube_py.components.apiserver.storage.keys import prefix_of, resource_prefix
@@ -33,15 +34,16 @@ class Caches:
     def __init__(self, store: TappedStore) -> None:
         self.store = store
         self.list_bodies = ListBodies()
+        self.requests = StoreRequests()
         self._by_prefix: dict[str, WatchCache] = {}
         self._end = store.tap(self._take)
 
-    def open(self, resource: Resource) -> WatchCache:
-        """The cache of a stored resource, made and filled on first use."""
+    def open(self, resource: Resource, *, versioned: bool = False) -> WatchCache:
+        """The cache of a stored resource, made and filled on first use; ``versioned``: see ``WatchCache``."""
         prefix = resource_prefix(resource)
         found = self._by_prefix.get(prefix)
         if found is None:
-            found = WatchCache(resource, self.store.current(prefix), self.store.current_revision)
+            found = WatchCache(resource, self.store.current(prefix), self.store.current_revision, versioned=versioned)
             self._by_prefix[prefix] = found
         return found
 

@@ -26,15 +26,39 @@ _NO_LABELS: Mapping[str, str] = {}
 class Shape:
     """What all objects of one stored resource have in common on the wire."""
 
-    __slots__ = ("api_version", "head", "kind", "namespaced", "prefix", "stored_head")
+    __slots__ = ("_versions", "api_version", "head", "kind", "namespaced", "prefix", "stored_head")
 
-    def __init__(self, resource: Resource, prefix: str) -> None:
+    def __init__(self, resource: Resource, prefix: str, versions: dict[str, Shape] | None = None) -> None:
+        """``versions``: the shapes of other versions in which objects may be stored (custom kinds); shared by them."""
+        self._versions = versions
         self.kind = resource.kind
         self.api_version = resource.api_version
         self.namespaced = resource.namespaced
         self.prefix = prefix
         self.head = head_bytes(resource.kind, resource.api_version)
         self.stored_head = self.head + _METADATA
+        if versions is not None:
+            versions[self.api_version] = self
+
+    def in_version(self, api_version: str) -> Shape:
+        """The shape in another version of the same group; itself where a kind is stored in one version only."""
+        if self._versions is None or api_version == self.api_version:
+            return self
+        group, _, version = api_version.rpartition("/")
+        if not version or group != self.api_version.rpartition("/")[0]:
+            return self
+        found = self._versions.get(api_version)
+        if found is None:
+            other = Resource(group, version, "", self.kind, self.namespaced)
+            found = Shape(other, self.prefix, self._versions)
+        return found
+
+    def stored_in(self, value: bytes) -> Shape | None:
+        """The shape whose stored form a value has; None when it is none that is known."""
+        if value.startswith(self.stored_head):
+            return self
+        known = self._versions.values() if self._versions is not None else ()
+        return next((shape for shape in known if value.startswith(shape.stored_head)), None)
 
 
 def head_bytes(kind: str, api_version: str) -> bytes:
@@ -45,19 +69,21 @@ def head_bytes(kind: str, api_version: str) -> bytes:
 class Entry:
     """See the module. ``name`` and ``namespace`` come from the key."""
 
-    __slots__ = ("_labels", "_object", "item", "name", "namespace", "revision", "shape")
+    __slots__ = ("_labels", "_object", "converted", "item", "name", "namespace", "revision", "shape")
 
     def __init__(self, shape: Shape, key: str, value: bytes, revision: int) -> None:
         """Raises ValueError when ``value`` is not in the stored form."""
+        if not value.startswith(shape.stored_head):
+            shape, value = _restored(shape, value)
         head = shape.stored_head
-        if not value.startswith(head):
-            value = _restored(shape, value)
         self.shape = shape
         self.revision = revision
         self.item = _ITEM_HEAD + str(revision).encode() + b'",' + value[len(head) :]
         self.namespace, _, self.name = key[len(shape.prefix) :].rpartition("/")
         self._object: Object | None = None
         self._labels: Mapping[str, str] | None = None
+        self.converted: dict[str, tuple[object, Entry]] | None = None
+        """What webhooks made of it, by version, with what that is true for (``custom.conversion_webhook``)."""
 
     @property
     def object(self) -> Object:
@@ -104,15 +130,31 @@ class Entry:
         other.item = _ITEM_HEAD + str(revision).encode() + b'",' + self.item[start:]
         other._object = None
         other._labels = self._labels
+        other.converted = None
+        return other
+
+    def made(self, obj: Object, shape: Shape) -> Entry:
+        """The same object at the same revision with another content, in another version."""
+        other = Entry.__new__(Entry)
+        other.shape, other.revision, other.name, other.namespace = shape, self.revision, self.name, self.namespace
+        value = encode_stored(obj, shape)
+        other.item = _ITEM_HEAD + str(self.revision).encode() + b'",' + value[len(shape.stored_head) :]
+        other._object = None
+        other._labels = None
+        other.converted = None
         return other
 
 
-def _restored(shape: Shape, value: bytes) -> bytes:
-    """The stored form of JSON that something else wrote (an import through etcd's face)."""
+def _restored(shape: Shape, value: bytes) -> tuple[Shape, bytes]:
+    """The shape and stored form of an object of another version, or of JSON that something else wrote."""
+    known = shape.stored_in(value)
+    if known is not None:
+        return known, value
     found = orjson.loads(value)
     if not isinstance(found, dict) or not isinstance(found.get("metadata"), dict):
         raise ValueError(f"not an object of kind {shape.kind}")
-    return encode_stored(found, shape)
+    shape = shape.in_version(str(found.get("apiVersion") or ""))
+    return shape, encode_stored(found, shape)
 
 
 def encode_stored(obj: dict[str, Any], shape: Shape) -> bytes:

@@ -9,8 +9,9 @@ import asyncio
 import base64
 import binascii
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from time import monotonic
 
 import orjson
 
@@ -29,6 +30,7 @@ from minikube_py.machinery.errors import (
     service_unavailable,
 )
 
+Convert = Callable[[Sequence[Entry]], Awaitable[Sequence[Entry]]]
 MATCHED_AT_ONCE = 128
 """Objects that selectors are matched against before other requests get their turn; each may have to be parsed."""
 _UINT64_DIGITS = 20
@@ -65,8 +67,17 @@ class _Place:
     start: str
 
 
-async def read_page(caches: Caches, cache: WatchCache, selection: Selection, options: ListOptions) -> Page:
-    """One page. ApiError: 400 and 422 for bad options, 410 when compacted, 504 for a future revision."""
+async def read_page(
+    caches: Caches,
+    cache: WatchCache,
+    selection: Selection,
+    options: ListOptions,
+    convert: Convert | None = None,
+) -> Page:
+    """One page. ApiError: 400 and 422 for bad options, 410 when compacted, 504 for a future revision.
+
+    ``convert`` makes the entries of another version, before they are selected; its errors pass through.
+    """
     check_options(options)
     asked = parse_revision(options.resource_version)
     place = _decode_token(options, asked) if options.continue_token else _Place(0, "")
@@ -77,20 +88,43 @@ async def read_page(caches: Caches, cache: WatchCache, selection: Selection, opt
     if max(exact, asked if not options.continue_token else 0) > newest:
         raise too_large(max(exact, asked), newest)
     entries: Sequence[Entry]
-    if exact and exact < cache.revision:
+    past = bool(exact) and exact < cache.revision
+    if past:
         entries = await _past_entries(caches, cache, selection, exact, paging=bool(options.continue_token))
     else:
         entries = cache.entries(selection.namespace)
     found = _after(entries, place.start, selection, namespaced=cache.shape.namespaced)
-    return await _cut(found, selection, options.limit, exact or newest, namespaced=cache.shape.namespaced)
+    if convert is not None and not selection.everything:
+        found = await convert([entry for entry in found if selection.in_scope(entry.namespace, entry.name)])
+    page = await _cut(found, selection, options.limit, exact or newest, namespaced=cache.shape.namespaced)
+    if convert is not None and selection.everything:
+        page = replace(page, entries=await convert(page.entries))
+    _count(cache, len(entries), len(page.entries), past=past, consistent=not options.resource_version and not exact)
+    return page
+
+
+def _count(cache: WatchCache, fetched: int, returned: int, *, past: bool, consistent: bool) -> None:
+    counts = cache.counts
+    if past:
+        counts.past_lists += 1
+        counts.past_fetched += fetched
+        counts.past_evaluated += fetched
+        counts.past_returned += returned
+        return
+    counts.lists += 1
+    counts.consistent += consistent
+    counts.fetched += fetched
+    counts.returned += returned
 
 
 async def _past_entries(
     caches: Caches, cache: WatchCache, selection: Selection, revision: int, *, paging: bool
 ) -> list[Entry]:
     prefix = cache.shape.prefix + (f"{selection.namespace}/" if selection.namespace else "")
+    begin, failed = monotonic(), True
     try:
         result = await caches.store.range(prefix, revision=revision)
+        failed = False
     except Compacted as error:
         if paging:
             raise expired(_EXPIRED) from error
@@ -99,6 +133,8 @@ async def _past_entries(
         raise too_large(revision, caches.revision) from error
     except StoreUnavailable as error:  # the newest state is in memory; the past is on the disk
         raise service_unavailable(f"the datastore cannot read revision {revision} now: {error}") from error
+    finally:
+        caches.requests.took("list", cache.resource, monotonic() - begin, failed=failed)
     return [Entry(cache.shape, record.key, record.value, record.mod_revision) for record in result.records]
 
 

@@ -83,6 +83,7 @@ class WatchStream:
         if seen is None or self._closed:
             return
         if len(self._ready) >= BUFFER:
+            self._cache.counts.terminated += 1
             self.close()
             return
         self._ready.append((seen[0], seen[1], event))

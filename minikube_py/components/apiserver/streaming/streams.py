@@ -6,9 +6,11 @@ import asyncio
 import ipaddress
 import random
 import ssl
+from pathlib import Path
 
 from aiohttp import web
 
+from minikube_py.client.tls import client_context, files_context
 from minikube_py.components.apiserver.http.call import Call, Response
 from minikube_py.components.apiserver.http.discovery import no_such_resource
 from minikube_py.components.apiserver.registry.core import Core
@@ -16,7 +18,7 @@ from minikube_py.components.apiserver.settings import KubeletTls
 from minikube_py.components.apiserver.streaming import targets
 from minikube_py.components.apiserver.streaming.passing import pass_on
 from minikube_py.components.apiserver.streaming.relay import relay_upgrade, wants_upgrade
-from minikube_py.host.tls import client_context
+from minikube_py.host.tls import begins, ignore_times
 from minikube_py.machinery.errors import ApiError, bad_request, go_quote, service_unavailable
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.objects import Object
@@ -107,7 +109,7 @@ class KubeletStreams:
         address = ipaddress.ip_address(host)
         if address.is_loopback or address.is_link_local:
             raise ApiError(403, "Forbidden", f"address not allowed: {host}")
-        return await self._carry(call, host, port, _unverified() if insecure else None)
+        return await self._carry(call, host, port, client_context(insecure=True) if insecure else None)
 
     async def _carry(self, call: Call, host: str, port: int, tls: ssl.SSLContext | None) -> Response:
         request = call.request
@@ -134,13 +136,16 @@ class KubeletStreams:
             raise service_unavailable("this server has no credentials for kubelets")
         if self._context is None:
             now = self._core.clock.now()
-            self._context = await asyncio.to_thread(client_context, files.ca_file, files.cert_file, files.key_file, now)
+            self._context = await asyncio.to_thread(kubelet_context, files, now)
         return self._context
 
 
-def _unverified() -> ssl.SSLContext:
-    """For ``https:`` proxies: the API server has no way to know a pod's certificate, as in Kubernetes."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+def kubelet_context(files: KubeletTls, now: float) -> ssl.SSLContext:
+    """What the API server shows to kubelets and believes of them. Blocks. Raises OSError, ValueError.
+
+    ``now`` (Unix seconds) before the beginning of our own certificate means that the clock is behind.
+    """
+    context = files_context(files.ca_file, files.cert_file, files.key_file)
+    if now < begins(Path(files.cert_file)):
+        ignore_times(context)
     return context

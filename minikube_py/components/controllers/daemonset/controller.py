@@ -26,17 +26,14 @@ from minikube_py.components.controllers.daemonset.placement import (
 )
 from minikube_py.components.controllers.kit import Kit, follow, write_status
 from minikube_py.components.controllers.pods import (
-    create_pod,
-    delete_pod,
+    ExpectedPods,
     index_by_controller,
-    namespace_is_terminating,
     orphans,
     owned,
     phase_of,
     until_available,
 )
 from minikube_py.components.controllers.revisions import HASH, claim_revisions, present_revision, trim_revisions
-from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.objects import (
     Object,
     is_deleting,
@@ -193,27 +190,13 @@ class DaemonSetController:
         self._kit.recorder.event(owner, "Warning" if phase == "Failed" else "Normal", reason, message)
 
     async def _apply(self, key: str, owner: Object, plan: Plan, revision: str) -> Exception | None:
-        kit, expectations = self._kit, self._expectations
+        pods = ExpectedPods(self._kit, self._expectations, key, owner)
 
         async def create(node: str) -> None:
-            expectations.expect_creations(key, 1)
-            try:
-                await create_pod(kit, owner, daemon_pod(owner, node, revision))
-            except ApiError as error:
-                expectations.creation_seen(key)
-                if not namespace_is_terminating(error):
-                    raise
-
-        async def delete(pod: Object) -> None:
-            expectations.expect_deletion(key, uid_of(pod))
-            try:
-                await delete_pod(kit, owner, pod)
-            except ApiError:
-                expectations.deletion_seen(key, uid_of(pod))
-                raise
+            await pods.create(daemon_pod(owner, node, revision))
 
         _, failure = await slow_start(_first(plan.create), create)
-        return await all_at_once(plan.delete[:most_at_once], delete) or failure
+        return await all_at_once(plan.delete[:most_at_once], pods.delete) or failure
 
 
 def _first(names: Sequence[str]) -> Sequence[str]:

@@ -32,11 +32,9 @@ from minikube_py.components.controllers.job.policies import counts_as_failed, cr
 from minikube_py.components.controllers.job.status import status_of
 from minikube_py.components.controllers.kit import WRITE, Kit, follow, write_status
 from minikube_py.components.controllers.pods import (
-    create_pod,
-    delete_pod,
+    ExpectedPods,
     index_by_controller,
     is_active,
-    namespace_is_terminating,
     orphans,
     owned,
     phase_of,
@@ -150,31 +148,13 @@ class JobController:
             self._kit.recorder.event(job, kind, reason, message)
 
     async def _apply(self, key: str, job: Object, planned: Plan, pods: Sequence[Object]) -> Exception | None:
-        kit, expectations = self._kit, self._expectations
-
-        async def create(draft: Object) -> None:
-            expectations.expect_creations(key, 1)
-            try:
-                await create_pod(kit, job, draft)
-            except ApiError as error:
-                expectations.creation_seen(key)
-                if not namespace_is_terminating(error):
-                    raise
-
-        async def delete(pod: Object) -> None:
-            expectations.expect_deletion(key, uid_of(pod))
-            try:
-                await delete_pod(kit, job, pod)
-            except ApiError:
-                expectations.deletion_seen(key, uid_of(pod))
-                raise
-
-        failure = await all_at_once(planned.delete, delete)
+        expected = ExpectedPods(self._kit, self._expectations, key, job)
+        failure = await all_at_once(planned.delete, expected.delete)
         if failure is not None or not planned.create:
             return failure
         indexes: Sequence[int | None] = planned.indexes or [None] * planned.create
         drafts = [pod_draft(job, index, _past_failures(job, index, pods)) for index in indexes]
-        _, failure = await slow_start(drafts, create)
+        _, failure = await slow_start(drafts, expected.create)
         return failure
 
     async def _release(self, pods: Sequence[Object]) -> None:

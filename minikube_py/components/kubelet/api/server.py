@@ -22,6 +22,7 @@ from minikube_py.components.kubelet.api.access import (
     subresources,
     verb_of,
 )
+from minikube_py.components.kubelet.api.connections import FirstRequests, first_request_seconds
 from minikube_py.components.kubelet.api.measures import Measures
 from minikube_py.components.kubelet.api.pod_routes import PodRoutes
 from minikube_py.components.kubelet.api.stats_routes import StatsRoutes
@@ -35,6 +36,9 @@ from minikube_py.machinery.errors import ApiError
 log = logging.getLogger(__name__)
 
 shutdown_seconds = 2.0
+keepalive_seconds = 90.0
+"""The kubelet's time between two requests of one connection."""
+_BACKLOG = 128
 
 
 class NodeApi:
@@ -46,6 +50,8 @@ class NodeApi:
         self._routes = PodRoutes(kit, pods)
         self._stats = StatsRoutes(kit, Measures(kit, pods, machine))
         self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
+        self._connections: FirstRequests | None = None
         self._server_tls: ServerTls | None = None
         self._begins = 0.0
 
@@ -63,23 +69,36 @@ class NodeApi:
         settings = self._kit.settings
         self._server_tls = await asyncio.to_thread(ServerTls, self._tls)
         self._runner = web.AppRunner(
-            self.application(), access_log=None, handle_signals=False, shutdown_timeout=shutdown_seconds
+            self.application(),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=shutdown_seconds,
+            keepalive_timeout=keepalive_seconds,
         )
         await self._runner.setup()
+        assert self._runner.server is not None
+        self._connections = FirstRequests(self._runner.server)
         try:
-            site = web.TCPSite(self._runner, settings.bind_address, settings.port, ssl_context=self._server_tls.context)
-            await site.start()
+            self._listening = await asyncio.get_running_loop().create_server(
+                self._connections,
+                settings.bind_address,
+                settings.port,
+                ssl=self._server_tls.context,
+                ssl_handshake_timeout=first_request_seconds,
+                backlog=_BACKLOG,
+            )
         except OSError:
             await self._runner.cleanup()
             raise
-        return int(self._runner.addresses[0][1])
+        return int(self._listening.sockets[0].getsockname()[1])
 
     async def run(self) -> None:
         """Serve until cancelled; show a new certificate to new connections when the files change."""
-        assert self._runner is not None and self._server_tls is not None
+        assert self._runner is not None and self._server_tls is not None and self._listening is not None
         try:
             await self._follow_files(self._server_tls)
         finally:
+            self._listening.close()
             await self._runner.cleanup()
 
     async def _follow_files(self, server_tls: ServerTls) -> None:
@@ -106,7 +125,8 @@ class NodeApi:
     def _tls(self) -> ssl.SSLContext:
         settings = self._kit.settings
         assert settings.tls_cert_file is not None
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        settings.tls_policy.apply(context)
         context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
         if settings.client_ca_file is not None:
             context.load_verify_locations(settings.client_ca_file)
@@ -118,6 +138,8 @@ class NodeApi:
     def _guard(self) -> Middleware:
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if self._connections is not None:
+                self._connections.heard(request.protocol)
             try:
                 who = await self._identify(request)
                 if who is None:

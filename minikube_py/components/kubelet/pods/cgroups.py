@@ -82,6 +82,8 @@ class Cgroups:
             self._write("cpu", group.path, "cpu.cfs_quota_us", str(group.cpu_quota or -1))
             if group.memory_bytes:
                 self._write("memory", group.path, "memory.limit_in_bytes", str(group.memory_bytes))
+        if group.pids:
+            self._write("pids", group.path, "pids.max", str(group.pids))
 
     def remove_pod(self, path: str) -> bool:
         """Kill what is left in the pod's cgroup and remove it; False when it is still busy."""

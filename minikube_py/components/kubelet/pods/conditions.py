@@ -10,8 +10,6 @@ from minikube_py.machinery.conditions import condition_is_true, find_condition
 from minikube_py.machinery.objects import Object, metadata
 from minikube_py.machinery.times import rfc3339
 
-OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady")
-
 
 def pod_conditions(
     pod: Object, status: Object, state: PodState, *, previous: Object, now: float, disrupted: bool, reason: Any

@@ -68,7 +68,9 @@ async def container_config(kit: Kit, making: Making, wake: Callable[[], None]) -
     """Kuberuntime's ``generateContainerConfig`` in the seam's records. ``wake`` is called on changes."""
     pod, container = making.pod, making.container
     variables = await environment(pod, container, _sources(kit, making, wake))
-    security = container_security(pod, container, making.image, target_id=making.target_id)
+    security = container_security(
+        pod, container, making.image, target_id=making.target_id, seccomp_default=kit.settings.seccomp_default
+    )
     mounts = await asyncio.to_thread(_prepare_mounts, kit, making, variables)
     name = container["name"]
     return ContainerConfig(

@@ -91,7 +91,7 @@ async def resize(kit: Kit, pod: Object, state: PodState, applied: Applied) -> bo
     pending = pending_resizes(pod, state, applied)
     if not pending:
         return False
-    group = pod_cgroup(pod, uid_of(pod), kit.settings.cgroup_root)
+    group = pod_cgroup(pod, uid_of(pod), kit.settings.cgroup_root, pids=kit.settings.pod_pids_limit)
     await asyncio.to_thread(kit.cgroups.ensure_pod, group)
     for container, status in pending:
         own_id = status.container.id

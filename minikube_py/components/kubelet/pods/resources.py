@@ -82,6 +82,7 @@ class PodCgroup:
     cpu_shares: int
     cpu_quota: int
     memory_bytes: int
+    pids: int = 0
 
 
 def pod_cgroup_path(pod: Object, uid: str, root: str = "") -> str:
@@ -90,7 +91,7 @@ def pod_cgroup_path(pod: Object, uid: str, root: str = "") -> str:
     return f"{root}/kubepods{tier}/pod{uid}"
 
 
-def pod_cgroup(pod: Object, uid: str, root: str = "") -> PodCgroup:
+def pod_cgroup(pod: Object, uid: str, root: str = "", *, pids: int = 0) -> PodCgroup:
     """Shares from the sum of requests; limits only where every container has one (``ResourceConfigForPod``)."""
     groups = [item.get("resources") or {} for item in containers(pod)]
     groups += [item.get("resources") or {} for item in containers(pod, Role.INIT) if is_sidecar(Role.INIT, item)]
@@ -111,4 +112,5 @@ def pod_cgroup(pod: Object, uid: str, root: str = "") -> PodCgroup:
         cpu_shares=milli_to_shares(requested(pod, "cpu")),
         cpu_quota=milli_to_quota(total("cpu")),
         memory_bytes=total("memory"),
+        pids=pids,
     )

@@ -57,10 +57,10 @@ def namespaces_of(pod: Object, *, target_id: str = "") -> NamespaceOptions:
     )
 
 
-def seccomp_profile(profile: Object | None, privileged: bool) -> SecurityProfile:
-    """Unconfined is the kubelet's default (SeccompDefault is off), and always for privileged containers."""
+def seccomp_profile(profile: Object | None, privileged: bool, *, default: str = "Unconfined") -> SecurityProfile:
+    """``default`` is for who asks for none. Privileged containers are always unconfined."""
     if privileged or not profile:
-        return SecurityProfile("Unconfined")
+        return SecurityProfile("Unconfined" if privileged else default)
     return SecurityProfile(profile["type"], profile.get("localhostProfile") or "")
 
 
@@ -69,9 +69,9 @@ def selinux_options(options: Object | None) -> dict[str, str]:
 
 
 def container_security(
-    pod: Object, container: Object, image: Image | None, *, target_id: str = ""
+    pod: Object, container: Object, image: Image | None, *, target_id: str = "", seccomp_default: bool = False
 ) -> ContainerSecurity:
-    """The runtime's view of a container's security context.
+    """The runtime's view of a container's security context. ``seccomp_default`` is the kubelet's option.
 
     Refuses a container that must not run as root but would (``verifyRunAsNonRoot``).
     """
@@ -95,7 +95,11 @@ def container_security(
         no_new_privs=own.get("allowPrivilegeEscalation") is False and not privileged,
         add_capabilities=tuple(capabilities.get("add") or ()),
         drop_capabilities=tuple(capabilities.get("drop") or ()),
-        seccomp=seccomp_profile(effective(pod, container, "seccompProfile"), privileged),
+        seccomp=seccomp_profile(
+            effective(pod, container, "seccompProfile"),
+            privileged,
+            default="RuntimeDefault" if seccomp_default else "Unconfined",
+        ),
         apparmor=SecurityProfile(apparmor["type"], apparmor.get("localhostProfile") or "") if apparmor else None,
         selinux=selinux_options(effective(pod, container, "seLinuxOptions")),
         masked_paths=() if unmasked else MASKED_PATHS,

@@ -15,13 +15,13 @@ from pathlib import Path
 import orjson
 
 from minikube_py.client.types import Client, DeleteOptions
-from minikube_py.components.kubelet.pods.inotify import folder_changes
 from minikube_py.components.kubelet.pods.model import (
     CONFIG_HASH_ANNOTATION,
     CONFIG_MIRROR_ANNOTATION,
     CONFIG_SEEN_ANNOTATION,
     CONFIG_SOURCE_ANNOTATION,
 )
+from minikube_py.host.inotify import folder_changes
 from minikube_py.machinery.clock import Clock
 from minikube_py.machinery.errors import ApiError, is_already_exists, is_not_found
 from minikube_py.machinery.objects import Object, annotations_of, metadata, name_of, namespace_of, thaw, uid_of
@@ -79,8 +79,8 @@ async def follow_static_pods(
     folder: Path, node_name: str, clock: Clock, take: Callable[[Sequence[Object]], None]
 ) -> None:
     """Hand over all static pods, again after every change of the folder; runs until cancelled."""
-    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    async with folder_changes(folder) as changed:
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True, mode=0o700)
+    with folder_changes([folder]) as changed:
         while True:
             changed.clear()
             take(await asyncio.to_thread(read_static_pods, folder, node_name, clock.now()))

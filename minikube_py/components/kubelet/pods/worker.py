@@ -297,7 +297,7 @@ class PodWorker:
         if self._cgroup_made:
             return
         settings = self._kit.settings
-        group = pod_cgroup(self.pod, self.uid, settings.cgroup_root)
+        group = pod_cgroup(self.pod, self.uid, settings.cgroup_root, pids=settings.pod_pids_limit)
         await asyncio.to_thread(self._kit.cgroups.ensure_pod, group)
         await asyncio.to_thread(settings.pod_dir(self.uid).mkdir, parents=True, exist_ok=True, mode=0o750)
         self._cgroup_made = True

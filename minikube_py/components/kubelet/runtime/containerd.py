@@ -45,6 +45,7 @@ start_timeout_seconds = 30.0
 stop_timeout_seconds = 10.0
 largest_log_bytes = 10 << 20
 longest_socket_path_bytes = 107
+_PRIVATE = 0o600
 _first_pause_seconds = 0.005
 _longest_pause_seconds = 0.1
 
@@ -208,6 +209,7 @@ def _write_files(settings: ContainerdSettings, config: str) -> bool:
     if settings.config_file.exists() and settings.config_file.read_text(encoding="utf-8") == config:
         return False
     temporary = settings.config_file.with_suffix(".new")
+    temporary.touch(_PRIVATE)
     temporary.write_text(config, encoding="utf-8")
     temporary.replace(settings.config_file)
     return True
@@ -247,7 +249,9 @@ def _start(settings: ContainerdSettings, machine: Machine) -> ContainerdProcess:
     if log_file.exists() and log_file.stat().st_size > largest_log_bytes:
         log_file.replace(log_file.with_suffix(".log.1"))
     settings.socket.unlink(missing_ok=True)  # left by a killed one: nobody listens on it
-    with log_file.open("ab") as output:
+    output = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _PRIVATE)
+    try:
+        os.fchmod(output, _PRIVATE)
         child = subprocess.Popen(
             [machine.containerd, "--config", str(settings.config_file)],
             stdin=subprocess.DEVNULL,
@@ -256,6 +260,8 @@ def _start(settings: ContainerdSettings, machine: Machine) -> ContainerdProcess:
             env={**os.environ, "PATH": program_path()},
             start_new_session=True,
         )
+    finally:
+        os.close(output)
     settings.pid_file.write_text(f"{child.pid}\n", encoding="ascii")
     return ContainerdProcess(child.pid, os.pidfd_open(child.pid), settings.pid_file, child)
 

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO, cast
 
 from aiohttp import web
 
-from minikube_py.components.kubelet.streaming.inotify import FolderWatch
 from minikube_py.components.kubelet.streaming.log_format import LogView, comparable_time
+from minikube_py.host.inotify import folder_changes
 from minikube_py.machinery.clock import Clock
 
 _piece_bytes = 1 << 17
@@ -159,15 +159,15 @@ async def _follow(
     end = asyncio.ensure_future(ended()) if ended is not None else None
     tasks: set[asyncio.Future[Any]] = {client} if end is None else {client, end}
     try:
-        with FolderWatch(reader.path.parent) as watch:
+        with folder_changes([reader.path.parent], each_write=True) as changed:
             over = False
             while not over and not client.done():
-                watch.changed.clear()
+                changed.clear()
                 over = end is not None and end.done()  # looked at before reading: what came before the end is read
                 await _send_rest(reader, response)
                 over = over or reader.view.exhausted
                 if not over:
-                    await _first(watch.changed, tasks)
+                    await _first(changed, tasks)
     finally:
         for task in tasks:
             task.cancel()

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-largest_frame_bytes = 1 << 24
 _FIN = 0x01
 _control_bit = 0x8000
 _version = 3

@@ -2,7 +2,8 @@
 
 Frames that cost the server work without carrying a call on (PING, SETTINGS, PRIORITY, RST_STREAM,
 WINDOW_UPDATE, empty DATA, unknown types) are paid out of a budget. Calls that end and data that is sent
-earn it back, and so does time; a peer that overdraws it is flooding.
+earn it back without a limit, since a client may answer many megabytes with many small window updates long
+after; time does up to the full budget. A peer that overdraws it is flooding.
 """
 
 from __future__ import annotations
@@ -26,8 +27,7 @@ class Budget:
 
     def earn(self) -> None:
         """The connection got on: a call ended, or a frame of data was sent."""
-        if self._left < _FULL:
-            self._left += _PER_STEP
+        self._left += _PER_STEP
 
     def spend(self) -> bool:
         """Pay for one frame; False when there is nothing left to pay with."""

@@ -36,7 +36,9 @@ SENDING_BYTES = 32 << 20
 _BLOCK_BYTES = 32 << 10
 _BLOCK_FRAMES = 16
 _WRITE_BUFFER_BYTES = 1 << 20
+_TURN_FRAMES = 512  # half of them begin calls: some milliseconds
 _PREFACE_SECONDS = 10.0
+_FAREWELL_SECONDS = 2.0
 _STOPPED = "etcdserver: server stopped"
 
 
@@ -57,7 +59,8 @@ class Connection(asyncio.Protocol):
         self.common_name = ""
         self.peer = ""
         self._rest = b""
-        self._greeted = self._settled = False
+        self._greeted = self._settled = self._behind = False
+        self._reading = True
         self._last_stream = 0
         self._block: list[bytes] | None = None
         self._block_head = (0, 0)
@@ -95,13 +98,11 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._sender.paused = True
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
+        self._steer_reading()
 
     def resume_writing(self) -> None:
         self._sender.paused = False
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._steer_reading()
         self._sender.pump()
 
     def eof_received(self) -> bool:
@@ -110,25 +111,48 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._transport.is_closing():
             return
+        self._rest = self._rest + data if self._rest else data
+        if not self._behind:
+            self._work()
+
+    def _work(self) -> None:
+        """Take what was read; of much a part in each turn of the loop, reading no more meanwhile."""
+        if self._transport.is_closing():
+            return
         try:
-            self._take(self._rest + data if self._rest else data)
+            self._behind = self._take(self._rest)
         except ProtocolViolation as violation:
             self._fail(violation)
+            return
+        if self._behind:
+            self._loop.call_soon(self._work)
+        self._steer_reading()
+
+    def _steer_reading(self) -> None:
+        reading = not (self._behind or self._sender.paused)
+        if reading == self._reading or self._transport.is_closing():
+            return
+        self._reading = reading
+        if reading:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
     # -- frames in
 
-    def _take(self, data: bytes) -> None:
-        at, end = 0, len(data)
+    def _take(self, data: bytes) -> bool:
+        """Take whole frames of ``data``, which the rest of it replaces; whether there are more."""
+        at, end, left = 0, len(data), _TURN_FRAMES
         if not self._greeted:
             if end < len(frames.PREFACE) and frames.PREFACE.startswith(data):
-                self._rest = data
-                return
+                return False
             if not data.startswith(frames.PREFACE):
                 raise ProtocolViolation(ErrorCode.PROTOCOL_ERROR, "no HTTP/2 connection preface")
             self._greeted, at = True, len(frames.PREFACE)
             self._preface_timer.cancel()
         unpack = frames.HEAD.unpack_from
-        while end - at >= frames.HEAD_BYTES:
+        while left and end - at >= frames.HEAD_BYTES:
+            left -= 1
             high, low, kind, flags, stream = unpack(data, at)
             size = high << 8 | low
             if size > frames.FRAME_BYTES:
@@ -139,8 +163,9 @@ class Connection(asyncio.Protocol):
             at = start + size
             self._frame(kind, flags, stream & frames.STREAM_MASK, data[start:at])
             if self._leaving and self._transport.is_closing():
-                return
+                return False
         self._rest = data[at:]
+        return not left
 
     def _frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if self._block is not None and (kind != frames.CONTINUATION or stream != self._block_head[0]):
@@ -189,10 +214,12 @@ class Connection(asyncio.Protocol):
                 raise ProtocolViolation(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS acknowledgement with content")
             return
         self._settled = True
-        for name, value in frames.settings(payload):
+        values = frames.settings(payload)
+        # Before the data that a larger window lets out: until then the peer holds this side to the old one.
+        self._sender.put(frames.frame(frames.SETTINGS, frames.ACK, 0))
+        for name, value in values:
             if name == Setting.INITIAL_WINDOW_SIZE:
                 self._sender.change_initial_window(value, self.calls.values())
-        self._sender.put(frames.frame(frames.SETTINGS, frames.ACK, 0))
 
     def _window_update(self, stream: int, value: int) -> None:
         octets = value & frames.STREAM_MASK
@@ -420,6 +447,7 @@ class Connection(asyncio.Protocol):
             self._sender.put(frames.goaway(self._last_stream, violation.code, str(violation)))
         self._sender.flush()
         self._transport.close()
+        self._loop.call_later(_FAREWELL_SECONDS, self._transport.abort)  # the peer may never read it
         for call in list(self.calls.values()):
             self._drop(call)
 

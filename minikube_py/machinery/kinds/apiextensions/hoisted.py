@@ -38,10 +38,6 @@ class Hoisted:
         version, path = self.versions[index], f"spec.versions[{index}]"
         return _part(path, version, f"{path}.schema")
 
-    @property
-    def has_version_schemas(self) -> bool:
-        return any(version.get("schema") is not None for version in self.versions)
-
     def status_enabled(self, index: int) -> bool:
         """Whether this version has the status subresource."""
         if any(version.get("subresources") is not None for version in self.versions):

@@ -98,10 +98,6 @@ def joined(values: Iterable[Any]) -> str:
     return ",".join(str(value) for value in values)
 
 
-def joined_or_none(values: Iterable[Any]) -> str:
-    return joined(values) or "<none>"
-
-
 def container_names(spec: Mapping[str, Any]) -> str:
     return joined(container.get("name", "") for container in spec.get("containers") or ())
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from minikube_py.machinery.kinds.common import go_tags
 from minikube_py.machinery.objects import Object
-from minikube_py.machinery.quantities import parse_quantity
+from minikube_py.machinery.quantities import canonical_quantity
 from minikube_py.machinery.schema import definitions
 
 _OPAQUE = frozenset(
@@ -48,36 +48,56 @@ def to_wire_form(definition: str, draft: Object) -> None:
 
 
 def _apply(struct: _Struct, value: Object) -> None:
-    for name in [name for name, item in value.items() if item is None or _dropped(struct, name, item)]:
+    plain, lists, children = struct.plain, struct.lists, struct.children
+    doomed: list[str] = []
+    for name, item in value.items():  # objects have few of the fields that their structs have: go by what is there
+        if not item and _dropped(plain, lists, name, item):
+            doomed.append(name)
+        elif name in children:
+            container, child = children[name]
+            if container:
+                _convert_entries(container, child, item)
+            elif child is None:
+                value[name] = canonical_quantity(item)
+            elif isinstance(item, dict):
+                _apply(child, item)
+    for name in doomed:
         del value[name]
     for name, zero in struct.zero.items():
         if name not in value or (name in struct.nullable and not value[name]):
             value[name] = zero
     for name in struct.structs:
         if name not in value:
-            value[name] = {}
-    for name, (container, child) in struct.children.items():
-        item = value.get(name)
-        if item is None:
-            continue
-        if container == "":
-            value[name] = _convert(child, item)
-        elif container == "[]" and isinstance(item, list):
-            item[:] = [_convert(child, entry) for entry in item]
-        elif isinstance(item, dict):
-            for key, entry in item.items():
-                item[key] = _convert(child, entry)
+            made = value[name] = {}
+            below = children.get(name)
+            if below is not None and below[1] is not None:
+                _apply(below[1], made)
 
 
-def _dropped(struct: _Struct, name: str, item: Any) -> bool:
-    if name in struct.plain:
-        return item == "" or item is False or (item == 0 and item is not True)
-    return name in struct.lists and not item
+def _dropped(plain: frozenset[str], lists: frozenset[str], name: str, item: Any) -> bool:
+    """Whether a value that is null, zero or empty is left out."""
+    if item is None:
+        return True
+    if name in plain:
+        return item == "" or item is False or item == 0
+    return name in lists
+
+
+def _convert_entries(container: str, child: _Struct | None, item: Any) -> None:
+    if container == "[]" and isinstance(item, list):
+        for index, entry in enumerate(item):
+            if child is not None and isinstance(entry, dict):
+                _apply(child, entry)
+            else:
+                item[index] = _convert(child, entry)
+    elif isinstance(item, dict):
+        for key, entry in item.items():
+            item[key] = _convert(child, entry)
 
 
 def _convert(child: _Struct | None, item: Any) -> Any:
     if child is None:
-        return "0" if item is None else str(parse_quantity(item))
+        return "0" if item is None else canonical_quantity(item)
     if item is None:
         item = {}
     if isinstance(item, dict):

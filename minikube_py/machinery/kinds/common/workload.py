@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from minikube_py.machinery.errors import ApiError, FieldError, invalid_value, required
-from minikube_py.machinery.kinds.common.checks import label_selector_errors, not_supported_in_order
+from minikube_py.machinery.kinds.common.checks import not_supported_in_order
 from minikube_py.machinery.kinds.common.pod_template_validation import pod_template_errors
 from minikube_py.machinery.names import dns1123_label_errors
 from minikube_py.machinery.objects import Object
@@ -19,16 +19,6 @@ def template_labels(template: Mapping[str, Any]) -> Any:
     """The template's labels, sorted as Go prints maps; None when there are none."""
     labels = (template.get("metadata") or {}).get("labels")
     return dict(sorted(labels.items())) if labels else None
-
-
-def selector_errors(path: str, selector: Mapping[str, Any] | None) -> list[FieldError]:
-    """The selector is there, valid, and does not select everything."""
-    if selector is None:
-        return [required(path)]
-    errors = label_selector_errors(path, selector)
-    if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-        errors.append(invalid_value(path, dict(selector), "empty selector is invalid for this kind"))
-    return errors
 
 
 def template_match_errors(
@@ -105,7 +95,3 @@ def name_warnings(obj: Mapping[str, Any], old: Mapping[str, Any] | None, text: s
     """A new object whose name goes into names of pods had better be called by a DNS label."""
     wrong = [] if old is not None else dns1123_label_errors((obj.get("metadata") or {}).get("name") or "")
     return [f"{text}[{' '.join(wrong)}]"] if wrong else []
-
-
-def scale_change_errors(field: str, new: Any, old: Any) -> list[FieldError]:
-    return [] if new == old else [invalid_value(field, new, "field is immutable")]

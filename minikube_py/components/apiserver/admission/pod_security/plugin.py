@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from minikube_py.components.apiserver.admission.pod_security.evaluate import evaluate
 from minikube_py.components.apiserver.admission.pod_security.findings import Finding, Subject
-from minikube_py.components.apiserver.admission.pod_security.policy import LEVELS, LevelVersion, Policy, policy_of
+from minikube_py.components.apiserver.admission.pod_security.policy import (
+    LATEST,
+    LEVELS,
+    LevelVersion,
+    Policy,
+    policy_of,
+)
 from minikube_py.components.apiserver.admission.refusal import refuse, request_name
 from minikube_py.components.apiserver.lookup import Lookup
+from minikube_py.components.apiserver.metrics.admission import AdmissionMetrics
 from minikube_py.components.apiserver.types import AdmissionRequest, Operation
 from minikube_py.machinery.errors import invalid
 from minikube_py.machinery.objects import Object, labels_of, metadata, name_of
@@ -29,6 +36,8 @@ _TEMPLATES = frozenset(
     }
 )
 most_pods_checked = 3000
+_COUNTED_AS, _OTHERS = {"pods": "pod", "namespaces": "namespace"}, "controller"
+Evaluated = Callable[[AdmissionRequest, str, LevelVersion, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +53,17 @@ class PodSecurity:
     """Pods are refused by the enforced level; pods and their controllers get warnings and audit marks."""
 
     name = "PodSecurity"
+    handles_by_kind = True
 
     def __init__(
-        self, namespaces: Lookup, pods: Lookup, defaults: Policy | None = None, exemptions: Exemptions | None = None
+        self,
+        namespaces: Lookup,
+        pods: Lookup,
+        defaults: Policy | None = None,
+        exemptions: Exemptions | None = None,
+        metrics: AdmissionMetrics | None = None,
     ) -> None:
+        self._metrics = metrics or AdmissionMetrics()
         self._namespaces = namespaces
         self._pods = pods
         self._defaults = defaults or Policy()
@@ -75,18 +91,38 @@ class PodSecurity:
             request.audit_annotations[f"{_AUDIT}exempt"] = (
                 "user" if request.user.name in self._exemptions.users else "namespace"
             )
+            self._exempted(request)
             return
         namespace = await self._namespaces.get(request.namespace)
         policy, _ = policy_of(labels_of(namespace or {}), self._defaults)
+        is_pod = request.kind.resource.plural == "pods"
         if policy.privileged:
+            if is_pod:
+                self._evaluated(request, "enforce", policy.enforce, "allow")
             return
         subject = _subject(request.kind.resource.kind, request.object)
-        if subject is None or subject.spec.get("runtimeClassName") in self._exemptions.runtime_classes:
+        if subject is None:
             return
-        is_pod = request.kind.resource.plural == "pods"
+        if subject.spec.get("runtimeClassName") in self._exemptions.runtime_classes:
+            self._exempted(request)
+            return
         if is_pod and request.old is not None and not _is_significant(request.object, request.old):
             return
-        _judge(request, policy, subject, enforces=is_pod)
+        _judge(request, policy, subject, self._evaluated, enforces=is_pod)
+
+    def _exempted(self, request: AdmissionRequest) -> None:
+        resource = request.kind.resource.plural
+        self._metrics.exemptions.inc(
+            (request.operation.lower(), _COUNTED_AS.get(resource, _OTHERS), request.subresource)
+        )
+
+    def _evaluated(self, request: AdmissionRequest, mode: str, level: LevelVersion, decision: str) -> None:
+        """Count a verdict as ``pod-security-admission`` does: what was enforced, and refusals of the other modes."""
+        version = "latest" if level.privileged or level.minor == LATEST else str(level).partition(":")[2]
+        resource = _COUNTED_AS.get(request.kind.resource.plural, _OTHERS)
+        operation = request.operation.lower()
+        labels = (decision, level.level, version, mode, operation, resource, request.subresource, "")
+        self._metrics.evaluations.inc(labels)
 
     async def _namespace(self, request: AdmissionRequest, namespace: Object) -> None:
         """Labels must make sense; a stricter level warns of pods that it would refuse."""
@@ -104,7 +140,9 @@ class PodSecurity:
         request.warnings.extend(_existing_warnings(request.name, policy.enforce, pods))
 
 
-def _judge(request: AdmissionRequest, policy: Policy, subject: Subject, *, enforces: bool) -> None:
+def _judge(
+    request: AdmissionRequest, policy: Policy, subject: Subject, evaluated: Evaluated, *, enforces: bool
+) -> None:
     """Raise Forbidden, or leave warnings and audit annotations."""
     known: dict[LevelVersion, Sequence[Finding]] = {}
 
@@ -118,9 +156,14 @@ def _judge(request: AdmissionRequest, policy: Policy, subject: Subject, *, enfor
     if audited := findings(policy.audit):
         text = f'would violate PodSecurity "{policy.audit}": {audited}'
         request.audit_annotations[f"{_AUDIT}audit-violations"] = text
-    if enforces and (refused := findings(policy.enforce)):
+        evaluated(request, "audit", policy.audit, "deny")
+    if enforces:
+        refused = findings(policy.enforce)
+        evaluated(request, "enforce", policy.enforce, "deny" if refused else "allow")
+    if enforces and refused:
         raise refuse(request, f'violates PodSecurity "{policy.enforce}": {refused}')
     if warned := findings(policy.warn):
+        evaluated(request, "warn", policy.warn, "deny")
         request.warnings.append(f'would violate PodSecurity "{policy.warn}": {warned}')
 
 

@@ -160,7 +160,7 @@ class MutatingAdmissionPolicy:
             changed = apply_configuration(subject.schema(match.target), obj, result)
         else:
             changed = _patched(obj, result)
-        return subject.accept(match.target, changed)
+        return await subject.accept(match.target, changed)
 
 
 def _patched(obj: Object, operations: list[Any]) -> Object:

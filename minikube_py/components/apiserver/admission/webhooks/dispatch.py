@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
 
 from minikube_py.components.apiserver.admission.subjects import Subject, Target
 from minikube_py.components.apiserver.admission.webhooks.hooks import Hook
@@ -21,10 +23,13 @@ from minikube_py.components.apiserver.admission.webhooks.review import (
     verify,
 )
 from minikube_py.components.apiserver.admission.webhooks.transport import CallFailed, HookCaller
+from minikube_py.components.apiserver.metrics.admission import AdmissionMetrics
 from minikube_py.machinery.errors import ApiError, bad_request, go_quote, internal
 
 log = logging.getLogger(__name__)
 NewUid = Callable[[], str]
+_CALL_FAILED, _INTERRUPTED = 400, 0
+"""What kube-apiserver counts as the code of a webhook that gave no answer, and of one that was not waited for."""
 
 
 class CallingFailed(Exception):
@@ -36,6 +41,40 @@ class CallingFailed(Exception):
 
 def random_uid() -> str:
     return str(uuid.uuid4())
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Asks webhooks as ``ask`` does, and counts the calls. ``step`` is admit or validating."""
+
+    metrics: AdmissionMetrics
+    step: str
+    monotonic: Callable[[], float] = monotonic
+
+    async def ask(
+        self, caller: HookCaller, hook: Hook, subject: Subject, target: Target, new_uid: NewUid, *, mutating: bool
+    ) -> Answer:
+        """See ``ask``."""
+        request, metrics = subject.request, self.metrics
+        begin, code, rejected = self.monotonic(), _INTERRUPTED, True
+        try:
+            answer = await ask(caller, hook, subject, target, new_uid, mutating=mutating)
+            code, rejected = 200, False
+            return answer
+        except ApiError as error:
+            code = error.code
+            metrics.rejection(hook.name, self.step, request.operation, "no_error", code)
+            raise
+        except CallingFailed:
+            code, rejected = _CALL_FAILED, hook.fails_closed
+            if rejected:
+                metrics.rejection(hook.name, self.step, request.operation, "calling_webhook_error", code)
+            else:
+                metrics.fail_open(hook.name, self.step)
+            raise
+        finally:
+            seconds = self.monotonic() - begin
+            metrics.webhook(hook.name, self.step, request.operation, seconds, code=code, rejected=rejected)
 
 
 async def ask(

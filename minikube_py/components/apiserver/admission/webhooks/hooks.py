@@ -138,7 +138,7 @@ def _hook(owner: str, name: str, uid: str, raw: Mapping[str, Any]) -> Hook:
         configuration=owner,
         name=name,
         uid=uid,
-        address=_address(raw.get("clientConfig") or {}),
+        address=read_address(raw.get("clientConfig") or {}),
         criteria=read_criteria(raw, rules="rules", any_resource=False),
         conditions=read_conditions(raw.get("matchConditions") or (), fails_closed=closed),
         fails_closed=closed,
@@ -149,7 +149,8 @@ def _hook(owner: str, name: str, uid: str, raw: Mapping[str, Any]) -> Hook:
     )
 
 
-def _address(config: Mapping[str, Any]) -> Address:
+def read_address(config: Mapping[str, Any]) -> Address:
+    """Where a ``clientConfig`` points; also that of conversion webhooks."""
     service = config.get("service")
     reference = None
     if service is not None:

@@ -18,8 +18,8 @@ from minikube_py.components.apiserver.admission.matching import configures_admis
 from minikube_py.components.apiserver.admission.subjects import ServedKinds, Subject, Target
 from minikube_py.components.apiserver.admission.webhooks.dispatch import (
     CallingFailed,
+    Measured,
     NewUid,
-    ask,
     failed_open,
     random_uid,
 )
@@ -27,6 +27,7 @@ from minikube_py.components.apiserver.admission.webhooks.hooks import Hook, Hook
 from minikube_py.components.apiserver.admission.webhooks.review import Answer
 from minikube_py.components.apiserver.admission.webhooks.transport import HookCaller
 from minikube_py.components.apiserver.lookup import Lookup
+from minikube_py.components.apiserver.metrics.admission import AdmissionMetrics
 from minikube_py.components.apiserver.types import AdmissionRequest
 from minikube_py.machinery.errors import ApiError, go_quote, internal
 from minikube_py.machinery.objects import Object, thaw
@@ -61,7 +62,9 @@ class MutatingAdmissionWebhook:
         namespaces: Lookup,
         conditions: ConditionEvaluator,
         new_uid: NewUid = random_uid,
+        metrics: AdmissionMetrics | None = None,
     ) -> None:
+        self._asking = Measured(metrics or AdmissionMetrics(), "admit")
         self._source = source
         self._caller = caller
         self._kinds = kinds
@@ -102,8 +105,8 @@ class MutatingAdmissionWebhook:
     async def _call(self, hook: Hook, subject: Subject, target: Target, where: str) -> bool:
         """Ask one webhook and make its changes; returns whether there were any. Raises ApiError."""
         try:
-            answer = await ask(self._caller, hook, subject, target, self._new_uid, mutating=True)
-            changed = self._patch(hook, subject, target, answer)
+            answer = await self._asking.ask(self._caller, hook, subject, target, self._new_uid, mutating=True)
+            changed = await self._patch(hook, subject, target, answer)
         except CallingFailed as error:
             failed_open(hook, error, subject, f"failed-open.mutation.webhook.admission.k8s.io/{where}")
             return False
@@ -111,7 +114,7 @@ class MutatingAdmissionWebhook:
         subject.request.audit_annotations[f"mutation.webhook.admission.k8s.io/{where}"] = orjson.dumps(note).decode()
         return changed
 
-    def _patch(self, hook: Hook, subject: Subject, target: Target, answer: Answer) -> bool:
+    async def _patch(self, hook: Hook, subject: Subject, target: Target, answer: Answer) -> bool:
         operations = _operations(answer.patch)
         if not operations:
             return False
@@ -127,7 +130,7 @@ class MutatingAdmissionWebhook:
             changed = apply_json_patch(obj, operations)
         except ApiError as error:
             raise internal(why_not_applied(error)) from error
-        return subject.accept(target, changed)
+        return await subject.accept(target, changed)
 
 
 def _operations(patch: bytes) -> Sequence[Any]:

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import ssl
-import tempfile
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import orjson
 
+from minikube_py.client.tls import client_context
 from minikube_py.components.apiserver.admission.webhooks.credentials import (
     NO_CREDENTIALS,
     WebhookCredentials,
@@ -27,17 +26,17 @@ from minikube_py.components.apiserver.admission.webhooks.credentials import (
 )
 from minikube_py.components.apiserver.admission.webhooks.hooks import Address
 from minikube_py.components.apiserver.admission.webhooks.status_texts import AnsweredWithError, answered_with
+from minikube_py.components.apiserver.metrics.rest_client import RestClientMetrics
 from minikube_py.components.apiserver.service_endpoints import NoEndpoint, ServiceEndpoints
+from minikube_py.components.apiserver.service_resolver import service_connector
 from minikube_py.machinery.errors import go_quote
 from minikube_py.machinery.objects import Object
 
 if TYPE_CHECKING:
     import aiohttp
-    from aiohttp.abc import AbstractResolver, ResolveResult
 
 longest_answer_bytes = 3 * 1024 * 1024
 most_sessions = 128
-keepalive_seconds = 90.0
 
 
 class CallFailed(Exception):
@@ -72,7 +71,13 @@ class _Identity:
 class HttpHookCaller:
     """Implements ``HookCaller``."""
 
-    def __init__(self, services: ServiceEndpoints, credentials: WebhookCredentials = NO_CREDENTIALS) -> None:
+    def __init__(
+        self,
+        services: ServiceEndpoints,
+        credentials: WebhookCredentials = NO_CREDENTIALS,
+        metrics: RestClientMetrics | None = None,
+    ) -> None:
+        self._metrics = metrics or RestClientMetrics()
         self._services = services
         self._credentials = credentials
         self._sessions: OrderedDict[_Identity, aiohttp.ClientSession] = OrderedDict()
@@ -119,7 +124,10 @@ class HttpHookCaller:
             if identity in self._sessions:
                 return self._sessions[identity]
             try:
-                context = await asyncio.to_thread(tls_context, identity.ca_bundle, identity.user)
+                user = identity.user
+                context = await asyncio.to_thread(
+                    client_context, ca_pem=identity.ca_bundle, cert_pem=user.cert_pem, key_pem=user.key_pem
+                )
             except (ValueError, OSError) as error:
                 why = "unable to load root certificates: unable to parse bytes as PEM block"
                 if identity.user.cert_pem and "PEM" not in str(error) and not isinstance(error, ssl.SSLError):
@@ -139,19 +147,12 @@ class HttpHookCaller:
             headers["Authorization"] = f"Bearer {identity.user.token}"
         tracing = aiohttp.TraceConfig()
         tracing.on_connection_reuseconn.append(_note_kept)
-        connector = aiohttp.TCPConnector(
-            ssl=context,
-            resolver=cast("AbstractResolver", ServiceResolver(self._services)),
-            keepalive_timeout=keepalive_seconds,
-            limit=0,
-            use_dns_cache=False,
-        )
         return aiohttp.ClientSession(
-            connector=connector,
+            connector=service_connector(self._services, context),
             timeout=aiohttp.ClientTimeout(total=None),
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
-            trace_configs=[tracing],
+            trace_configs=[tracing, self._metrics.tracing()],
             auto_decompress=True,
         )
 
@@ -173,7 +174,9 @@ def destination(address: Address) -> tuple[str, str]:
 
 def _is_big(question: Object) -> bool:
     """Whether encoding may take longer than the loop can wait."""
-    return sum(_weight(question["request"].get(field)) for field in ("object", "oldObject")) > _BIG_ITEMS
+    request = question["request"]
+    weight = sum(_weight(request.get(field)) for field in ("object", "oldObject"))
+    return weight + sum(_weight(item) for item in request.get("objects") or ()) > _BIG_ITEMS
 
 
 _BIG_ITEMS = 2_000
@@ -189,19 +192,6 @@ def _weight(value: Any, depth: int = 0) -> int:
     return len(value) if isinstance(value, dict | list) else 1
 
 
-def tls_context(ca_bundle: bytes, user: WebhookUser) -> ssl.SSLContext:
-    """Who is believed and what is shown. Blocks. Raises ValueError and OSError for unusable certificates."""
-    context = ssl.create_default_context(cadata=ca_bundle.decode("ascii") if ca_bundle else None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if user.cert_pem:
-        # OpenSSL reads keys from files only; 0600 by mkstemp, gone when this returns.
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(user.cert_pem + b"\n" + user.key_pem)
-            file.flush()
-            context.load_cert_chain(file.name)
-    return context
-
-
 async def _read(response: aiohttp.ClientResponse) -> Object:
     data = bytearray()
     async for chunk in response.content.iter_any():
@@ -213,60 +203,6 @@ async def _read(response: aiohttp.ClientResponse) -> Object:
         return answered_with(response.status, response.headers.get("Content-Type", ""), bytes(data))
     except AnsweredWithError as error:
         raise CallFailed(str(error)) from error
-
-
-class ServiceResolver:
-    """aiohttp's resolver: names of Services become the addresses and ports of their endpoints."""
-
-    def __init__(self, services: ServiceEndpoints) -> None:
-        self._services = services
-        self._others: AbstractResolver | None = None
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        service = service_of(host)
-        if service is None:
-            return await self._resolve_name(host, port, family)
-        address, target = await self._services.resolve(*service, port)
-        if not _is_address(address):
-            return await self._resolve_name(address, target, family)
-        found: ResolveResult = {
-            "hostname": host,
-            "host": address,
-            "port": target,
-            "family": socket.AF_INET6 if ":" in address else socket.AF_INET,
-            "proto": 0,
-            "flags": socket.AI_NUMERICHOST,
-        }
-        return [found]
-
-    async def _resolve_name(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
-        if self._others is None:
-            import aiohttp
-
-            self._others = aiohttp.ThreadedResolver()
-        return await self._others.resolve(host, port, family)
-
-    async def close(self) -> None:
-        if self._others is not None:
-            await self._others.close()
-
-
-def service_of(host: str) -> tuple[str, str] | None:
-    """(namespace, name) of ``<name>.<namespace>.svc``; None for any other host."""
-    parts = host.split(".")
-    return (parts[1], parts[0]) if len(parts) == 3 and parts[2] == "svc" else None
-
-
-def _is_address(text: str) -> bool:
-    import ipaddress
-
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def go_text(error: Exception, host: str) -> str:

@@ -13,14 +13,15 @@ from minikube_py.components.apiserver.admission.matching import configures_admis
 from minikube_py.components.apiserver.admission.subjects import ServedKinds, Subject, Target
 from minikube_py.components.apiserver.admission.webhooks.dispatch import (
     CallingFailed,
+    Measured,
     NewUid,
-    ask,
     failed_open,
     random_uid,
 )
 from minikube_py.components.apiserver.admission.webhooks.hooks import Hook, HookSource
 from minikube_py.components.apiserver.admission.webhooks.transport import HookCaller
 from minikube_py.components.apiserver.lookup import Lookup
+from minikube_py.components.apiserver.metrics.admission import AdmissionMetrics
 from minikube_py.components.apiserver.types import AdmissionRequest
 from minikube_py.machinery.errors import ApiError
 
@@ -38,7 +39,9 @@ class ValidatingAdmissionWebhook:
         namespaces: Lookup,
         conditions: ConditionEvaluator,
         new_uid: NewUid = random_uid,
+        metrics: AdmissionMetrics | None = None,
     ) -> None:
+        self._asking = Measured(metrics or AdmissionMetrics(), "validating")
         self._source = source
         self._caller = caller
         self._kinds = kinds
@@ -75,7 +78,7 @@ class ValidatingAdmissionWebhook:
     async def _call(self, hook: Hook, subject: Subject, target: Target, index: int) -> ApiError | None:
         """Ask one webhook; returns its refusal."""
         try:
-            await ask(self._caller, hook, subject, target, self._new_uid, mutating=False)
+            await self._asking.ask(self._caller, hook, subject, target, self._new_uid, mutating=False)
         except ApiError as error:
             return error
         except CallingFailed as error:

@@ -18,7 +18,6 @@ from typing import Any
 from minikube_py.components.apiserver.configuration_file import GROUP, ConfigurationError
 from minikube_py.components.apiserver.storage.encryption.configuration import parse_encryption
 
-PROVIDERS = ("aescbc", "secretbox", "aesgcm")
 STAGES = ("start", "prepare", "rotate", "reencrypt_finished")
 _KEY_BYTES = 32
 _STAGE = "encryption-state.json"

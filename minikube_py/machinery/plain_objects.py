@@ -1,0 +1,146 @@
+"""One look at a decoded object of a built-in kind that tells whether the decoder's checks have anything to say.
+
+The checks of ``decoding`` (types, unknown fields, nulls) walk an object one after the other, so that each can report
+in its own order and words. Nearly all bodies are in order; ``plain_keys`` finds that out in one walk. It may doubt an
+object that is in order, but never passes one of which a check would say, or ``drop_unknown`` change, anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from minikube_py.machinery.decoding import count_keys
+from minikube_py.machinery.quantities import parse_quantity
+from minikube_py.machinery.schema import INT_OR_STRING, QUANTITY, Schema
+
+DOUBT = -1
+_SELF_READING = ("time", "micro-time", "byte")
+_BITS = {"int32": 32, "int64": 64, "": 64}
+
+_Look = Callable[[Any], int]
+"""How many keys a value has, or DOUBT."""
+
+
+def plain_keys(schema: Schema, obj: Any) -> int:
+    """How many keys an object of a built-in kind has, all levels together; DOUBT when it must be checked."""
+    return DOUBT if schema.structural else _look(schema)(obj)
+
+
+def _look(schema: Schema) -> _Look:
+    found: _Look | None = schema.cache.get("plain")
+    if found is None:
+        found = schema.cache["plain"] = _compiled(schema)
+    return found
+
+
+def _compiled(schema: Schema) -> _Look:
+    if schema.structural or schema.embedded:
+        return _doubt
+    if schema.preserve_unknown and not schema.properties:
+        return _anything
+    if schema.name == QUANTITY:
+        return _quantity
+    if schema.name == INT_OR_STRING:
+        return _int_or_string
+    if schema.format in _SELF_READING:
+        return _doubt
+    if schema.properties:
+        return _struct(schema) if schema.additional is None else _doubt
+    if schema.type == "object":
+        return _map(schema.additional) if schema.additional is not None else _empty
+    if schema.type == "array":
+        return _list(schema.items) if schema.items is not None else _doubt
+    if schema.type == "integer":
+        limit = 2 ** (_BITS.get(schema.format, 64) - 1)
+        return lambda value: 0 if type(value) is int and -limit <= value < limit else DOUBT
+    return {"string": _text, "boolean": _boolean}.get(schema.type, _doubt)
+
+
+def _struct(schema: Schema) -> _Look:
+    looks: dict[str, _Look] = {}
+    properties = schema.properties
+
+    def look(value: Any) -> int:
+        if type(value) is not dict:
+            return DOUBT
+        keys = len(value)
+        for name, item in value.items():
+            if item is None:
+                if name not in properties:
+                    return DOUBT
+                continue
+            found = looks.get(name)
+            if found is None:  # compiled when first met: definitions may contain themselves
+                inner = properties.get(name)
+                if inner is None:
+                    return DOUBT
+                found = looks[name] = _look(inner)
+            below = found(item)
+            if below < 0:
+                return DOUBT
+            keys += below
+        return keys
+
+    return look
+
+
+def _map(inner: Schema) -> _Look:
+    def look(value: Any) -> int:
+        if type(value) is not dict:
+            return DOUBT
+        below = _all(_look(inner), value.values())
+        return below + len(value) if below >= 0 else DOUBT
+
+    return look
+
+
+def _list(inner: Schema) -> _Look:
+    def look(value: Any) -> int:
+        return _all(_look(inner), value) if type(value) is list else DOUBT
+
+    return look
+
+
+def _all(look: _Look, values: Any) -> int:
+    keys = 0
+    for value in values:
+        below = look(value)  # nulls are doubted by every look but that at anything
+        if below < 0 or value is None:
+            return DOUBT
+        keys += below
+    return keys
+
+
+def _anything(value: Any) -> int:
+    return count_keys(value) if isinstance(value, dict | list) else 0
+
+
+def _doubt(value: Any) -> int:
+    return DOUBT
+
+
+def _empty(value: Any) -> int:
+    return 0 if type(value) is dict and not value else DOUBT
+
+
+def _text(value: Any) -> int:
+    return 0 if type(value) is str else DOUBT
+
+
+def _boolean(value: Any) -> int:
+    return 0 if type(value) is bool else DOUBT
+
+
+def _int_or_string(value: Any) -> int:
+    return 0 if type(value) is str or (type(value) is int and -(2**31) <= value < 2**31) else DOUBT
+
+
+def _quantity(value: Any) -> int:
+    if type(value) is not str:
+        return DOUBT
+    try:
+        parse_quantity(value)
+    except ValueError:
+        return DOUBT
+    return 0

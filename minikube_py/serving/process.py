@@ -1,0 +1,111 @@
+"""What the components of one server process share: settings, identities, recorders, plugins, the foundation."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minikube_py import agent, config, plugging
+from minikube_py.config import ServerSettings
+from minikube_py.machinery.clock import Clock
+from minikube_py.supervisor import Ready, Supervisor
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from minikube_py.certificates import ServerCredentials
+    from minikube_py.client.recorder import Recorder
+    from minikube_py.components.apiserver.server import ApiServer
+    from minikube_py.datastore.transactions import TransactionalStore
+    from minikube_py.pki import Pki
+    from minikube_py.plugins.context import Context
+    from minikube_py.plugins.host import PluginHost
+
+
+@dataclass(slots=True)
+class Foundation:
+    """What the foundation component makes for the others."""
+
+    credentials: ServerCredentials
+    store: TransactionalStore
+    api: ApiServer
+    registry: CollectorRegistry
+
+    @property
+    def pki(self) -> Pki:
+        return self.credentials.pki
+
+
+class Server:
+    """The parts of one server process that components share."""
+
+    def __init__(self, settings: ServerSettings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.supervisor: Supervisor | None = None
+        self._foundation: Foundation | None = None
+        self._recorders: dict[str, Recorder] = {}
+        self.plugins: PluginHost | None = None
+        self._served: plugging.ServedKinds | None = None
+
+    @property
+    def data(self) -> Path:
+        return Path(self.settings.data_dir).resolve()
+
+    @property
+    def foundation(self) -> Foundation:
+        """Raises RuntimeError before the foundation is ready: a component that forgot to need it."""
+        if self._foundation is None:
+            raise RuntimeError("the foundation is not ready")
+        return self._foundation
+
+    def load_plugins(self) -> None:
+        """Import the plugins. Blocks; what is wrong with one of them is in the log and in its state."""
+        from minikube_py.plugins.host import PluginHost
+
+        self.plugins = PluginHost(plugging.plugins_folder(self.data))
+
+    def plugin_context(self, name: str) -> Context:
+        """What the plugin ``name`` is given; ``events`` runs its recorder."""
+        api = self.foundation.api
+        if self._served is None:
+            self._served = plugging.ServedKinds(api)
+        return plugging.context_of(name, api, self._served, self.recorder(f"plugin-{name}"), self.clock)
+
+    def lay(self, foundation: Foundation) -> None:
+        self._foundation = foundation
+
+    def recorder(self, component: str, host: str = "") -> Recorder:
+        """The event recorder under a component's name; ``events`` runs them all."""
+        from minikube_py.client.recorder import Recorder
+        from minikube_py.components.apiserver.types import LOOPBACK
+
+        found = self._recorders.get(component)
+        if found is None:
+            client = self.foundation.api.client(LOOPBACK, user_agent=component)
+            found = Recorder(client, component, host, clock=self.clock)
+            self._recorders[component] = found
+        return found
+
+    def node(self) -> agent.Node:
+        """What the node's components get: identities of the node, through the local client."""
+        from minikube_py.components.apiserver.types import AUTHENTICATED, UserInfo
+
+        found, name = self.foundation, config.node_name(self.settings)
+        kubelet = UserInfo(f"system:node:{name}", ("system:nodes", AUTHENTICATED))
+        proxy = UserInfo("system:kube-proxy", (AUTHENTICATED,))
+        return agent.Node(
+            settings=self.settings,
+            client=found.api.client(kubelet, user_agent="kubelet"),
+            recorder=self.recorder("kubelet", name),
+            proxy_client=found.api.client(proxy, user_agent="kube-proxy"),
+            pki=found.pki,
+            clock=self.clock,
+            registry=found.registry,
+        )
+
+
+Part = Callable[[Server, Ready], Awaitable[None]]
+"""Runs one component of a process until it is cancelled; ``Ready`` is called when others may count on it."""

@@ -1,0 +1,142 @@
+"""Custom kinds with kubectl: definitions in the shape of well-known projects, and all that works for built-in kinds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from known_shapes import anything, certificates, service_monitors, workflows
+from kubectl_command import Kubectl
+
+CERTIFICATE = {
+    "apiVersion": "cert-manager.io/v1",
+    "kind": "Certificate",
+    "metadata": {"name": "web"},
+    "spec": {"secretName": "tls", "issuerRef": {"name": "ca"}, "dnsNames": ["a.example.com"], "privateKey": {}},
+}
+MONITOR = {
+    "apiVersion": "monitoring.coreos.com/v1",
+    "kind": "ServiceMonitor",
+    "metadata": {"name": "web"},
+    "spec": {
+        "selector": {"matchLabels": {"app": "web"}},
+        "endpoints": [{"targetPort": 80, "interval": "30s", "relabelings": [{"targetLabel": "b"}]}],
+    },
+}
+CLAIM = {
+    "apiVersion": "v1",
+    "kind": "PersistentVolumeClaim",
+    "metadata": {"name": "w"},
+    "spec": {"storageClassName": "s"},
+}
+WORKFLOW = {
+    "apiVersion": "argoproj.io/v1alpha1",
+    "kind": "Workflow",
+    "metadata": {"name": "hello"},
+    "spec": {
+        "entrypoint": "main",
+        "templates": [{"name": "main", "container": {"name": "c", "image": "i", "ports": [{"containerPort": 80}]}}],
+        "volumeClaimTemplates": [CLAIM],
+    },
+}
+Shape = tuple[Callable[[], dict[str, Any]], dict[str, Any], str, tuple[str, str]]
+SHAPES: dict[str, Shape] = {
+    "certificates": (certificates, CERTIFICATE, "certificate.spec.privateKey.rotationPolicy", ("certs", "READY")),
+    "service monitors": (service_monitors, MONITOR, "servicemonitor.spec.endpoints.tlsConfig", ("smon", "AGE")),
+    "workflows": (workflows, WORKFLOW, "workflow.spec.templates.dag.tasks.arguments", ("wf", "STATUS")),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_definitions_of_well_known_shape(kubectl: Kubectl, name: str) -> None:
+    definition, obj, field, (short, column) = SHAPES[name]
+    kubectl("create", "-f", "-", stdin=definition())
+    kubectl("apply", "-f", "-", stdin=obj)  # at once: discovery and OpenAPI know the kind, and validate
+    assert column in kubectl("get", short).splitlines()[0]
+    assert f"FIELD: {field.rpartition('.')[2]}" in kubectl("explain", field)
+    assert "unknown field" in kubectl(
+        "apply", "-f", "-", stdin={**obj, "spec": {**obj["spec"], "colour": "red"}}, fails=True
+    )
+    kubectl("diff", "-f", "-", stdin=kubectl.get(short, obj["metadata"]["name"]))
+    kubectl("label", short, obj["metadata"]["name"], "a=b")
+    assert kubectl("get", short, "-l", "a=b", "-o", "name").count("/") == 1
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=obj)
+    kubectl("delete", short, obj["metadata"]["name"])
+
+
+def test_defaults_rules_and_selectors_of_a_large_schema(kubectl: Kubectl) -> None:
+    made = {**CERTIFICATE, "metadata": {"name": "ruled"}}
+    kubectl("apply", "-f", "-", stdin=made)
+    assert kubectl.get("cert", "ruled")["spec"]["privateKey"] == {"rotationPolicy": "Always"}
+    assert "certificate.cert-manager.io/ruled" in kubectl(
+        "get", "certs", "--field-selector", "spec.issuerRef.name=ca", "-o", "name"
+    )
+    refused = {**made, "metadata": {"name": "nameless"}, "spec": {"secretName": "s", "issuerRef": {"name": "ca"}}}
+    assert "a name is needed" in kubectl("apply", "-f", "-", stdin=refused, fails=True)
+    assert kubectl.get("certificates.v1beta1.cert-manager.io", "ruled")["apiVersion"] == "cert-manager.io/v1beta1"
+
+
+def test_a_root_that_keeps_unknown_fields_is_validated_and_scaled(kubectl: Kubectl) -> None:
+    kubectl("create", "-f", "-", stdin=anything())
+    thing = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}, "other": {"a": [1]}}
+    kubectl("apply", "-f", "-", stdin=thing)
+    assert kubectl.get("thing", "t")["other"] == {"a": [1]}
+    kubectl("scale", "thing", "t", "--replicas=3")
+    assert kubectl.get("thing", "t")["spec"]["replicas"] == 3
+    assert "3" in kubectl("get", "--raw", "/apis/example.com/v1/namespaces/default/things/t/scale")
+    kubectl("patch", "thing", "t", "--subresource=status", "--type=merge", "-p", '{"status":{"replicas":2}}')
+    assert kubectl.get("thing", "t")["status"] == {"replicas": 2}
+    kubectl("wait", "thing/t", "--for=jsonpath={.status.replicas}=2", "--timeout=5s")
+
+
+def test_quota_garbage_collection_and_namespaces_know_custom_kinds(kubectl: Kubectl) -> None:
+    kubectl("create", "namespace", "q")
+    kubectl("-n", "q", "create", "quota", "q", "--hard=count/things.example.com=1")
+    kubectl.until("quota is counted", lambda: kubectl.get("-n", "q", "quota", "q").get("status"))
+    thing = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "owner", "namespace": "q"}}
+    kubectl("create", "-f", "-", stdin=thing)
+    second = {**thing, "metadata": {"name": "second", "namespace": "q", "finalizers": []}}
+    assert "exceeded quota" in kubectl("create", "-f", "-", stdin=second, fails=True)
+    uid = kubectl.get("-n", "q", "thing", "owner")["metadata"]["uid"]
+    owner = {"apiVersion": "example.com/v1", "kind": "Thing", "name": "owner", "uid": uid}
+    child = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "kid", "namespace": "q", "ownerReferences": [owner]},
+    }
+    kubectl("create", "-f", "-", stdin=child)
+    kubectl("-n", "q", "delete", "thing", "owner")
+    kubectl.until("the child is collected", lambda: not kubectl("-n", "q", "get", "cm", "kid", "--ignore-not-found"))
+    kubectl.until(
+        "the quota is free",
+        lambda: kubectl.get("-n", "q", "quota", "q")["status"]["used"]["count/things.example.com"] == "0",
+    )
+    kubectl("create", "-f", "-", stdin=second)
+    kubectl("delete", "namespace", "q", "--timeout=20s")
+    assert kubectl("get", "things", "-A", "--field-selector=metadata.namespace=q", "-o", "name") == ""
+
+
+def test_a_terminating_definition_does_not_hold_up_others(kubectl: Kubectl) -> None:
+    stuck = anything()
+    stuck["spec"]["names"] = {"kind": "Stuck", "plural": "stucks", "singular": "stuck", "listKind": "StuckList"}
+    stuck["metadata"]["name"] = "stucks.example.com"
+    kubectl("create", "-f", "-", stdin=stuck)
+    obj = {
+        "apiVersion": "example.com/v1",
+        "kind": "Stuck",
+        "metadata": {"name": "s", "finalizers": ["x.example.com/y"]},
+    }
+    kubectl("create", "-f", "-", stdin=obj)
+    kubectl("delete", "crd", "stucks.example.com", "--wait=false")
+    other = anything()
+    other["spec"]["names"] = {"kind": "Free", "plural": "frees", "singular": "free", "listKind": "FreeList"}
+    other["metadata"]["name"] = "frees.example.com"
+    began = time.monotonic()
+    kubectl("create", "-f", "-", stdin=other)
+    kubectl("wait", "crd/frees.example.com", "--for=condition=Established", "--timeout=5s")
+    assert time.monotonic() - began < 1.0
+    kubectl("patch", "stuck", "s", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    kubectl("wait", "crd/stucks.example.com", "--for=delete", "--timeout=10s")
+    kubectl("delete", "crd", "frees.example.com")
