@@ -109,6 +109,7 @@ async def run_apiserver(server: Server, ready: Ready) -> None:
 
     found = server.foundation
     listening = asyncio.Event()
+    found.api.not_ready = "the bootstrap objects are not there yet"
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(found.api.run(listening.set))
         await ensure_bootstrap(found.api.client(LOOPBACK))
@@ -120,6 +121,7 @@ async def run_apiserver(server: Server, ready: Ready) -> None:
         publish = partial(_publish_authentication, found)
         await publish()
         found.credentials.on_change("published authorities", publish)
+        found.api.not_ready = ""
         ready()
 
 

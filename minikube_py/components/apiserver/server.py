@@ -35,7 +35,7 @@ from minikube_py.components.apiserver.flowcontrol.in_flight import limit_in_flig
 from minikube_py.components.apiserver.flowcontrol.metrics import FlowMetrics
 from minikube_py.components.apiserver.http.discovery import Discovery
 from minikube_py.components.apiserver.http.dispatch import Dispatcher
-from minikube_py.components.apiserver.http.endpoints import Check, Endpoints, version_info
+from minikube_py.components.apiserver.http.endpoints import BOOTSTRAP_CHECK, Check, Endpoints, version_info
 from minikube_py.components.apiserver.http.face import Denied, Face, Impersonate, denied_plainly
 from minikube_py.components.apiserver.http.metrics import RequestMetrics
 from minikube_py.components.apiserver.http.protocol import HEADER_SECONDS, Server
@@ -137,6 +137,8 @@ class ApiServer:
         self._quick_gets: QuickGets | None = None
         self._streams: KubeletStreams | None = None
         self._background: tuple[Callable[[], Awaitable[None]], ...] = ()
+        self.not_ready = ""
+        """Why the server is not ready yet though it answers, for /readyz; set by who starts it."""
         self.port = settings.port
         """The port that is listened on; differs from the settings when those ask for any (0)."""
 
@@ -169,6 +171,7 @@ class ApiServer:
         all_checks: dict[str, Check] = {
             "etcd": self._check_store,
             "etcd-readiness": lambda: datastore_stall.check(self._caches.store),
+            BOOTSTRAP_CHECK: self._check_bootstrap,
             **(checks or {}),
         }
         remote = RemoteDocuments(self._aggregator, self._clock)
@@ -301,6 +304,9 @@ class ApiServer:
             async with asyncio.timeout(_SIZE_SECONDS):
                 size = [size_family(await self._caches.store.size_bytes())]
         return others + await self.metrics.text() + await exposition([lambda: size])
+
+    async def _check_bootstrap(self) -> str:
+        return self.not_ready
 
     async def _check_store(self) -> str:
         return "" if self._caches.revision >= 0 else "no revision"

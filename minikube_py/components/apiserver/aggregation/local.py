@@ -94,13 +94,13 @@ def _service(group: str, version: str, label: str, now: float) -> Object:
 
 async def _reconcile(client: Client, wanted: Mapping[str, Object], present: object) -> None:
     found = {name_of(obj): obj for obj in present}  # type: ignore[attr-defined]
-    async with asyncio.TaskGroup() as tasks:
-        for name, obj in wanted.items():
-            if name not in found:
-                tasks.create_task(_create(client, obj))
-        for name, obj in found.items():
-            if name not in wanted and labels_of(obj).get(LABEL) == CUSTOM:
-                tasks.create_task(_delete(client, name))
+    work = [_create(client, obj) for name, obj in wanted.items() if name not in found]
+    gone = [name for name, obj in found.items() if name not in wanted and labels_of(obj).get(LABEL) == CUSTOM]
+    # All at once, so that the store writes them in few batches; what fails does not stop the others.
+    outcomes = await asyncio.gather(*work, *(_delete(client, name) for name in gone), return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
 async def _create(client: Client, obj: Object) -> None:

@@ -37,7 +37,8 @@ _DOCUMENT_TYPES = {
     _PROTOBUF: "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
 }
 _HEALTH_ROOTS = ("healthz", "livez", "readyz")
-_READINESS_CHECKS = ("shutdown", "etcd-readiness")
+BOOTSTRAP_CHECK = "poststarthook/rbac/bootstrap-roles"
+_READINESS_CHECKS = ("shutdown", "etcd-readiness", BOOTSTRAP_CHECK)
 """Of /readyz alone: a datastore that takes no writes is no reason to restart the server."""
 _FIXED_PATHS = (
     "/.well-known/openid-configuration", "/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2",
