@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cluster import IMAGE, NODE_IP, Cluster, short_folder, wait_until
-from conftest import new_cluster
+from cluster import IMAGE, NODE_IP, Cluster, new_cluster, short_folder, wait_until
 
 from minikube_py.components.kubelet.node.kernel_defaults import wrong_kernel_settings
 from minikube_py.host.hardening import CONTROL_PLANE, NODE

@@ -13,12 +13,15 @@ from typing import Any
 
 import orjson
 import pytest
+from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter
 
+from minikube_py.client.kubeconfig import Connection
 from minikube_py.client.testing.fake_clock import FakeClock
 from minikube_py.components.apiserver.audit.batches import Batches, BatchSettings, WriteFailed
 from minikube_py.components.apiserver.audit.file import AuditFile, FileSettings, legacy_line
-from minikube_py.components.apiserver.audit.webhook import Sizes, batches, fitted
+from minikube_py.components.apiserver.audit.webhook import AuditWebhook, Sizes, batches, fitted
+from minikube_py.components.apiserver.webhook_client import WebhookClient
 from minikube_py.machinery.objects import Object
 
 EVENT: dict[str, Any] = {
@@ -160,3 +163,26 @@ def test_batches_stay_below_their_size() -> None:
     assert [event for batch in made for event in batch] == events
     assert all(len(orjson.dumps(batch)) <= 320 for batch in made)
     assert len(made) == 4
+
+
+async def test_the_webhook_posts_lists_and_tells_failures(tmp_path: Path) -> None:
+    """A real service on the loopback that takes the first list and refuses the next."""
+    posted: list[Any] = []
+
+    async def take(request: web.BaseRequest) -> web.Response:
+        posted.append(orjson.loads(await request.read()))
+        return web.Response(status=200 if len(posted) == 1 else 403)
+
+    server = web.Server(take)
+    listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    client = WebhookClient(Connection(server=f"http://127.0.0.1:{port}/audit"), FakeClock())
+    webhook = AuditWebhook(client, Sizes())
+    await webhook.write([EVENT, EVENT])
+    assert (posted[0]["kind"], posted[0]["apiVersion"]) == ("EventList", "audit.k8s.io/v1")
+    assert posted[0]["items"] == [EVENT, EVENT]
+    with pytest.raises(WriteFailed, match="answered with status 403"):
+        await webhook.write([EVENT])
+    await webhook.close()
+    listening.close()
+    await server.shutdown(0.1)
