@@ -17,7 +17,7 @@ from minikube_py.components.kubelet.runtime.images.build import ImageSpec, build
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(pytest.mark.e2e)
-        item.add_marker(pytest.mark.timeout(240))
+        item.add_marker(pytest.mark.timeout(300))
 
 
 @pytest.fixture(scope="session")

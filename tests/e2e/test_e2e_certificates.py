@@ -57,7 +57,7 @@ def test_user_certificate_by_kubectl_certificate_approve(cluster: Cluster, names
     refused = as_jane("get", "pods", check=False)
     assert f'User "jane" cannot list resource "pods" in API group "" in the namespace "{namespace}"' in refused
     cluster.kubectl("-n", namespace, "create", "rolebinding", "jane", "--clusterrole=view", "--group=devs")
-    wait_until("jane may look", lambda: "No resources found" in as_jane("get", "pods", check=False), seconds=5)
+    wait_until("jane may look", lambda: "No resources found" in as_jane("get", "pods", check=False))
     cluster.kubectl("delete", "csr", name)
 
 
@@ -101,7 +101,7 @@ def test_ca_rotation_under_a_running_pod(own_cluster: Callable[..., Cluster]) ->
     bundle = (cluster.data_dir / "server" / "tls" / "server-ca.crt").read_text()
     assert bundle.count("BEGIN CERTIFICATE") == 3
 
-    wait_until("the node API has a new certificate", lambda: node_api_issuer(cluster) != before, seconds=10)
+    wait_until("the node API has a new certificate", lambda: node_api_issuer(cluster) != before)
     wait_until("the kubeconfig is new", lambda: cluster.kubeconfig.read_bytes() != old_kubeconfig.read_bytes())
     for kubeconfig in (old_kubeconfig, cluster.kubeconfig):
         command = [str(KUBECTL), f"--kubeconfig={kubeconfig}"]

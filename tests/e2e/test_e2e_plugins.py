@@ -82,7 +82,7 @@ def test_plugins_work_and_cannot_hurt_the_server(control_plane: Cluster) -> None
     assert page["data"]["index.html"] == "<h1>Hello</h1>"
     for _ in range(3):
         cluster.kubectl("create", "configmap", "blocked", "--dry-run=server")
-    wait_until("the blocker to be off", lambda: states(cluster)["blocker"] == "Disabled", seconds=10)
+    wait_until("the blocker to be off", lambda: states(cluster)["blocker"] == "Disabled")
     log = cluster.log.read_text()
     assert "plugin cannot be used" in log
     assert "broken.py:1: SyntaxError" in log

@@ -46,12 +46,12 @@ def test_a_disk_that_hangs_for_a_minute(own_cluster: Callable[..., Cluster]) -> 
         began = time.monotonic()
         said = cluster.kubectl("create", "configmap", "hangs", "--from-literal=a=b", check=False)
         took = time.monotonic() - began
-        assert "etcdserver: request timed out" in said and took < 15, (took, said)
+        assert "etcdserver: request timed out" in said and took < 40, (took, said)
         said = cluster.kubectl("create", "configmap", "refused", "--from-literal=a=b", check=False)
         assert "reads go on" in said
         assert "[-]etcd-readiness failed" in cluster.kubectl("get", "--raw", "/readyz?verbose", check=False)
         assert cluster.kubectl("get", "--raw", "/livez") == "ok"
-        wait_until("the condition", lambda: condition(cluster, "DatastoreStalled").get("status") == "True", seconds=20)
+        wait_until("the condition", lambda: condition(cluster, "DatastoreStalled").get("status") == "True")
         while time.monotonic() < began + _STALL_SECONDS:
             assert condition(cluster, "Ready")["status"] == "True"
             assert cluster.process.poll() is None
@@ -60,7 +60,7 @@ def test_a_disk_that_hangs_for_a_minute(own_cluster: Callable[..., Cluster]) -> 
         address = next(iter(before.values()))[2]
         assert cluster.run("busybox", "wget", "-qO-", f"http://{address}:8080/") == "hello\n"
         marker.unlink()
-        wait_until("readiness", lambda: cluster.kubectl("get", "--raw", "/readyz", check=False) == "ok", seconds=20)
+        wait_until("readiness", lambda: cluster.kubectl("get", "--raw", "/readyz", check=False) == "ok")
         cluster.kubectl("create", "configmap", "after", "--from-literal=a=b")
         wait_until("the condition's end", lambda: condition(cluster, "DatastoreStalled").get("status") == "False")
         assert cluster.get("configmap", "hangs")["data"] == {"a": "b"}  # it came through after all

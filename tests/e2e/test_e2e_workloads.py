@@ -105,7 +105,7 @@ def test_service_without_endpoints_is_refused_at_once(cluster: Cluster, namespac
     begin = time.monotonic()
     output = cluster.run("busybox", "wget", "-qO-", f"http://{address}/", check=False)
     assert "refused" in output
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30  # an address that nobody refuses takes minutes
 
 
 def test_config_map_changes_reach_the_pod(cluster: Cluster, namespace: str) -> None:

@@ -155,7 +155,7 @@ def test_kopf_operator(
     wait_until("created", lambda: status(created={"attempts": 2}))
     assert found()["spec"]["author"] == "unknown"
     assert found()["metadata"]["finalizers"] == ["kopf.example.com/finalizer"]
-    wait_until("timer", lambda: status(ticks=3), seconds=15)
+    wait_until("timer", lambda: status(ticks=3))
     assert "created" not in website("second")
     wait_until("the field handler", lambda: status(text="second", indexed=[name]))
     config_map = cluster.get("configmap", name, "-n", namespace)

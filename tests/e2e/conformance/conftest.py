@@ -37,7 +37,7 @@ def install(api: Api) -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
         path = f"{CRDS}/{definition['metadata']['name']}"
         made.append(path)
         api("POST", CRDS, definition)
-        wait_until("Established", lambda: established(path), seconds=10, every=0.02)
+        wait_until("Established", lambda: established(path), every=0.02)
         return dict(api("GET", path))
 
     yield create

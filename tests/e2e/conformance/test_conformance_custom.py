@@ -46,7 +46,7 @@ def test_definitions_are_listed_and_deleted_by_label(api: Api) -> None:
     query = f"?labelSelector=e2e={label}"
     assert len(api("GET", CRDS + query)["items"]) == 9
     api("DELETE", CRDS + query)
-    wait_until("deleted", lambda: not api("GET", CRDS + query)["items"], seconds=10)
+    wait_until("deleted", lambda: not api("GET", CRDS + query)["items"])
     api("DELETE", f"{CRDS}/things.l0{label}.example.com")
 
 
@@ -86,10 +86,10 @@ def test_defaults_for_requests_and_from_storage(api: Api, install: Install, grou
 
     assert create("one") == {}
     default("a")
-    wait_until("default from storage", lambda: api("GET", f"{path}/one")["spec"] == {"a": "A"}, seconds=10)
+    wait_until("default from storage", lambda: api("GET", f"{path}/one")["spec"] == {"a": "A"})
     assert create("two") == {"a": "A"}
     default("b")
-    wait_until("the other default", lambda: api("GET", f"{path}/two")["spec"] == {"a": "A", "b": "B"}, seconds=10)
+    wait_until("the other default", lambda: api("GET", f"{path}/two")["spec"] == {"a": "A", "b": "B"})
     assert api("GET", f"{path}/one")["spec"] == {"b": "B"}
 
 
@@ -143,7 +143,7 @@ def test_openapi_of_several_groups_versions_and_kinds(
     install(crd(group, "goods", "Good", version("v1", spec)))
     install(crd(other, "things", "Thing", version("v5", spec)))
     wanted = [(group, "v1.Thing"), (group, "v2.Thing"), (group, "v1.Good"), (other, "v5.Thing")]
-    wait_until("published", lambda: all(openapi(*item) for item in wanted), seconds=15)
+    wait_until("published", lambda: all(openapi(*item) for item in wanted))
 
 
 def test_openapi_follows_renamed_and_unserved_versions(
@@ -152,16 +152,16 @@ def test_openapi_follows_renamed_and_unserved_versions(
     spec = {"type": "object", "properties": {"a": {"type": "string"}}}
     made = install(crd(group, "things", "Thing", version("v2", spec), version("v3", spec)))
     path = f"{CRDS}/{made['metadata']['name']}"
-    wait_until("published", lambda: openapi(group, "v2.Thing") and openapi(group, "v3.Thing"), seconds=15)
+    wait_until("published", lambda: openapi(group, "v2.Thing") and openapi(group, "v3.Thing"))
 
     def change(operations: list[dict[str, Any]]) -> None:
         api("PATCH", path, operations, media_type="application/json-patch+json")
 
     change([{"op": "replace", "path": "/spec/versions/1/name", "value": "v4"}])
-    wait_until("renamed", lambda: openapi(group, "v4.Thing") and not openapi(group, "v3.Thing"), seconds=15)
+    wait_until("renamed", lambda: openapi(group, "v4.Thing") and not openapi(group, "v3.Thing"))
     assert openapi(group, "v2.Thing")
     change([{"op": "replace", "path": "/spec/versions/1/served", "value": False}])
-    wait_until("not served", lambda: not openapi(group, "v4.Thing"), seconds=15)
+    wait_until("not served", lambda: not openapi(group, "v4.Thing"))
     assert openapi(group, "v2.Thing")
 
 

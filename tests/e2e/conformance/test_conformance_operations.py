@@ -73,7 +73,7 @@ def test_api_operations(api: Api, plural: str) -> None:
             assert [item["type"] for item in changed["status"]["conditions"]] == ["Tested"]
             assert api("GET", f"{one}/status")["metadata"]["name"] == f"{label}-0"
         api("DELETE", one)
-        wait_until("deleted", lambda: api.gone(one), seconds=5, every=0.02)
+        wait_until("deleted", lambda: api.gone(one), every=0.02)
         api("DELETE", path + query)
         assert not api("GET", path + query)["items"]
         seen = []
@@ -124,7 +124,7 @@ def test_deleting_a_namespace_takes_pods_first_and_everything_else(api: Api, fre
         conditions = api("GET", fresh)["status"].get("conditions") or []
         return any(item["type"] == "NamespaceFinalizersRemaining" and item["status"] == "True" for item in conditions)
 
-    wait_until("the namespace says that it waits", waits, seconds=15)
+    wait_until("the namespace says that it waits", waits)
     assert not api.gone(f"{fresh}/configmaps/kept")
     api("PATCH", f"{fresh}/pods/held", {"metadata": {"finalizers": None}}, media_type=MERGE)
     api.exchange("DELETE", f"{fresh}/pods/held?gracePeriodSeconds=0")

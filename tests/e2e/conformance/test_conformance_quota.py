@@ -17,7 +17,7 @@ def quota(api: Api, core: str, name: str, hard: Mapping[str, str], *scopes: str)
     """Create a quota and wait until its status has been calculated."""
     spec = {"hard": hard} | ({"scopes": list(scopes)} if scopes else {})
     api("POST", f"{core}/resourcequotas", {"metadata": {"name": name}, "spec": spec})
-    wait_until("status", lambda: status(api, core, name).get("hard") == hard, seconds=15, every=0.05)
+    wait_until("status", lambda: status(api, core, name).get("hard") == hard, every=0.05)
 
 
 def status(api: Api, core: str, name: str) -> dict[str, Any]:
@@ -153,13 +153,13 @@ def test_lifecycle_and_status(api: Api, core: str) -> None:
     found = api("GET", path)
     found["spec"]["hard"] = {"cpu": "1", "memory": "1Gi"}
     assert api("PUT", path, found)["spec"]["hard"] == {"cpu": "1", "memory": "1Gi"}
-    wait_until("status follows", lambda: status(api, core, "q")["hard"] == {"cpu": "1", "memory": "1Gi"}, seconds=15)
+    wait_until("status follows", lambda: status(api, core, "q")["hard"] == {"cpu": "1", "memory": "1Gi"})
     before = api("GET", path)["spec"]
     other = {"cpu": "2", "memory": "2Gi"}
     body = {"status": {"hard": other}, "spec": {"hard": {"cpu": "9"}}}
     patched = api("PATCH", f"{path}/status", body, media_type=MERGE)
     assert (patched["status"]["hard"], patched["spec"]) == (other, before)
-    wait_until("the controller puts it right", lambda: status(api, core, "q")["hard"] == before["hard"], seconds=15)
+    wait_until("the controller puts it right", lambda: status(api, core, "q")["hard"] == before["hard"])
     assert api("GET", f"{path}/status")["status"]["hard"] == before["hard"]
     api("DELETE", f"{core}/resourcequotas?labelSelector=e2e={core[-6:]}")
-    wait_until("gone", lambda: api.gone(path), seconds=5, every=0.02)
+    wait_until("gone", lambda: api.gone(path), every=0.02)

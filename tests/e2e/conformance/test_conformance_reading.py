@@ -152,4 +152,4 @@ def test_aggregated_discovery(api: Api, install: Any, group: str, accept: str) -
     assert ("", "v1", "pods") in resources("/api")
     assert ("apps", "v1", "deployments") in resources("/apis")
     install(crd(group, "things", "Thing"))
-    wait_until("discovery", lambda: (group, "v1", "things") in resources("/apis"), seconds=5, every=0.02)
+    wait_until("discovery", lambda: (group, "v1", "things") in resources("/apis"), every=0.02)

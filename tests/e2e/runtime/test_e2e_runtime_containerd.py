@@ -29,7 +29,7 @@ from minikube_py.components.kubelet.runtime.types import (
 async def test_a_commands_output_and_exit_code_come_back(bench: Bench) -> None:
     _, container_id = await bench.started(bench.pod())
     command = ["sh", "-c", "echo $COLOUR; echo oops >&2; exit 4"]
-    result = await bench.runtime.exec_sync(container_id, command, timeout_seconds=5)
+    result = await bench.runtime.exec_sync(container_id, command, timeout_seconds=30)
     assert (result.stdout, result.stderr, result.exit_code) == (b"blue\n", b"oops\n", 4)
 
 
@@ -48,9 +48,9 @@ async def test_the_generated_sandbox_program_reaps_orphans(bench: Bench) -> None
     config = replace(bench.container(pod), security=ContainerSecurity(namespaces=shared))
     container_id = await bench.runtime.create_container(sandbox_id, config, pod)
     await bench.runtime.start_container(container_id)
-    await bench.runtime.exec_sync(container_id, ["sh", "-c", "(sleep 0.05 &) ; true"], timeout_seconds=5)
+    await bench.runtime.exec_sync(container_id, ["sh", "-c", "(sleep 0.05 &) ; true"], timeout_seconds=30)
     script = "sleep 0.2; cat /proc/1/comm; cat /proc/[0-9]*/stat"
-    seen = await bench.runtime.exec_sync(container_id, ["sh", "-c", script], timeout_seconds=5)
+    seen = await bench.runtime.exec_sync(container_id, ["sh", "-c", script], timeout_seconds=30)
     lines = seen.stdout.decode().splitlines()
     assert lines[0] == "pause"
     assert not [line for line in lines[1:] if ") Z " in line]
@@ -65,7 +65,7 @@ async def test_the_kernel_knows_the_limits(bench: Bench) -> None:
     _, container_id = await bench.started(bench.pod())
     await bench.runtime.update_resources(container_id, Resources(memory_limit_bytes=32 << 20))  # noqa: F405
     script = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null; true"
-    seen = await bench.runtime.exec_sync(container_id, ["sh", "-c", script], timeout_seconds=5)
+    seen = await bench.runtime.exec_sync(container_id, ["sh", "-c", script], timeout_seconds=30)
     assert int(seen.stdout.split()[0]) == 32 << 20
 
 

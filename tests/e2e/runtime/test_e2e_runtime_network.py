@@ -32,12 +32,12 @@ async def serving(bench: Bench, *mappings: PortMapping) -> tuple[str, str]:
     container_id = await bench.runtime.create_container(sandbox_id, config, pod)
     await bench.runtime.start_container(container_id)
     wait = "until cat /proc/net/tcp /proc/net/tcp6 | grep -q ':1F90 '; do sleep 0.01; done"
-    await bench.runtime.exec_sync(container_id, ["sh", "-c", wait], timeout_seconds=5)
+    await bench.runtime.exec_sync(container_id, ["sh", "-c", wait], timeout_seconds=30)
     return (await bench.runtime.sandbox_status(sandbox_id)).ips[0], container_id
 
 
 async def ask(address: str, port: int) -> bytes:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         reader, writer = await asyncio.open_connection(address, port)
         try:
             return await reader.readline()
@@ -51,7 +51,7 @@ async def test_pods_are_reached_from_the_node_and_from_each_other(bench: Bench) 
     _, other = await serving(bench)
     assert await ask(address, 8080) == b"answer\n"
     command = ["sh", "-c", f"nc {address} 8080 </dev/null"]
-    assert (await bench.runtime.exec_sync(other, command, timeout_seconds=5)).stdout == b"answer\n"
+    assert (await bench.runtime.exec_sync(other, command, timeout_seconds=30)).stdout == b"answer\n"
 
 
 async def test_a_host_port_leads_to_the_pod_until_it_ends(bench: Bench) -> None:
@@ -76,7 +76,7 @@ async def test_the_component_follows_the_node_and_everything_is_taken_back(setti
         await asyncio.sleep(0.01)
     assert not ready.is_set()
     await client.patch(NODES, "node", {"spec": {"podCIDR": "10.199.7.0/24"}})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await ready.wait()
     assert '"10.199.7.0/24"' in await asyncio.to_thread(network.conf_file.read_text)
     task.cancel()

@@ -163,7 +163,7 @@ async def listen(site: Site, port: int) -> None:
         f"echo answer | nc -l -p {port} >/dev/null 2>&1 & "
         f"until cat /proc/net/tcp /proc/net/tcp6 | grep -q ':{port:04X} '; do sleep 0.01; done"
     )
-    result = await site.bench.runtime.exec_sync(site.container_id, ["sh", "-c", script], timeout_seconds=5)
+    result = await site.bench.runtime.exec_sync(site.container_id, ["sh", "-c", script], timeout_seconds=30)
     assert result.exit_code == 0, result.stderr
 
 

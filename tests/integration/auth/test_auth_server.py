@@ -234,17 +234,17 @@ async def test_changed_files_are_put_to_use(server: Server) -> None:
     rule = {"expression": "user.username != 'oidc:joe'", "message": "not joe"}
     server.write_authentication(userValidationRules=[rule])
     # what was accepted is remembered for ten seconds at most
-    await server.until(lambda: server.ask("POST", WHO, server.services.token(jti="2"), REVIEW), 401, seconds=20)
+    await server.until(lambda: server.ask("POST", WHO, server.services.token(jti="2"), REVIEW), 401, seconds=60)
     server.authentication.write_text("kind: Broken\n")
     server.write_authorization("AlwaysAllow")
     other = server.services.token(sub="ann")
-    await server.until(lambda: server.ask("GET", "/api/v1/nodes/x", other), 404, seconds=20)
+    await server.until(lambda: server.ask("GET", "/api/v1/nodes/x", other), 404, seconds=60)
     assert (await server.ask("POST", WHO, other, REVIEW))[0] == 201, "a broken file changes nothing"
 
 
 async def test_tokens_in_secrets(server: Server) -> None:
     base = "/api/v1/namespaces/default"
-    await server.until(lambda: server.ask("GET", f"{base}/serviceaccounts/default", "admin"), 200, seconds=20)
+    await server.until(lambda: server.ask("GET", f"{base}/serviceaccounts/default", "admin"), 200, seconds=60)
     annotations = {"kubernetes.io/service-account.name": "default"}
     secret = {"metadata": {"name": "t", "annotations": annotations}, "type": "kubernetes.io/service-account-token"}
     assert (await server.ask("POST", f"{base}/secrets", "admin", secret))[0] == 201
@@ -283,7 +283,7 @@ async def test_constrained_impersonation(server: Server) -> None:
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["impersonate-on:user-info:list"]},
     )  # fmt: skip
     joe = {"Impersonate-User": "joe"}
-    await server.until(lambda: server.ask("GET", "/api/v1/pods", "opaque", **joe), 200, seconds=5)
+    await server.until(lambda: server.ask("GET", "/api/v1/pods", "opaque", **joe), 200, seconds=60)
     for path, headers in (
         ("/api/v1/nodes", joe),
         ("/api/v1/pods", {"Impersonate-User": "ann"}),

@@ -35,7 +35,7 @@ class Kubectl:
     def get(self, *arguments: str) -> Any:
         return json.loads(self("get", *arguments, "-o", "json"))
 
-    def until(self, what: str, probe: Callable[[], Any], seconds: float = 20.0) -> Any:
+    def until(self, what: str, probe: Callable[[], Any], seconds: float = 60.0) -> Any:
         """Ask until the answer is something."""
         ends = time.monotonic() + seconds
         while True:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -88,7 +87,7 @@ def test_a_root_that_keeps_unknown_fields_is_validated_and_scaled(kubectl: Kubec
     assert "3" in kubectl("get", "--raw", "/apis/example.com/v1/namespaces/default/things/t/scale")
     kubectl("patch", "thing", "t", "--subresource=status", "--type=merge", "-p", '{"status":{"replicas":2}}')
     assert kubectl.get("thing", "t")["status"] == {"replicas": 2}
-    kubectl("wait", "thing/t", "--for=jsonpath={.status.replicas}=2", "--timeout=5s")
+    kubectl("wait", "thing/t", "--for=jsonpath={.status.replicas}=2", "--timeout=60s")
 
 
 def test_quota_garbage_collection_and_namespaces_know_custom_kinds(kubectl: Kubectl) -> None:
@@ -114,7 +113,7 @@ def test_quota_garbage_collection_and_namespaces_know_custom_kinds(kubectl: Kube
         lambda: kubectl.get("-n", "q", "quota", "q")["status"]["used"]["count/things.example.com"] == "0",
     )
     kubectl("create", "-f", "-", stdin=second)
-    kubectl("delete", "namespace", "q", "--timeout=20s")
+    kubectl("delete", "namespace", "q", "--timeout=60s")
     assert kubectl("get", "things", "-A", "--field-selector=metadata.namespace=q", "-o", "name") == ""
 
 
@@ -133,10 +132,9 @@ def test_a_terminating_definition_does_not_hold_up_others(kubectl: Kubectl) -> N
     other = anything()
     other["spec"]["names"] = {"kind": "Free", "plural": "frees", "singular": "free", "listKind": "FreeList"}
     other["metadata"]["name"] = "frees.example.com"
-    began = time.monotonic()
     kubectl("create", "-f", "-", stdin=other)
-    kubectl("wait", "crd/frees.example.com", "--for=condition=Established", "--timeout=5s")
-    assert time.monotonic() - began < 1.0
+    kubectl("wait", "crd/frees.example.com", "--for=condition=Established", "--timeout=30s")
+    assert kubectl("get", "stuck", "s", "-o", "name").strip() == "stuck.example.com/s"
     kubectl("patch", "stuck", "s", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
-    kubectl("wait", "crd/stucks.example.com", "--for=delete", "--timeout=10s")
+    kubectl("wait", "crd/stucks.example.com", "--for=delete", "--timeout=60s")
     kubectl("delete", "crd", "frees.example.com")

@@ -23,9 +23,9 @@ from datastore_histories import Client, History, Operation, parsed, violations
 
 from minikube_py.datastore.postgres import PostgresDatastore
 from minikube_py.datastore.sqlite import open_sqlite
-from minikube_py.datastore.types import Change
+from minikube_py.datastore.types import Change, StoreUnavailable
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 _ROOT = Path(__file__).resolve().parents[3]
 _KEYS = [f"/k/{n}" for n in range(4)]
@@ -86,7 +86,19 @@ async def log_of(store: Any) -> list[Change]:
 def assert_linearizable(operations: list[Operation], log: list[Change], *, unanswered: bool = True) -> None:
     assert violations(operations, log) == []
     assert not unanswered or any(operation.done is None for operation in operations)
-    assert sum(operation.kind == "swap" and bool(operation.done) for operation in operations) > 100
+    assert writes_of(operations) > 100
+
+
+def writes_of(operations: list[Operation]) -> int:
+    return sum(operation.kind == "swap" and bool(operation.done) for operation in operations)
+
+
+async def more_writes(history: History, count: int) -> None:
+    """Wait until the clients were told of so many further writes."""
+    enough = writes_of(history.operations) + count
+    async with asyncio.timeout(60):
+        while writes_of(history.operations) < enough:  # noqa: ASYNC110 - the clients know no events
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -113,7 +125,7 @@ async def test_the_sqlite_engine_through_reopenings(tmp_path: Path, clock: Any) 
         clients = [Client(store, f"p{phase}c{n}", _KEYS, history, seed=3) for n in range(6)]
         stop = asyncio.Event()
         acting = [asyncio.create_task(act_until(client, stop)) for client in clients]
-        await asyncio.sleep(0.4)
+        await more_writes(history, 60)
         log = await log_of(store)
         closing = asyncio.create_task(store.close())  # clients are at work when it closes
         await closing
@@ -133,19 +145,30 @@ async def test_the_postgres_engine_on_two_servers_through_crashes(
     clients = [Client(stores[n % 2], f"c{n}", _KEYS, history, seed=4) for n in range(6)]
     acting = [asyncio.create_task(act_until(client, stop)) for client in clients]
     for _ in range(2):
-        await asyncio.sleep(0.7)
+        await more_writes(history, 40)
         connection = await asyncpg.connect(postgres.url)
         await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
         await connection.close()
-        await asyncio.sleep(0.5)
+        await more_writes(history, 20)
         await asyncio.to_thread(postgres.crash)
         await asyncio.sleep(1.3)  # longer than a write waits: some get no answer
         await asyncio.to_thread(postgres.start)
-    await asyncio.sleep(1.0)
+    await more_writes(history, 20)
     stop.set()
     await asyncio.gather(*acting)
-    await stores[0].get("/")  # be current
+    await current(stores[0])
     assert_linearizable(history.operations, await log_of(stores[0]))
+
+
+async def current(store: PostgresDatastore) -> None:
+    """Wait until it has read what is newest in the database, which was started a moment ago."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await store.get("/")
+                return
+            except StoreUnavailable:
+                await asyncio.sleep(0.05)
 
 
 @asynccontextmanager
@@ -186,7 +209,7 @@ async def test_the_etcd_face_through_kills(tmp_path: Path, clock: Any) -> None:
         for _ in range(4):
             async with face(path, tmp_path / "log") as process:
                 acting = acting or [asyncio.create_task(act_until(client, stop)) for client in clients]
-                await asyncio.sleep(1.0)
+                await more_writes(history, 40)
                 os.kill(process.pid, signal.SIGKILL)
                 await process.wait()
         stop.set()

@@ -28,7 +28,7 @@ from minikube_py.datastore.sqlite import open_sqlite
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler for the recording shim"),
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(300),
 ]
 
 _CUTS = 1000

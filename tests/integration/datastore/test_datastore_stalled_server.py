@@ -26,7 +26,7 @@ from minikube_py.datastore import tools
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler for the stalling shim"),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
 ]
 
 _ROOT = Path(__file__).resolve().parents[3]
@@ -129,10 +129,10 @@ async def test_degrades_and_recovers(tmp_path: Path) -> None:
             # The write that is with the disk may take place yet; one that waits behind another's never will.
             assert (status, told["reason"]) in ((504, "Timeout"), (503, "ServiceUnavailable")), told
             hangs = status == 504
-            assert 5 < time.monotonic() - began < 15
+            assert 5 < time.monotonic() - began < 30
             began = time.monotonic()
             status, told = await server.ask("POST", _MAPS, config_map("refused"))
-            assert (status, told["reason"]) == (503, "ServiceUnavailable") and time.monotonic() - began < 1
+            assert (status, told["reason"]) == (503, "ServiceUnavailable") and time.monotonic() - began < 5
             status, page = await server.ask("GET", "/readyz")
             assert status == 500 and "[-]etcd-readiness failed" in page
             assert (await server.ask("GET", "/livez")) == (200, "ok")
@@ -144,7 +144,7 @@ async def test_degrades_and_recovers(tmp_path: Path) -> None:
                 status, held = await server.ask("PUT", f"{_LEASES}/n1", lease(version, number))
                 assert status == 200
                 version = held["metadata"]["resourceVersion"]
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(30):
                     event = json.loads(await watch.content.readline())
                 assert event["object"]["metadata"]["resourceVersion"] == version
         server.marker.unlink()

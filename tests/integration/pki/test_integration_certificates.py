@@ -40,7 +40,7 @@ from minikube_py.supervisor import Supervisor
 T = TypeVar("T")
 DAY = 24 * 3600.0
 REVIEW = Resource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", namespaced=False)
-patience_seconds = 15.0
+patience_seconds = 60.0
 
 
 class SettableClock(SystemClock):

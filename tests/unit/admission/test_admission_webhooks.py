@@ -445,7 +445,7 @@ async def test_all_validating_webhooks_are_asked_at_once_and_the_first_refusal_i
 
     def meeting(path: str, message: str) -> None:
         async def handler(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await together.wait()
             return reviewed(body, allowed=False, status={"message": message})
 

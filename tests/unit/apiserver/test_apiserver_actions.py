@@ -122,7 +122,7 @@ async def test_every_impersonation_header_counts(http: aiohttp.ClientSession, gu
 async def test_unknown_methods_are_not_allowed(http: aiohttp.ClientSession, api: ApiServer) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
     writer.write(b"BREW /api/v1/namespaces/x/configmaps HTTP/1.1\r\nHost: x\r\n\r\n")
-    answer = await asyncio.wait_for(reader.read(), 5)
+    answer = await asyncio.wait_for(reader.read(), 30)
     writer.close()
     assert answer.split(b"\r\n")[0].endswith(b" 405 Method Not Allowed")
     assert b'"reason":"MethodNotAllowed"' in answer

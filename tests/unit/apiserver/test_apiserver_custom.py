@@ -52,7 +52,7 @@ CRD: Object = {
 async def establish(http: aiohttp.ClientSession) -> None:
     async with http.post(CRDS, json=CRD) as answer:
         assert answer.status == 201, await answer.text()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         async with http.get(f"{CRDS}?watch=1") as stream:
             async for line in stream.content:
                 conditions = (orjson.loads(line)["object"].get("status") or {}).get("conditions") or []
@@ -78,7 +78,7 @@ async def test_life_of_a_custom_resource(http: aiohttp.ClientSession) -> None:
         assert (await answer.json())["spec"] == {"replicas": 3}
     async with http.delete(f"{CRDS}/hats.example.com") as answer:
         assert answer.status == 200
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             async with http.get("/apis/example.com/v1") as answer:
                 if answer.status == 404:

@@ -51,7 +51,7 @@ async def conditions_of(http: aiohttp.ClientSession, name: str) -> dict[str, tup
 
 
 async def until(http: aiohttp.ClientSession, name: str, type: str, status: str) -> tuple[str, str, str]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             found = (await conditions_of(http, name)).get(type)
             if found is not None and found[0] == status:
@@ -159,7 +159,7 @@ async def test_a_definition_takes_its_objects_along(http: aiohttp.ClientSession)
     headers = {"Content-Type": "application/merge-patch+json"}
     async with http.patch(f"{HATS}/h", data=b'{"metadata":{"finalizers":null}}', headers=headers) as answer:
         assert answer.status == 200
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             async with http.get(f"{CRDS}/hats.example.com") as answer:
                 if answer.status == 404:

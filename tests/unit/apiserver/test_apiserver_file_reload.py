@@ -61,7 +61,7 @@ async def change(followed: Followed, text: str, *, until: str = "applied") -> No
     fresh = followed.path.with_suffix(".new")
     await asyncio.to_thread(fresh.write_text, text)
     await asyncio.to_thread(fresh.rename, followed.path)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await followed.seen.get() != f"{until} {text}":
             pass
 
@@ -78,7 +78,7 @@ async def test_what_changes_is_put_to_use_once(tmp_path: Path) -> None:
 
 async def started(followed: Followed) -> None:
     """The first change that is seen shows that the watch stands."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while followed.seen.empty():
             await asyncio.to_thread(followed.path.write_text, "begin")
             await asyncio.sleep(0.02)

@@ -343,7 +343,7 @@ async def test_expressions_are_timed(http: aiohttp.ClientSession, scrape: Scrape
     async with http.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", json=crd) as answer:
         assert answer.status == 201
     body = {"apiVersion": "example.com/v1", "kind": "Mark", "metadata": {"name": "a"}, "n": 1}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             async with http.post("/apis/example.com/v1/namespaces/x/marks", json=body) as answer:
                 if answer.status == 201:

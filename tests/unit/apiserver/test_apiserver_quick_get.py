@@ -153,7 +153,7 @@ async def test_two_requests_in_one_piece_get_two_answers(session: aiohttp.Client
     for data, answers in ((request(), 1), (request() + request(), 2), (request(), 1)):
         writer.write(data)
         for _ in range(answers):
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
             length = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
             assert b'"k":"v"' in await reader.readexactly(int(length.split()[1]))
     writer.close()

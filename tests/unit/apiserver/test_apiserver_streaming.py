@@ -65,16 +65,16 @@ async def test_upgraded_bytes_go_both_ways() -> None:
     async with running() as (port, server):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(REQUEST)
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
         assert head.startswith(b"HTTP/1.1 101")
         sent = bytes(range(256)) * 2000
         writer.write(sent)
-        assert await asyncio.wait_for(reader.readexactly(len(sent)), 5) == sent
+        assert await asyncio.wait_for(reader.readexactly(len(sent)), 30) == sent
         writer.write_eof()
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), 30) == b""
         writer.close()
         await writer.wait_closed()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while server.connections:  # noqa: ASYNC110 - aiohttp has no event for it
                 await asyncio.sleep(0.01)
 
@@ -83,7 +83,7 @@ async def test_refused_upgrade_is_an_ordinary_answer() -> None:
     async with running() as (port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(REQUEST.replace(b"/exec", b"/refuse"))
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), 30)
         assert answer.startswith(b"HTTP/1.1 403")
         assert answer.endswith(b"no")
         writer.close()
@@ -112,9 +112,9 @@ async def test_answers_are_streamed_as_they_come() -> None:
     front = await loop.create_server(front_server, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{front.sockets[0].getsockname()[1]}/"
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        assert await asyncio.wait_for(answer.content.readline(), 5) == b"one\n"
+        assert await asyncio.wait_for(answer.content.readline(), 30) == b"one\n"
         go_on.set()
-        assert await asyncio.wait_for(answer.content.read(), 5) == b"two\n"
+        assert await asyncio.wait_for(answer.content.read(), 30) == b"two\n"
     front.close()
     listening.close()
     await front_server.shutdown(1)

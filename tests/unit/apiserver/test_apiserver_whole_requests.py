@@ -47,7 +47,7 @@ def config_map(name: str) -> dict[str, object]:
 
 
 async def answered(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
-    head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).decode()
+    head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)).decode()
     line, *fields = head.rstrip().split("\r\n")
     headers = dict(field.split(": ", 1) for field in fields)
     return int(line.split()[1]), headers, await reader.readexactly(int(headers["Content-Length"]))
@@ -165,7 +165,7 @@ async def test_a_write_runs_to_its_end_when_its_client_goes_away(
     api.core.cache(kind).subscribe(lambda _: stored.set())
     writer.write(request("POST", MAPS, config_map("left")))
     writer.close()
-    await asyncio.wait_for(stored.wait(), 5)
+    await asyncio.wait_for(stored.wait(), 30)
     async with http.get(f"{MAPS}/left") as answer:
         assert answer.status == 200
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from minikube_py.client.testing.fake_client import FakeClient
@@ -447,11 +445,8 @@ async def test_cached_decision_is_found_not_made(client: FakeClient) -> None:
     rbac = RbacAuthorizer(client)
     question = ask("list", "configmaps", namespace="ns")
     await rbac.authorize(JOE, question)
-    decide, rbac._decide = rbac._decide, None  # type: ignore[assignment,method-assign]
-    started = time.perf_counter()
-    for _ in range(100):
-        assert (await rbac.authorize(JOE, question))[0] is Decision.ALLOW
-    assert decide is not None and time.perf_counter() - started < 1.0
+    rbac._decide = None  # type: ignore[assignment,method-assign]
+    assert (await rbac.authorize(JOE, question))[0] is Decision.ALLOW
 
 
 SECRETS_IN = "/api/v1/namespaces/ns/secrets"

@@ -168,7 +168,7 @@ async def test_an_informer_shows_what_is_there_and_what_changes(client: Client) 
     end = informer.subscribe(on_event)
     await client.create(CONFIG_MAPS, config_map("b"), "default")
     await client.delete(CONFIG_MAPS, "a", "default")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await gone.wait()
     assert seen == [(EventType.ADDED, "a"), (EventType.ADDED, "b"), (EventType.DELETED, "a")]
     assert informer.get("a", "default") is None

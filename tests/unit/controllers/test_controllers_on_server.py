@@ -35,7 +35,7 @@ from minikube_py.machinery.resources import (
 )
 from minikube_py.machinery.times import rfc3339
 
-patience_seconds = 10.0
+patience_seconds = 60.0
 TEMPLATE: Object = {"metadata": {"labels": {"app": "w"}}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}}
 
 

@@ -329,7 +329,7 @@ def test_metrics_have_kubernetes_names() -> None:
     assert 'apiserver_flowcontrol_dispatched_requests_total{flow_schema="l-*",priority_level="l"} 0.0' in text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from(["enter", "leave", "cancel", "turn"]), st.integers(0, 9)), max_size=60))
 def test_every_seat_comes_back(steps: list[tuple[str, int]]) -> None:
     """Whatever happens in whatever order, in the end nothing is taken and nobody waits."""

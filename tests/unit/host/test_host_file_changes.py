@@ -14,7 +14,7 @@ from minikube_py.host.file_changes import Signature, file_changes, settle_second
 
 
 class Heard:
-    """Counts changes; ``settled`` lets the writer be silent for long enough."""
+    """Counts changes; time passes only as long as somebody waits for one."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.count = 0
@@ -25,20 +25,25 @@ class Heard:
             async for _ in changes:
                 self.count += 1
 
-    async def settled(self) -> int:
-        for _ in range(4):  # inotify is read by the loop, signatures by a thread
-            await asyncio.sleep(0.005)
-            await self._clock.advance(settle_seconds)
-        await asyncio.sleep(0.005)
-        return self.count
+    async def told(self, count: int) -> None:
+        """Wait for so many changes, and see that no more follow."""
+        async with asyncio.timeout(30):
+            while self.count < count:
+                await self._pass_time()
+        for _ in range(4):
+            await self._pass_time()
+        assert self.count == count
+
+    async def _pass_time(self) -> None:
+        await asyncio.sleep(0.005)  # inotify is read by the loop, signatures by a thread
+        await self._clock.advance(settle_seconds)
 
 
 @asynccontextmanager
 async def listening(*paths: Path, since: Signature | None = None) -> AsyncIterator[Heard]:
     clock = FakeClock()
     heard = Heard(clock)
-    task = asyncio.create_task(heard.follow(file_changes(paths, clock, since=since)))
-    await asyncio.sleep(0.01)
+    task = asyncio.create_task(heard.follow(file_changes(paths, clock, since=since or signature_of(paths))))
     yield heard
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -54,12 +59,12 @@ async def test_one_change_for_a_batch(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     one.write_text("a")
     async with listening(one, two) as heard:
-        assert await heard.settled() == 0
+        await heard.told(0)
         replace(one, "b")
         replace(two, "c")
-        assert await heard.settled() == 1
+        await heard.told(1)
         two.unlink()
-        assert await heard.settled() == 2
+        await heard.told(2)
 
 
 async def test_other_files_are_nobodys_business(tmp_path: Path) -> None:
@@ -67,7 +72,7 @@ async def test_other_files_are_nobodys_business(tmp_path: Path) -> None:
     one.write_text("a")
     async with listening(one) as heard:
         (tmp_path / "other").write_text("b")
-        assert await heard.settled() == 0
+        await heard.told(0)
 
 
 async def test_change_before_the_watch_is_told(tmp_path: Path) -> None:
@@ -76,7 +81,7 @@ async def test_change_before_the_watch_is_told(tmp_path: Path) -> None:
     read = signature_of([one])
     replace(one, "b")
     async with listening(one, since=read) as heard:
-        assert await heard.settled() == 1
+        await heard.told(1)
 
 
 async def test_missing_folder_is_an_error(tmp_path: Path) -> None:

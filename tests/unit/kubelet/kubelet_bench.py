@@ -113,8 +113,8 @@ class Bench:
             self.task = None
 
     async def until(self, condition: Callable[[], object], *, seconds: float = 0.0) -> None:
-        """Wait for a condition: up to ``seconds`` of virtual time, and five of real time for threads."""
-        end, latest = self.clock.now() + seconds, time.monotonic() + 5
+        """Wait for a condition: up to ``seconds`` of virtual time, and half a minute of real time for threads."""
+        end, latest = self.clock.now() + seconds, time.monotonic() + 30
         while not _holds(condition):
             assert self.task is None or not self.task.done(), self.task.result()
             for _ in range(20):

@@ -64,7 +64,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(json_values, st.data())
 def test_the_slow_scanner_agrees_with_the_fast_parser(value: Any, data: st.DataObject) -> None:
     text = orjson.dumps(value)
@@ -186,7 +186,7 @@ def test_yaml_errors_are_400() -> None:
     assert caught.value.message == "yaml: line 1: did not find expected ',' or ']'"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(st.text("ab1:-~ ", max_size=4), json_values, max_size=3))
 def test_written_yaml_is_read_back(value: dict[str, Any]) -> None:
     assert parse_yaml(to_yaml(value)) == value

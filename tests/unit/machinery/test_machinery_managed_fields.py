@@ -227,7 +227,7 @@ def members_of(fields: FieldSet, prefix: tuple[str, ...] = ()) -> set[tuple[str,
     return found
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(members, members)
 def test_field_sets_are_sets(left: set[tuple[str, ...]], right: set[tuple[str, ...]]) -> None:
     a, b = trie(left), trie(right)

@@ -90,7 +90,7 @@ def merge_patch_between(old: dict[str, Any], new: dict[str, Any]) -> dict[str, A
     return patch
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(json_objects, json_objects)
 def test_a_merge_patch_makes_the_difference(old: dict[str, Any], new: dict[str, Any]) -> None:
     before = orjson.dumps(old)

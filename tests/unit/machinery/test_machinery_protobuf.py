@@ -103,7 +103,7 @@ def test_watch_events_are_framed() -> None:
     assert protobuf.decode(raw) == obj
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_varints_round_trip(number: int) -> None:
     encoded = varint(number)
@@ -111,7 +111,7 @@ def test_varints_round_trip(number: int) -> None:
     assert (signed(value), end) == (number, len(encoded))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=30))
 def test_random_bytes_are_read_or_refused(data: bytes) -> None:
     try:

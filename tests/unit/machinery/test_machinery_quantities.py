@@ -73,7 +73,7 @@ quantities = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(quantities)
 def test_the_canonical_text_means_the_same(text: str) -> None:
     first = parse_quantity(text)
@@ -82,7 +82,7 @@ def test_the_canonical_text_means_the_same(text: str) -> None:
     assert str(again) == str(first)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(quantities, quantities)
 def test_order_and_arithmetic_are_those_of_numbers(left: str, right: str) -> None:
     a, b = parse_quantity(left), parse_quantity(right)

@@ -98,7 +98,7 @@ requirements = st.one_of(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(requirements, max_size=4), st.dictionaries(keys, values, max_size=3))
 def test_a_printed_selector_means_the_same(parts: list[Requirement], labels: dict[str, str]) -> None:
     selector = make_selector(parts)
@@ -123,7 +123,7 @@ def test_malformed_field_selectors(text: str) -> None:
     assert caught.value.message == f"invalid selector: '{text}'; can't understand '{text}'"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.text(max_size=8))
 def test_escaped_field_values_round_trip(value: str) -> None:
     assert parse_field_selector(f"a={escape_field_value(value)}").exact("a") == value

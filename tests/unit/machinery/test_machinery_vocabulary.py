@@ -85,7 +85,7 @@ def test_time_texts() -> None:
     assert parse_time("1970-01-01T02:00:00+02:00") == 0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 4_000_000_000))
 def test_times_round_trip(seconds: int) -> None:
     assert parse_time(rfc3339(seconds)) == seconds

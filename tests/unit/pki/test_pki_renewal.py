@@ -61,7 +61,7 @@ def test_agents_find_the_succession_in_their_folder(tmp_path: Path) -> None:
 
 async def until(condition: Callable[[], bool], clock: FakeClock) -> None:
     """Let threads and loop work; bounded, so that a failure does not hang."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await clock.settle()
             await asyncio.sleep(0.001)

@@ -96,7 +96,7 @@ async def start(tmp_path: Path, folder: Path) -> AsyncIterator[Callable[[], Any]
 
 
 async def eventually(probe: Callable[[], Any]) -> Any:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             try:
                 found = await probe()

@@ -102,7 +102,7 @@ async def recorded(runtime: Runtime) -> AsyncIterator[list[RuntimeEvent]]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - conditions of two kinds of runtime
             await asyncio.sleep(0.005)
 

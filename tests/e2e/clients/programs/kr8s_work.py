@@ -57,20 +57,26 @@ async def asynchronous(namespace: str) -> None:
     """Watch, custom kinds by discovery, paging of a list."""
     client = await async_api(namespace=namespace)
     seen: list[tuple[str, str]] = []
+    stands = asyncio.Event()
 
     async def look() -> None:
         async for kind, obj in client.watch("secrets", namespace=namespace):
+            if obj.name == "here-already":
+                stands.set()
+                continue
             seen.append((kind, obj.name))
             if kind == "DELETED":
                 return
 
+    first = await async_objects.Secret({"metadata": {"name": "here-already", "namespace": namespace}})
+    await first.create()
     watching = asyncio.create_task(look())
-    await asyncio.sleep(0.3)
+    await asyncio.wait_for(stands.wait(), 30)
     secret = await async_objects.Secret({"metadata": {"name": "s", "namespace": namespace}, "stringData": {"a": "b"}})
     await secret.create()
     await secret.patch({"stringData": {"a": "c"}})
     await secret.delete()
-    await asyncio.wait_for(watching, 10)
+    await asyncio.wait_for(watching, 30)
     assert seen == [("ADDED", "s"), ("MODIFIED", "s"), ("DELETED", "s")], seen
     lease = await async_objects.object_from_spec(
         {

@@ -72,19 +72,24 @@ def applying(client: Client, namespace: str) -> None:
 async def watching(config: KubeConfig, namespace: str) -> None:
     client = AsyncClient(config=config, namespace=namespace, field_manager="lightkube")
     seen: list[str] = []
+    stands = asyncio.Event()
 
     async def look() -> None:
         async for kind, obj in client.watch(ConfigMap, labels={"w": "1"}):
+            if obj.metadata.name == "here-already":
+                stands.set()
+                continue
             seen.append(f"{kind} {obj.metadata.name}")
             if kind == "DELETED":
                 return
 
+    await client.create(ConfigMap(metadata=ObjectMeta(name="here-already", labels={"w": "1"})))
     task = asyncio.create_task(look())
-    await asyncio.sleep(0.3)
+    await asyncio.wait_for(stands.wait(), 30)
     await client.create(ConfigMap(metadata=ObjectMeta(name="w", labels={"w": "1"})))
     # leaving the selector is a deletion for this watch
     await client.patch(ConfigMap, "w", {"metadata": {"labels": {"w": "2"}}})
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, 30)
     assert seen == ["ADDED w", "DELETED w"], seen
     await client.close()
 

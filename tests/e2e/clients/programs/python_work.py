@@ -191,7 +191,7 @@ def election(namespace: str) -> None:
     threading.Thread(target=second.run, daemon=True).start()
     time.sleep(1)
     assert order == ["one leads"]
-    assert second_leads.wait(10)
+    assert second_leads.wait(60)
     assert client.CoordinationV1Api().read_namespaced_lease("election", namespace).spec.holder_identity == "two"
 
 
