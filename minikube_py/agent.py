@@ -1,14 +1,15 @@
 """Composes the node half of a process: container runtime, pod network, kubelet, proxy, DNS.
 
 Everything here talks to the API through a ``Client`` only, so the same list serves a node inside
-the server's process. Start order: containerd needs nothing; the kubelet needs it and the API; the
-network waits for the node's pod range; proxy and DNS start after the node is Ready, so that they do
-not slow it down.
+the server's process (``server``) and one on another host (``worker``). Start order: containerd needs
+nothing; the kubelet needs it and the API; the network waits for the node's pod range; proxy and DNS
+start after the node is Ready, so that they do not slow it down.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +27,21 @@ if TYPE_CHECKING:
     from minikube_py.components.kubelet.runtime.containerd_config import ContainerdSettings
     from minikube_py.components.kubelet.settings import KubeletSettings
     from minikube_py.components.network import NetworkSettings
-    from minikube_py.pki.layout import Pki
+    from minikube_py.pki.authorities import KeyPair
 
 DNS_SERVICE = ("kube-system", "kube-dns")
 
 
 class NodeError(Exception):
     """Something about this node that the user must mend; the text is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeApiFiles:
+    """What the node API shows, and by which CAs it knows the API server."""
+
+    serving: KeyPair
+    client_ca: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +52,7 @@ class Node:
     client: Client
     recorder: EventRecorder
     proxy_client: Client
-    pki: Pki
+    files: NodeApiFiles
     clock: Clock
     registry: CollectorRegistry
 
@@ -71,16 +80,21 @@ def runtime_component(settings: ServerSettings, clock: Clock) -> Component:
     async def own(ready: Ready) -> None:
         from minikube_py.components.kubelet.runtime.containerd import run_containerd
 
-        await asyncio.to_thread(_check_kernel, settings)
+        await asyncio.to_thread(_check_machine, settings)
         await run_containerd(containerd_settings_of(settings), clock, ready)
 
     async def given(ready: Ready) -> None:
         from minikube_py.components.kubelet.runtime.cri import CriRuntime
+        from minikube_py.components.kubelet.runtime.types import RuntimeFailure
 
-        await asyncio.to_thread(_check_kernel, settings)
-        runtime = CriRuntime(runtime_endpoint(settings), clock)
+        await asyncio.to_thread(_check_machine, settings)
+        endpoint = runtime_endpoint(settings)
+        runtime = CriRuntime(endpoint, clock)
         try:
             await runtime.version()
+        except RuntimeFailure as error:
+            cause = f"no CRI runtime answers at {endpoint}; start it, or give another endpoint ({error.message})"
+            raise ConfigError(f"--container-runtime-endpoint: {cause}") from error
         finally:
             await runtime.close()
         ready()
@@ -89,21 +103,36 @@ def runtime_component(settings: ServerSettings, clock: Clock) -> Component:
     return Component("containerd", given if settings.container_runtime_endpoint else own, vital=True)
 
 
-def _check_kernel(settings: ServerSettings) -> None:
-    """Whether this machine may be a node, with ``--protect-kernel-defaults``. Raises ConfigError."""
+def _check_machine(settings: ServerSettings) -> None:
+    """Whether this machine can be a node: its kernel, where that is asked for, the logs' folder, the node API's port.
+
+    Raises ConfigError. Done here because the kubelet starts late, and is retried when it fails.
+    """
     from minikube_py.components.kubelet.node.kernel_defaults import wrong_kernel_settings
 
     wrong = wrong_kernel_settings() if settings.protect_kernel_defaults else ()
     if wrong:
         raise ConfigError(f"--protect-kernel-defaults: {', '.join(wrong)}; set them in /etc/sysctl.d")
+    logs = config.pod_logs_dir(settings)
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--pod-logs-dir: cannot make folder {logs}: {error.strerror}") from error
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", settings.kubelet_port))
+        except OSError as error:
+            text = f"--kubelet-port: cannot listen on port {settings.kubelet_port}: {error.strerror}"
+            raise ConfigError(f"{text}; stop the program that has it or choose another port") from error
 
 
-def node_components(settings: ServerSettings, node: Callable[[], Node]) -> list[Component]:
-    """Everything but the runtime, in start order; ``node`` is called once the API (``apiserver``) is up."""
+def node_components(settings: ServerSettings, node: Callable[[], Node], api: str = "apiserver") -> list[Component]:
+    """Everything but the runtime, in start order; ``node`` is called once the component ``api`` is ready."""
     components: list[Component] = []
     if "network" not in settings.disable:  # else the administrator brings a CNI configuration of their own
-        components.append(Component("network", lambda ready: _network(node(), ready), needs=("apiserver",)))
-    components.append(Component("kubelet", lambda ready: _kubelet(node(), ready), needs=("apiserver", "containerd")))
+        components.append(Component("network", lambda ready: _network(node(), ready), needs=(api,)))
+    components.append(Component("kubelet", lambda ready: _kubelet(node(), ready), needs=(api, "containerd")))
     if "proxy" not in settings.disable:
         components.append(Component("proxy", lambda ready: _proxy(node(), ready), needs=("kubelet",)))
     if "dns" not in settings.disable:
@@ -111,7 +140,7 @@ def node_components(settings: ServerSettings, node: Callable[[], Node]) -> list[
     return components
 
 
-def kubelet_settings(settings: ServerSettings, pki: Pki) -> KubeletSettings:
+def kubelet_settings(settings: ServerSettings, files: NodeApiFiles) -> KubeletSettings:
     """The kubelet's own record."""
     from minikube_py.components.kubelet.settings import KubeletSettings
 
@@ -128,9 +157,9 @@ def kubelet_settings(settings: ServerSettings, pki: Pki) -> KubeletSettings:
         node_labels=config.labels(settings.node_label),
         node_taints=settings.node_taint,
         port=settings.kubelet_port,
-        tls_cert_file=pki.serving_kubelet.certificate,
-        tls_key_file=pki.serving_kubelet.key,
-        client_ca_file=pki.client_ca.certificate,
+        tls_cert_file=files.serving.certificate,
+        tls_key_file=files.serving.key,
+        client_ca_file=files.client_ca,
         tls_policy=config.tls_policy(settings),
         pod_pids_limit=max(settings.pod_max_pids, 0),
         seccomp_default=settings.seccomp_default,
@@ -145,14 +174,14 @@ async def _kubelet(node: Node, ready: Ready) -> None:
     runtime = CriRuntime(runtime_endpoint(node.settings), node.clock)
     try:
         await run_kubelet(
-            node.client, runtime, kubelet_settings(node.settings, node.pki), node.clock, node.recorder, ready
+            node.client, runtime, kubelet_settings(node.settings, node.files), node.clock, node.recorder, ready
         )
     finally:
         await runtime.close()
 
 
-def network_settings(settings: ServerSettings) -> NetworkSettings:
-    """The pod network's own record."""
+def network_settings(settings: ServerSettings, node_ip: str = "") -> NetworkSettings:
+    """The pod network's own record; running it needs ``node_ip``, removing it does not."""
     from minikube_py.components.network import NetworkSettings
 
     return NetworkSettings(
@@ -161,13 +190,16 @@ def network_settings(settings: ServerSettings) -> NetworkSettings:
         conf_dir=containerd_settings_of(settings).cni_conf_dir,
         state_dir=Path(settings.data_dir).resolve() / "agent" / "cni",
         bridge=settings.bridge_name,
+        node_ip=node_ip,
+        backend=settings.flannel_backend,
     )
 
 
 async def _network(node: Node, ready: Ready) -> None:
     from minikube_py.components.network import run_network
 
-    await run_network(node.client, network_settings(node.settings), ready)
+    settings = network_settings(node.settings, config.node_ip(node.settings))
+    await run_network(node.client, settings, node.clock, ready)
 
 
 async def _proxy(node: Node, ready: Ready) -> None:

@@ -107,7 +107,7 @@ async def create(
             raise TokenError(f"a token with the id {found[1]} exists; delete it or choose another") from error
         raise
     if NODE_GROUP in groups:
-        await _ensure_bindings(client)
+        await ensure_bindings(client)
     return token
 
 
@@ -134,7 +134,8 @@ async def delete(client: Client, token: str) -> str:
 def node_bindings() -> list[Object]:
     """What lets a bootstrapping node ask for its certificate and have it approved, and a node renew its own.
 
-    kubeadm makes the same three under its own names.
+    kubeadm makes the same three under its own names. The fourth lets a worker's proxy and pod network, which act as
+    their node, read Services, EndpointSlices and Nodes.
     """
     return [
         _binding("pyk3s:kubelet-bootstrap", "system:node-bootstrapper", NODE_GROUP),
@@ -148,6 +149,7 @@ def node_bindings() -> list[Object]:
             "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
             "system:nodes",
         ),
+        _binding("pyk3s:node-proxier", "system:node-proxier", "system:nodes"),
     ]
 
 
@@ -162,7 +164,8 @@ def _binding(name: str, role: str, group: str) -> Object:
     }
 
 
-async def _ensure_bindings(client: Client) -> None:
+async def ensure_bindings(client: Client) -> None:
+    """Make the bindings that are missing. Raises ApiError."""
     for binding in node_bindings():
         try:
             await client.create(CLUSTER_ROLE_BINDINGS, binding, options=_WRITE)

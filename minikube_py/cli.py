@@ -1,7 +1,7 @@
 """The ``pyk3s`` command. Each command parses into a typed record, calls one function and prints.
 
-Exit codes: 0 done; 1 a failure told in one line on standard error; 2 a wrong command line (one
-line as well). ``pyk3s kubectl`` has kubectl's own.
+Exit codes: 0 done; 1 a failure or a wrong command line, told in one line on standard error.
+``pyk3s kubectl`` has kubectl's own.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import Any
 import click
 
 from minikube_py import KUBERNETES_VERSION, __version__, config
+from minikube_py.cli_agent import agent
 from minikube_py.cli_certificate import certificate
 from minikube_py.cli_datastore import datastore
+from minikube_py.cli_options import given, help_of, settings_options
 from minikube_py.cli_plugins import plugins
 from minikube_py.cli_secrets_encrypt import secrets_encrypt
 from minikube_py.cli_token import token
@@ -31,12 +33,17 @@ class OneLineErrors(click.Group):
             return super().main(*args, **kwargs)
         except click.exceptions.Exit as stop:
             sys.exit(stop.exit_code)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message())  # a group alone asks what there is
         except click.ClickException as error:
             sys.exit(f"pyk3s: {error.format_message()}")
         except (click.Abort, KeyboardInterrupt):
             sys.exit("pyk3s: interrupted")
         except config.ConfigError as error:
             sys.exit(f"pyk3s: {error}")
+        except OSError as error:
+            named = f"{error.filename}: " if error.filename else ""
+            sys.exit(f"pyk3s: {named}{error.strerror or error}")
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -47,56 +54,17 @@ def main() -> None:
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 
-def _settings_options(command: Any) -> Any:
-    """One click option for each field of ``ServerSettings``; absent ones stay absent."""
-    for item in reversed(dataclasses.fields(config.ServerSettings)):
-        names = [f"--{config.flag_name(item.name)}", item.name]
-        if item.metadata["short"]:
-            names.insert(0, item.metadata["short"])
-        options: dict[str, Any] = {"default": None, "help": _help(item)}
-        if isinstance(item.default, tuple):
-            options |= {"multiple": True, "type": str, "metavar": "TEXT"}
-        elif isinstance(item.default, bool):
-            names[names.index(f"--{config.flag_name(item.name)}")] += (
-                f"/--no-{config.flag_name(item.name)}" if item.default else ""
-            )
-            options |= {"is_flag": True}
-        elif item.metadata["choices"]:
-            options["type"] = click.Choice(item.metadata["choices"])
-        else:
-            options["type"] = type(item.default)
-        command = click.option(*names, **options)(command)
-    return command
-
-
-def _help(item: Any) -> str:
-    default = item.default
-    if default in ("", (), False):
-        return str(item.metadata["help"])
-    shown = ",".join(default) if isinstance(default, tuple) else str(default).lower() if default is True else default
-    return f"{item.metadata['help']} [{shown}]"
-
-
-def _given(flags: dict[str, Any]) -> dict[str, Any]:
-    """Only the flags that were on the command line; repeatable ones split at commas as in k3s."""
-    given: dict[str, Any] = {}
-    for name, value in flags.items():
-        if isinstance(value, tuple):
-            if value:
-                given[name] = tuple(part for text in value for part in text.split(",") if part)
-        elif value is not None:
-            given[name] = value
-    return given
-
-
 @main.command()
-@_settings_options
+@settings_options(config.ServerSettings)
 def server(**flags: Any) -> None:
-    """Run a cluster: API server, datastore, controllers, scheduler and, unless disabled, a node."""
+    """Run a cluster on this machine.
+
+    That is the API server, the datastore, the controllers, the scheduler and, unless disabled, a node.
+    """
     from minikube_py.server import run_server
     from minikube_py.serving.errors import StartError
 
-    settings = config.load_settings(_given(flags), config.environment())
+    settings = config.load_settings(given(flags), config.environment())
     try:
         run_server(settings)
     except StartError as error:
@@ -129,7 +97,7 @@ def _node_options(command: Any) -> Any:
         names = [f"--{config.flag_name(name)}", name]
         if item.metadata["short"]:
             names.insert(0, item.metadata["short"])
-        command = click.option(*names, default=None, type=str, help=_help(item))(command)
+        command = click.option(*names, default=None, type=str, help=help_of(item))(command)
     return command
 
 
@@ -140,7 +108,7 @@ def import_images(archives: tuple[Path, ...], **flags: Any) -> None:
     """Import OCI or docker archives into the running node."""
     from minikube_py.agent import NodeError, import_archives
 
-    settings = config.load_settings(_given(flags), config.environment())
+    settings = config.load_settings(given(flags), config.environment())
     try:
         for name in import_archives(settings, archives):
             click.echo(f"imported {name}")
@@ -153,11 +121,11 @@ def import_images(archives: tuple[Path, ...], **flags: Any) -> None:
 @click.option("--keep-data", is_flag=True, help="Stop everything, but keep the data folder and the kubeconfig")
 @click.option("--yes", is_flag=True, help="Do not ask")
 def uninstall(keep_data: bool, yes: bool, **flags: Any) -> None:
-    """Stop the server and all pods and remove every trace of them from this machine."""
+    """Remove every trace of a stopped server from this machine."""
     from minikube_py.agent import NodeError
     from minikube_py.uninstall import leftovers, remove_all
 
-    settings = config.load_settings(_given(flags), config.environment())
+    settings = config.load_settings(given(flags), config.environment())
     if not yes:
         click.confirm(
             f"Stop all pods of {settings.data_dir}" + ("" if keep_data else " and delete all its data"), abort=True
@@ -172,6 +140,7 @@ def uninstall(keep_data: bool, yes: bool, **flags: Any) -> None:
     click.echo("nothing is left behind")
 
 
+main.add_command(agent)
 main.add_command(certificate)
 main.add_command(datastore)
 main.add_command(plugins)

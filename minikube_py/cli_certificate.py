@@ -61,7 +61,7 @@ def check(data_dir: str | None, services: tuple[str, ...], output: str) -> None:
         names = service_leaves(_names(services)) if services else ()
         floor = open_floor(folder, SystemClock())
         found = inspect_certificates(folder, floor.now(), names)
-    except (PkiError, OSError) as error:
+    except PkiError as error:
         sys.exit(f"pyk3s: {error}")
     if report := floor.report():
         click.echo(f"pyk3s: {report}", err=True)
@@ -132,7 +132,7 @@ def rotate(data_dir: str | None, services: tuple[str, ...]) -> None:
 
     try:
         done = rotate_leaves(_data_dir(data_dir), SystemClock(), _names(services))
-    except (PkiError, OSError) as error:
+    except PkiError as error:
         sys.exit(f"pyk3s: {error}")
     click.echo(f"rotated {', '.join(done.names)}; the old files are in {done.backup}")
 
@@ -160,7 +160,7 @@ def rotate_ca(data_dir: str | None, path: Path | None, force: bool, distrust_old
     try:
         done = rotate_authorities(folder, SystemClock(), source=path, force=force, distrust_old=distrust_old)
         token = load_join_tokens(folder).agent
-    except (PkiError, OSError) as error:
+    except PkiError as error:
         sys.exit(f"pyk3s: {error}")
     click.echo(f"rotated {', '.join(done.names)}; the old files are in {done.backup}")
     click.echo(f"agents join with: {token}")

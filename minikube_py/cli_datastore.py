@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @click.group()
 def datastore() -> None:
-    """The datastore: check, stats, top, compact, migrate, serve."""
+    """The datastore: check, stats, compact, migrate, serve."""
 
 
 def _endpoint_option(command: Any) -> Any:

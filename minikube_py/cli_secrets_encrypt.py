@@ -26,7 +26,7 @@ _TYPES = {"aescbc": "AES-CBC", "aesgcm": "AES-GCM", "secretbox": "XSalsa20-POLY1
 
 @click.group("secrets-encrypt")
 def secrets_encrypt() -> None:
-    """Encryption of Secrets: status, enable, disable, prepare, rotate, reencrypt, rotate-keys."""
+    """Encryption of stored Secrets: status, on, off, new keys."""
 
 
 def _options(command: Any) -> Any:
@@ -57,7 +57,7 @@ def _run(data_dir: str | None, kubeconfig: str, work: Callable[[HttpClient, Path
         return asyncio.run(run())
     except ApiError as error:
         sys.exit(f"pyk3s: {error.message}")
-    except (ConfigurationError, KubeconfigError, RotationError, OSError) as error:
+    except (ConfigurationError, KubeconfigError, RotationError) as error:
         sys.exit(f"pyk3s: {error}")
 
 
@@ -65,10 +65,14 @@ def _run(data_dir: str | None, kubeconfig: str, work: Callable[[HttpClient, Path
 @_options
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
 def status(data_dir: str | None, kubeconfig: str, output: str) -> None:
-    """Show whether Secrets are encrypted, with which keys, and how far a rotation is."""
+    """Show whether Secrets are encrypted, and with which keys."""
     from minikube_py.secrets_encryption import status as read_status
 
     found = _run(data_dir, kubeconfig, read_status)
+    if found is None:
+        off = "Encryption Status: Disabled, no configuration file found; pyk3s server --secrets-encryption makes one"
+        click.echo(json.dumps({"enabled": False}) if output == "json" else off)
+        return
     if output == "json":
         keys = [{"type": kind, "name": name, "active": not index} for index, (kind, name) in enumerate(found.keys)]
         click.echo(json.dumps({"enabled": found.enabled, "stage": found.stage, "inUse": found.in_use, "keys": keys}))

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @click.group()
 def token() -> None:
-    """Tokens that nodes join with: create, list, delete, generate, rotate."""
+    """Tokens that nodes join with: create, list, rotate."""
 
 
 def _kubeconfig_option(command: Any) -> Any:
@@ -55,7 +55,7 @@ def _with_client(kubeconfig: str, work: Callable[[Client], Awaitable[T]]) -> T:
         return asyncio.run(run())
     except ApiError as error:
         sys.exit(f"pyk3s: {error.message}")
-    except (TokenError, KubeconfigError, OSError) as error:
+    except (TokenError, KubeconfigError) as error:
         sys.exit(f"pyk3s: {error}")
 
 
@@ -85,7 +85,10 @@ def create(
     ttl: str,
     usages: tuple[str, ...],
 ) -> None:
-    """Make a bootstrap token and print it in the form that pins the cluster's CA."""
+    """Make a bootstrap token and print it.
+
+    It is printed in the form that pins the cluster's CA.
+    """
     from minikube_py import bootstrap_tokens
     from minikube_py.client.clock import SystemClock
 
@@ -187,7 +190,7 @@ def rotate(data_dir: str | None, old: str, new_token: str) -> None:
     folder = Path(settings.data_dir).resolve()
     try:
         made = rotate_server_token(folder, folder / "server" / "tls" / "server-ca.crt", old, new_token)
-    except (PkiError, OSError) as error:
+    except PkiError as error:
         sys.exit(f"pyk3s: {error}")
     click.echo(str(made))
     click.echo("nodes that have joined go on; change --token where it is configured", err=True)

@@ -26,8 +26,6 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from minikube_py.datastore.endpoints import sqlite_path
-
 if TYPE_CHECKING:
     from minikube_py.host.tls_policy import TlsPolicy
 
@@ -46,8 +44,9 @@ def option(default: Any, text: str, *, choices: tuple[str, ...] = (), short: str
     return field(default=default, metadata={"help": text, "choices": choices, "short": short})
 
 
-AUTHORIZATION_MODES = ("Node", "RBAC", "Webhook", "AlwaysAllow", "AlwaysDeny")
 DISABLEABLE = ("dns", "proxy", "network")
+DNS_ADDRESS_INDEX = 10
+"""The cluster DNS has this address of the Service range unless it is chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +81,11 @@ class ServerSettings:
     service_node_port_range: str = option("30000-32767", "Ports for NodePort Services")
     cluster_dns: str = option("", "Address of the cluster DNS (default: tenth of service-cidr)")
     cluster_domain: str = option("cluster.local", "Domain of the cluster")
+    flannel_backend: str = option(
+        "vxlan",
+        "How pods of different nodes reach each other (k3s's words): tunnels, routes on a shared link, or your own way",
+        choices=("vxlan", "host-gw", "none"),
+    )
 
     disable: tuple[str, ...] = option((), "Packaged part to leave out: dns, proxy, network")
     disable_agent: bool = option(False, "Run no kubelet, proxy, DNS and container runtime here")
@@ -117,7 +121,9 @@ class ServerSettings:
     oidc_required_claim: tuple[str, ...] = option((), "Claim that tokens must have, key=value")
     authentication_token_webhook_config_file: str = option("", "Kubeconfig of a service that reviews tokens")
     authentication_token_webhook_cache_ttl: str = option("2m0s", "How long its answers are remembered")
-    authentication_token_webhook_version: str = option("v1beta1", "Version of TokenReview it speaks: v1, v1beta1")
+    authentication_token_webhook_version: str = option(
+        "v1beta1", "Version of TokenReview it speaks", choices=("v1", "v1beta1")
+    )
     service_account_issuer: str = option("https://kubernetes.default.svc", "Issuer of service account tokens")
     service_account_extend_token_expiration: bool = option(
         True, "Let tokens that pods get by default live for a year, for programs that never read them again"
@@ -129,7 +135,9 @@ class ServerSettings:
     )
     authorization_config: str = option("", "File with an AuthorizationConfiguration; instead of authorization-mode")
     authorization_webhook_config_file: str = option("", "Kubeconfig of a service that reviews access (mode Webhook)")
-    authorization_webhook_version: str = option("v1beta1", "Version of SubjectAccessReview it speaks: v1, v1beta1")
+    authorization_webhook_version: str = option(
+        "v1beta1", "Version of SubjectAccessReview it speaks", choices=("v1", "v1beta1")
+    )
     authorization_webhook_cache_authorized_ttl: str = option("5m0s", "How long its permissions are remembered")
     authorization_webhook_cache_unauthorized_ttl: str = option("30s", "How long its refusals are remembered")
     secrets_encryption: bool = option(False, "Encrypt Secrets at rest with keys that the server keeps itself")
@@ -175,19 +183,39 @@ def load_settings(flags: Mapping[str, Any], environment: Mapping[str, str]) -> S
 
     ``flags`` holds only what was given on the command line, under field names. Raises ConfigError.
     """
+    from minikube_py import config_checks  # which needs what this module defines
+
     known = {item.name: item for item in dataclasses.fields(ServerSettings)}
+    settings = ServerSettings(**merged(known, flags, environment, foreign=AGENT_ONLY))
+    config_checks.check(settings)
+    return settings
+
+
+AGENT_ONLY = frozenset({"server"})
+"""Keys of a configuration file that only ``pyk3s agent`` knows: other commands of that host read the file too."""
+
+
+def merged(
+    known: Mapping[str, dataclasses.Field[Any]],
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str],
+    *,
+    foreign: frozenset[str],
+) -> dict[str, Any]:
+    """The values of the fields from all three sources; a key in ``foreign`` is passed over. Raises ConfigError."""
     path = str(flags.get("config") or environment.get(environment_prefix + "CONFIG", ""))
-    values = _from_file(Path(path) if path else config_file_default, known, must_exist=bool(path))
+    values = _from_file(Path(path) if path else config_file_default, known, foreign, must_exist=bool(path))
     values |= _from_environment(environment, known)
     values |= dict(flags)
     for name in ("token", "agent_token"):
         _secret_from_file(name, values)
-    settings = ServerSettings(**values)
-    _check(settings)
-    return settings
+    return values
 
 
-def _from_file(path: Path, known: Mapping[str, dataclasses.Field[Any]], *, must_exist: bool) -> dict[str, Any]:
+def _from_file(
+    path: Path, known: Mapping[str, dataclasses.Field[Any]], foreign: frozenset[str], *, must_exist: bool
+) -> dict[str, Any]:
+    """The file's values. Scalars count as they are written: 0644 is a mode, and 1.10 a name, not YAML's numbers."""
     try:
         text = path.read_text()
     except FileNotFoundError:
@@ -196,18 +224,24 @@ def _from_file(path: Path, known: Mapping[str, dataclasses.Field[Any]], *, must_
         return {}
     except OSError as error:
         raise ConfigError(f"cannot read configuration file {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"configuration file {path} is not UTF-8 text: {error.reason}") from error
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
         where = " ".join(str(error).split())
         raise ConfigError(f"configuration file {path} is not YAML: {where}") from error
-    if content is None:
+    except RecursionError as error:
+        raise ConfigError(f"configuration file {path} is nested too deeply") from error
+    if not content:
         return {}
     if not isinstance(content, dict):
         raise ConfigError(f"configuration file {path} must be a mapping of option names to values")
     values: dict[str, Any] = {}
     for key, value in content.items():
         name = str(key).replace("-", "_")
+        if name in foreign:
+            continue
         if name not in known or name == "config":
             raise ConfigError(f"configuration file {path}: unknown key {key!r}{_suggest(str(key), known)}")
         values[name] = _convert(value, known[name], f"configuration file {path}: {key}")
@@ -243,14 +277,16 @@ def _secret_from_file(name: str, values: dict[str, Any]) -> None:
         raise ConfigError(f"--{flag}-file: {path} is empty")
 
 
-_TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_TRUTHS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
 def _convert(value: Any, item: dataclasses.Field[Any], where: str) -> Any:
     """A value from a file or the environment as the field's type."""
     if isinstance(item.default, tuple):
         items = value if isinstance(value, list) else str(value).split(",")
-        return tuple(str(part) for part in items)
+        if any(isinstance(part, dict | list) for part in items):
+            raise ConfigError(f"{where}: expected a list of single values")
+        return tuple(text for part in items if (text := str(part).strip()))
     if isinstance(item.default, bool):
         found = _TRUTHS.get(str(value).lower())
         if found is None:
@@ -264,63 +300,6 @@ def _convert(value: Any, item: dataclasses.Field[Any], where: str) -> Any:
     if isinstance(value, dict | list):
         raise ConfigError(f"{where}: expected a single value")
     return str(value)
-
-
-def _check(settings: ServerSettings) -> None:
-    """Everything that can be told without touching the machine."""
-    for name in ("cluster_cidr", "service_cidr"):
-        _network(name, getattr(settings, name))
-    if _network("cluster_cidr", settings.cluster_cidr).overlaps(_network("service_cidr", settings.service_cidr)):
-        raise ConfigError("--cluster-cidr and --service-cidr overlap; choose separate ranges")
-    for name in ("bind_address", "advertise_address", "node_ip", "cluster_dns"):
-        value = getattr(settings, name)
-        if value:
-            _address(name, value)
-    for name in ("https_listen_port", "kubelet_port"):
-        if not 0 < getattr(settings, name) < 65536:
-            raise ConfigError(f"--{flag_name(name)}: {getattr(settings, name)} is not a port (1-65535)")
-    seconds("cluster_signing_duration", settings.cluster_signing_duration)
-    node_port_range(settings)
-    for part in settings.disable:
-        if part not in DISABLEABLE:
-            raise ConfigError(f"--disable: unknown part {part!r}; known are {', '.join(DISABLEABLE)}")
-    for label in settings.node_label:
-        if "=" not in label:
-            raise ConfigError(f"--node-label: {label!r} is not key=value")
-    for taint in settings.node_taint:
-        if not re.fullmatch(r"[^=:]+(=[^:]*)?:(NoSchedule|PreferNoSchedule|NoExecute)", taint):
-            raise ConfigError(
-                f"--node-taint: {taint!r} is not key=value:Effect with NoSchedule, PreferNoSchedule or NoExecute"
-            )
-    if not re.fullmatch(r"0?[0-7]{3}", settings.write_kubeconfig_mode):
-        raise ConfigError(
-            f"--write-kubeconfig-mode: {settings.write_kubeconfig_mode!r} is not an octal mode such as 0600"
-        )
-    for mode in settings.authorization_mode:
-        if mode not in AUTHORIZATION_MODES:
-            raise ConfigError(
-                f"--authorization-mode: unknown mode {mode!r}; known are {', '.join(AUTHORIZATION_MODES)}"
-            )
-    for name in (
-        "authentication_token_webhook_cache_ttl",
-        "authorization_webhook_cache_authorized_ttl",
-        "authorization_webhook_cache_unauthorized_ttl",
-    ):
-        seconds(name, getattr(settings, name))
-    for name in ("max_requests_inflight", "max_mutating_requests_inflight"):
-        if getattr(settings, name) < 1:
-            raise ConfigError(f"--{flag_name(name)}: must be at least 1, so that requests can be served at all")
-    if (settings.tls_min_version, settings.tls_cipher_suites) != ("VersionTLS12", ()):
-        tls_policy(settings)
-    if settings.datastore_endpoint:
-        try:
-            sqlite_path(settings.datastore_endpoint)
-        except ValueError as error:
-            raise ConfigError(f"--datastore-endpoint: {error}") from None
-    if settings.datastore_client_rate < 0:
-        raise ConfigError("--datastore-client-rate: must be 0 (no limit) or more writes a second")
-    if settings.etcd_listen and not re.fullmatch(r"(\S+):\d{1,5}", settings.etcd_listen):
-        raise ConfigError(f"--etcd-listen: {settings.etcd_listen!r} is not HOST:PORT")
 
 
 def tls_policy(settings: ServerSettings) -> TlsPolicy:
@@ -349,22 +328,6 @@ def seconds(name: str, value: str) -> float:
     return hours * 3600 + minutes * 60 + rest
 
 
-def _network(name: str, value: str) -> ipaddress.IPv4Network:
-    try:
-        return ipaddress.IPv4Network(value)
-    except ValueError as error:
-        raise ConfigError(
-            f"--{flag_name(name)}: {value!r} is not an IPv4 range such as 10.42.0.0/16: {error}"
-        ) from None
-
-
-def _address(name: str, value: str) -> None:
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        raise ConfigError(f"--{flag_name(name)}: {value!r} is not an IP address") from None
-
-
 def node_port_range(settings: ServerSettings) -> tuple[int, int]:
     """First and last node port (inclusive)."""
     found = re.fullmatch(r"(\d+)-(\d+)", settings.service_node_port_range)
@@ -387,7 +350,7 @@ def datastore_endpoint(settings: ServerSettings) -> str:
 
 
 def cluster_dns_address(settings: ServerSettings) -> str:
-    return settings.cluster_dns or service_address(settings, 10)
+    return settings.cluster_dns or service_address(settings, DNS_ADDRESS_INDEX)
 
 
 def node_name(settings: ServerSettings) -> str:

@@ -85,8 +85,10 @@ class Status:
     keys: tuple[tuple[str, str], ...]
 
 
-async def status(client: HttpClient, path: Path) -> Status:
-    """Raises ConfigurationError, ApiError."""
+async def status(client: HttpClient, path: Path) -> Status | None:
+    """None where pyk3s keeps no configuration. Raises ConfigurationError, ApiError."""
+    if not await asyncio.to_thread(path.exists):
+        return None
     content, stage = await asyncio.to_thread(managed.read, path)
     return Status(managed.is_enabled(content), stage, await _in_use(client, path), tuple(managed.keys(content)))
 

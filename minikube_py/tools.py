@@ -40,4 +40,16 @@ def run_kubectl(arguments: Sequence[str], environment: Mapping[str, str]) -> Non
     """
     path = find_kubectl(environment.get("PATH", os.defpath))
     kubeconfig = environment.get("KUBECONFIG") or load_settings({}, environment).write_kubeconfig
+    if not (environment.get("KUBECONFIG") or os.access(kubeconfig, os.R_OK) or _needs_no_kubeconfig(arguments)):
+        raise ToolMissing(f"cannot read {kubeconfig}: run as root beside a server, or set KUBECONFIG")
     os.execve(path, ["kubectl", *arguments], {**environment, "KUBECONFIG": kubeconfig})
+
+
+def _needs_no_kubeconfig(arguments: Sequence[str]) -> bool:
+    """Whether kubectl is told which cluster it is to talk to, or needs none."""
+    return not arguments or any(
+        one.startswith(
+            ("--kubeconfig", "--server", "-s", "--help", "-h", "--client", "help", "completion", "kustomize")
+        )
+        for one in arguments
+    )

@@ -1,6 +1,6 @@
-"""Takes a server off the machine: pods, runtime, mounts, network, tables, cgroups, files.
+"""Takes a server or a worker off the machine: pods, runtime, mounts, network, tables, cgroups, files.
 
-Order: the server must have ended; pods go through CRI, so that the runtime frees their network,
+Order: the process must have ended; pods go through CRI, so that the runtime frees their network,
 cgroups and mounts itself, then containerd ends; what the node's components keep in the kernel goes
 next, files last. Every step is idempotent. ``leftovers`` checks the result.
 """
@@ -16,26 +16,31 @@ from minikube_py import config
 from minikube_py.agent import NodeError, containerd_settings_of, network_settings
 from minikube_py.config import ServerSettings
 from minikube_py.host.commands import CommandFailed, run
+from minikube_py.joining.cluster import told
+from minikube_py.joining.identity import load_facts, node_files
 
 Say = Callable[[str], object]
 
 
 def remove_all(settings: ServerSettings, *, keep_data: bool, say: Say) -> None:
-    """Stop and remove everything of this server. Raises NodeError."""
+    """Stop and remove everything of this server or worker. Raises NodeError."""
     data = Path(settings.data_dir).resolve()
-    if server_runs(data):
-        raise NodeError(f"the server of {data} is running; stop it first (systemctl stop pyk3s, or SIGTERM)")
+    for lock, what in ((data / "server" / "lock", "server"), (node_files(data).lock, "agent")):
+        if is_held(lock):
+            raise NodeError(f"the {what} of {data} is running; stop it first (systemctl stop pyk3s, or SIGTERM)")
+    facts = load_facts(node_files(data))
+    if facts is not None:  # a worker: its address ranges are its server's
+        settings = told(settings, settings.node_name, facts)
     asyncio.run(_remove_from_machine(settings, data, say))
     if not keep_data:
         say(f"remove {data}")
         _remove_files(settings, data)
 
 
-def server_runs(data: Path) -> bool:
-    """Whether a process holds the server's lock."""
+def is_held(lock: Path) -> bool:
+    """Whether a process holds a lock."""
     import fcntl
 
-    lock = data / "server" / "lock"
     if not lock.exists():
         return False
     with lock.open("rb") as file:

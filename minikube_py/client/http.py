@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -384,4 +385,12 @@ _REASONS = {
 
 
 def _unreachable(base_url: str, error: BaseException) -> ApiError:
-    return service_unavailable(f"cannot reach {base_url}: {type(error).__name__}: {error}".rstrip(": "))
+    """What a user can do something with; aiohttp's own text shows an address of its SSL context."""
+    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", error)
+    if isinstance(cause, ssl.SSLError):
+        text = getattr(cause, "verify_message", "") or cause.reason or str(cause)
+    elif isinstance(cause, OSError) and cause.errno is not None:
+        text = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror  # negative ones are getaddrinfo's
+    else:
+        text = str(cause) or type(cause).__name__
+    return service_unavailable(f"cannot reach {base_url}: {text}")

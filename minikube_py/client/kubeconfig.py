@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,18 +33,13 @@ class Connection:
 
 def load_kubeconfig(path: Path, context: str = "") -> Connection:
     """Read a kubeconfig file (blocking; call it in a thread). Raises KubeconfigError."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise KubeconfigError(f"cannot read kubeconfig {path}: {error}") from error
-    if not isinstance(content, dict):
-        raise KubeconfigError(f"kubeconfig {path} is empty")
+    content = _content(path)
     name = context or str(content.get("current-context") or "")
-    chosen = _named(content, "contexts", "context", name)
-    cluster = _named(content, "clusters", "cluster", str(chosen.get("cluster") or ""))
-    user = _named(content, "users", "user", str(chosen["user"])) if chosen.get("user") else {}
+    if not name:
+        raise KubeconfigError(f"kubeconfig {path} has no current-context")
+    chosen = _named(path, content, "context", name)
+    cluster = _named(path, content, "cluster", str(chosen.get("cluster") or ""))
+    user = _named(path, content, "user", str(chosen["user"])) if chosen.get("user") else {}
     base = path.parent
     return Connection(
         server=str(cluster.get("server") or ""),
@@ -61,36 +57,56 @@ def load_users(path: Path) -> tuple[dict[str, Connection], str]:
 
     Blocks. Raises KubeconfigError.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise KubeconfigError(f"cannot read kubeconfig {path}: {error}") from error
-    if not isinstance(content, dict):
-        raise KubeconfigError(f"kubeconfig {path} is empty")
+    content = _content(path)
     users: dict[str, Connection] = {}
-    for entry in content.get("users") or ():
-        user = dict(entry.get("user") or {})
-        users[str(entry.get("name") or "")] = Connection(
+    for name, user in _entries(path, content, "user"):
+        users[name] = Connection(
             server="",
             cert_pem=_pem(user, "client-certificate", path.parent),
             key_pem=_pem(user, "client-key", path.parent),
             token=_token(user, path.parent),
         )
     context = str(content.get("current-context") or "")
-    current = str(_named(content, "contexts", "context", context).get("user") or "") if context else ""
+    current = str(_named(path, content, "context", context).get("user") or "") if context else ""
     return users, current
 
 
-def _named(content: dict[str, Any], section: str, inner: str, name: str) -> dict[str, Any]:
-    for entry in content.get(section) or ():
-        if entry.get("name") == name:
-            return dict(entry.get(inner) or {})
-    raise KubeconfigError(f'kubeconfig has no {inner} named "{name}"')
+def _content(path: Path) -> Mapping[str, Any]:
+    """The file's document."""
+    from minikube_py.machinery.errors import ApiError
+    from minikube_py.machinery.yaml_text import load_yaml
+
+    try:
+        content = load_yaml(path.read_bytes())
+    except OSError as error:
+        raise KubeconfigError(f"cannot read kubeconfig {path}: {error.strerror}") from error
+    except ApiError as error:
+        raise KubeconfigError(f"kubeconfig {path} is not YAML: {' '.join(error.message.split())}") from error
+    if content is None:
+        raise KubeconfigError(f"kubeconfig {path} is empty")
+    if not isinstance(content, Mapping):
+        raise KubeconfigError(f"kubeconfig {path} is not an object with clusters, users and contexts")
+    return content
 
 
-def _pem(section: dict[str, Any], key: str, base: Path) -> bytes:
+def _entries(path: Path, content: Mapping[str, Any], inner: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(name, content) of each entry of the section for ``inner`` (cluster, user, context)."""
+    section = content.get(f"{inner}s") or ()
+    for entry in section if isinstance(section, list) else (section,):
+        value = entry.get(inner) or {} if isinstance(entry, Mapping) else None
+        if not isinstance(entry, Mapping) or not isinstance(value, Mapping):
+            raise KubeconfigError(f"kubeconfig {path}: {inner}s must be a list of objects with name and {inner}")
+        yield str(entry.get("name") or ""), value
+
+
+def _named(path: Path, content: Mapping[str, Any], inner: str, name: str) -> Mapping[str, Any]:
+    for found, value in _entries(path, content, inner):
+        if found == name:
+            return value
+    raise KubeconfigError(f'kubeconfig {path} has no {inner} named "{name}"')
+
+
+def _pem(section: Mapping[str, Any], key: str, base: Path) -> bytes:
     inline = section.get(f"{key}-data")
     if inline:
         try:
@@ -102,11 +118,11 @@ def _pem(section: dict[str, Any], key: str, base: Path) -> bytes:
     return _read(base / str(section[key]))
 
 
-def _token(user: dict[str, Any], base: Path) -> str:
+def _token(user: Mapping[str, Any], base: Path) -> str:
     if user.get("token"):
         return str(user["token"])
     if user.get("tokenFile"):
-        return _read(base / str(user["tokenFile"])).decode().strip()
+        return _read(base / str(user["tokenFile"])).decode(errors="replace").strip()
     return ""
 
 
@@ -114,4 +130,4 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise KubeconfigError(f"cannot read {path}: {error}") from error
+        raise KubeconfigError(f"cannot read {path}: {error.strerror}") from error

@@ -172,12 +172,12 @@ def unknown_fields(schema: Schema, obj: Object) -> list[str]:
 def _collect_unknown(schema: Schema, value: Any, path: str, found: list[str]) -> None:
     if isinstance(value, dict):
         properties, additional = schema.properties, schema.additional
-        closed = not schema.preserve_unknown and (bool(properties) or (schema.type == "object" and additional is None))
+        closed = is_closed(schema)
         for key, item in value.items():
             inner = _object_meta() if schema.embedded and key == "metadata" else properties.get(key)
             if inner is None:
                 if additional is None:
-                    if closed and not (schema.embedded and key in _EMBEDDED):
+                    if closed and not (schema.embedded and key in RESOURCE_FIELDS):
                         found.append(f'unknown field "{path}.{key}"' if path else f'unknown field "{key}"')
                     continue
                 inner = additional
@@ -190,7 +190,15 @@ def _collect_unknown(schema: Schema, value: Any, path: str, found: list[str]) ->
                 _collect_unknown(inner, item, f"{path}[{index}]", found)
 
 
-_EMBEDDED = frozenset({"apiVersion", "kind", "metadata"})
+def is_closed(schema: Schema) -> bool:
+    """Whether fields that an object's schema does not name are unknown, and not kept."""
+    if schema.preserve_unknown:
+        return False
+    return bool(schema.properties) or (schema.type == "object" and schema.additional is None)
+
+
+RESOURCE_FIELDS = frozenset({"apiVersion", "kind", "metadata"})
+"""Fields that every resource has, and every resource inside a resource."""
 
 
 def _object_meta() -> Schema:
@@ -205,7 +213,7 @@ def drop_unknown(schema: Schema, draft: Any) -> None:
     """
     if isinstance(draft, dict):
         properties, additional = schema.properties, schema.additional
-        closed = not schema.preserve_unknown and (bool(properties) or (schema.type == "object" and additional is None))
+        closed = is_closed(schema)
         doomed: list[str] = []
         for key, item in draft.items():
             inner = _object_meta() if schema.embedded and key == "metadata" else properties.get(key) or additional
@@ -214,7 +222,7 @@ def drop_unknown(schema: Schema, draft: Any) -> None:
                     drop_unknown(inner, item)
                 elif item is None and key not in properties:
                     draft[key] = _zero(inner)
-            elif closed and not (schema.embedded and key in _EMBEDDED):
+            elif closed and not (schema.embedded and key in RESOURCE_FIELDS):
                 doomed.append(key)
         for key in doomed:
             del draft[key]

@@ -31,17 +31,20 @@ class ApiError(Exception):
         *,
         details: Object | None = None,
         headers: dict[str, str] | None = None,
+        metadata: Object | None = None,
     ) -> None:
+        """``metadata`` is the Status' own: an error may carry a continue token."""
         super().__init__(message)
         self.code = code
         self.reason = reason
         self.message = message
         self.details = details
         self.headers = headers or {}
+        self.metadata = metadata or {}
 
     def status(self) -> Object:
         """The ``Status`` object that is sent to the client."""
-        body: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+        body: Object = {"kind": "Status", "apiVersion": "v1", "metadata": self.metadata, "status": "Failure"}
         if self.message:
             body["message"] = self.message
         if self.reason:
@@ -59,6 +62,7 @@ def from_status(status: Object) -> ApiError:
         str(status.get("reason") or ""),
         str(status.get("message") or ""),
         details=status.get("details"),
+        metadata=status.get("metadata"),
     )
 
 
@@ -128,8 +132,8 @@ def unauthorized(message: str = "Unauthorized") -> ApiError:
     return ApiError(401, "Unauthorized", message)
 
 
-def expired(message: str) -> ApiError:
-    return ApiError(410, "Expired", message)
+def expired(message: str, *, metadata: Object | None = None) -> ApiError:
+    return ApiError(410, "Expired", message, metadata=metadata)
 
 
 def timeout(message: str, retry_after_seconds: int = 1) -> ApiError:
@@ -278,16 +282,16 @@ def field_not_found(field: str, value: Any) -> FieldError:
     return FieldError("FieldValueNotFound", field, value)
 
 
+def aggregate_text(errors: Sequence[FieldError]) -> str:
+    """Field errors in one line, each once (``ErrorList.ToAggregate``)."""
+    lines = list(dict.fromkeys(f"{error.field}: {error.body()}" for error in errors))
+    return lines[0] if len(lines) == 1 else "[" + ", ".join(lines) + "]"
+
+
 def invalid(group: str, kind: str, name: str, errors: Sequence[FieldError]) -> ApiError:
     """422 with one cause for each field error (``errors.NewInvalid``)."""
-    lines: list[str] = []
-    for error in errors:
-        line = f"{error.field}: {error.body()}"
-        if line not in lines:
-            lines.append(line)
-    listed = lines[0] if len(lines) == 1 else "[" + ", ".join(lines) + "]"
     qualified_kind = qualified(group, kind)
-    message = f'{qualified_kind} "{name}" is invalid' + (f": {listed}" if lines else "")
+    message = f'{qualified_kind} "{name}" is invalid' + (f": {aggregate_text(errors)}" if errors else "")
     details = _details(group, kind, name)
     if errors:
         details["causes"] = [error.cause() for error in errors]

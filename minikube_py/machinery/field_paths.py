@@ -75,12 +75,20 @@ def value_element(value: Any) -> str:
     return "v:" + orjson.dumps(value).decode()
 
 
-def elements(schema: Schema, how: int, items: list[Any]) -> dict[str, Any]:
-    """Items of an associative list by their path elements; of repeated ones the first."""
-    result: dict[str, Any] = {}
-    for item in items:
-        element = item_element(schema, item) if how == KEYED else value_element(item)
-        result.setdefault(element, item)
+def elements(schema: Schema, how: int, items: list[Any]) -> list[str]:
+    """The path elements of an associative list's items, in their order."""
+    return [item_element(schema, item) if how == KEYED else value_element(item) for item in items]
+
+
+def by_element(schema: Schema, how: int, items: list[Any]) -> dict[str, list[Any]]:
+    """Items of an associative list by their path elements.
+
+    Go's types let items repeat each other (a variable that is set twice). Repeated items are owned and compared as
+    one, the element itself, without what is in them.
+    """
+    result: dict[str, list[Any]] = {}
+    for element, item in zip(elements(schema, how, items), items, strict=True):
+        result.setdefault(element, []).append(item)
     return result
 
 
@@ -101,11 +109,16 @@ def everything(schema: Schema, value: Any) -> FieldSet:
                 node[f"f:{key}"] = {}
     elif isinstance(value, list) and how in (KEYED, VALUES):
         inner = schema.items or ANYTHING
-        for element, item in elements(schema, how, value).items():
-            node[element] = everything(inner, item) if how == KEYED else {}
+        for element, found in by_element(schema, how, value).items():
+            node[element] = _new_items(inner, how, found)
     else:
         return {}
     return node if len(node) > 1 else {}
+
+
+def _new_items(inner: Schema, how: int, items: list[Any]) -> FieldSet:
+    """The node of an element that is new, or gone, with all its items."""
+    return everything(inner, items[0]) if how == KEYED and len(items) == 1 else {}
 
 
 def field_set(schema: Schema, value: Any) -> FieldSet | None:
@@ -122,8 +135,8 @@ def field_set(schema: Schema, value: Any) -> FieldSet | None:
         return {}
     node: FieldSet = {}
     inner = schema.items or ANYTHING
-    for element, item in elements(schema, how, value).items():
-        below = field_set(inner, item) if how == KEYED else None
+    for element, items in by_element(schema, how, value).items():
+        below = field_set(inner, items[0]) if how == KEYED and len(items) == 1 else None
         node[element] = {MEMBER: {}, **below} if below else {}
     return node or None
 
@@ -190,17 +203,22 @@ def _compare_items(schema: Schema, how: int, old: list[Any], new: list[Any]) -> 
     taken: FieldSet = {}
     gone: FieldSet = {}
     inner = schema.items or ANYTHING
-    before, after = elements(schema, how, old), elements(schema, how, new)
-    for element, item in after.items():
-        if element not in before:
-            taken[element] = everything(inner, item) if how == KEYED else {}
-        elif how == KEYED:
-            added, removed = compare(inner, before[element], item)
-            if added is not None:
-                taken[element] = added
-            if removed is not None:
-                gone[element] = removed
-    for element, item in before.items():
-        if element not in after:
-            gone[element] = everything(inner, item) if how == KEYED else {}
+    before, after = by_element(schema, how, old), by_element(schema, how, new)
+    for element in before | after:
+        added, removed = _compare_element(inner, how, before.get(element, []), after.get(element, []))
+        if added is not None:
+            taken[element] = added
+        if removed is not None:
+            gone[element] = removed
     return taken or None, gone or None
+
+
+def _compare_element(
+    inner: Schema, how: int, old: list[Any], new: list[Any]
+) -> tuple[FieldSet | None, FieldSet | None]:
+    """One element of two lists: its items before and after, of which there may be none, one, or repeated ones."""
+    if len(old) == 1 and len(new) == 1:
+        return compare(inner, old[0], new[0]) if how == KEYED else (None, None)
+    if len(old) > 1 and len(new) > 1:
+        return ({} if old != new else None), None
+    return (_new_items(inner, how, new) if new else None), (_new_items(inner, how, old) if old else None)

@@ -48,7 +48,7 @@ def escape_field_value(value: str) -> str:
 def parse_field_selector(text: str) -> FieldSelector:
     """The selector of a ``fieldSelector`` parameter; ApiError 400 when malformed. Paths are not checked here."""
     requirements: list[tuple[str, str, str]] = []
-    for term in _split_terms(text):
+    for term in sorted(_split_terms(text)):
         if not term:
             continue
         found = re.search(r"!=|==|=", term)
@@ -77,7 +77,7 @@ def _unescape(value: str) -> str:
                 raise bad_request(f"invalid field selector: invalid escape sequence: {sequence}")
             parts.append(follower)
         elif char in ",=":
-            raise bad_request(f"invalid field selector: unescaped character in value: {char}")
+            raise bad_request(f"invalid field selector: unescaped character in value: {ord(char)}")
         else:
             parts.append(char)
         position += 1

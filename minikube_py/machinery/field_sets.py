@@ -24,6 +24,29 @@ def is_member(node: Mapping[str, Any]) -> bool:
     return not node or MEMBER in node
 
 
+def is_field_set(value: Any) -> bool:
+    """Whether JSON data that somebody hands in as ``fieldsV1`` can be read as a set; unknown kinds of elements can."""
+    if value is None:
+        return True
+    if not isinstance(value, dict):
+        return False
+    return all(key == MEMBER or (_is_element(key) and is_field_set(node)) for key, node in value.items())
+
+
+def _is_element(key: str) -> bool:
+    kind, rest = key[:1], key[2:]
+    if key[1:2] != ":":
+        return False
+    try:
+        if kind == "k":
+            return isinstance(orjson.loads(rest), dict)
+        if kind == "v":
+            orjson.loads(rest)
+    except orjson.JSONDecodeError:
+        return False
+    return kind != "i" or rest.lstrip("-").isdecimal()
+
+
 def union(left: FieldSet, right: FieldSet) -> FieldSet:
     """Paths of either root set."""
     return _union_children(left, right)

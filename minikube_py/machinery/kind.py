@@ -95,6 +95,11 @@ def no_warnings(obj: Object, old: Object | None) -> list[str]:
     return []
 
 
+def no_early_warnings(obj: Object) -> list[str]:
+    """Nothing to warn of."""
+    return []
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind in one version. Only the storage version of a kind has its own stored objects."""
@@ -124,6 +129,11 @@ class Kind:
     validate_update: Callable[[Object, Object], list[FieldError]] = no_update_errors
     validate_status: Callable[[Object, Object], list[FieldError]] = no_update_errors
     warnings: Callable[[Object, Object | None], list[str]] = no_warnings
+    early_warnings: Callable[[Object], list[str]] = no_early_warnings
+    """Warnings about a new object as the request and admission left it, before ``prepare_create`` changes it."""
+    judged_text: Callable[[Object], bytes | None] | None = None
+    """All that ``validate`` and ``warnings`` look at in a new object, as a text, for kinds whose objects are often alike;
+    None for an object that must be looked at. Of two objects with the same text none or both have errors or warnings."""
 
     name_errors: Callable[[str, bool], list[str]] | None = None
     """Texts against a name (second argument: it is a generateName prefix); None: DNS-1123 subdomain."""
@@ -156,6 +166,8 @@ class Kind:
     * ``unsupported_field``: the text against an unknown field selector, where it is not the standard one;
     * ``row_conditions``: function of an object for the ``conditions`` of its table row;
     * ``validate_ephemeralcontainers``, ``validate_resize``: (new, old) for those subresources of pods;
+    * ``stamp_status``: (new, old, time) for what an update of the status notes with its time (volumes);
+    * ``validate_finalize``: (new, old) for that subresource (namespaces);
     * ``orphan_warning``: the warning for a deletion without propagation policy (jobs);
     * ``status_on_create``: the status of a create request is kept (nodes);
     * ``spec_annotation``: an annotation that is a field of Kubernetes' internal spec, so that views of the

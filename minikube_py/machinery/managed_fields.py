@@ -14,6 +14,7 @@ Pure functions: the live object is read-only, drafts are private and changed whe
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -33,6 +34,7 @@ from minikube_py.machinery.field_paths import (
     KEYED,
     VALUES,
     WHOLE,
+    by_element,
     child,
     compare,
     elements,
@@ -43,11 +45,15 @@ from minikube_py.machinery.field_sets import (
     FieldSet,
     difference,
     intersection,
+    is_field_set,
     is_member,
     paths,
     union,
     with_named_fields,
 )  # fmt: skip
+from minikube_py.machinery.known_fields import KnownFields
+from minikube_py.machinery.last_applied import MANAGER as KUBECTL
+from minikube_py.machinery.last_applied import fields_in_agreement, update_annotation
 from minikube_py.machinery.objects import Object, metadata, thaw
 from minikube_py.machinery.schema import ANYTHING, Schema
 from minikube_py.machinery.times import rfc3339
@@ -76,20 +82,26 @@ def track_update(
     subresource: str = "",
     reset: Iterable[str] = (),
     elsewhere: Elsewhere | None = None,
+    known: KnownFields | None = None,
 ) -> None:
     """Write ``draft.metadata.managedFields`` for a create (no live object), update or patch.
 
     ``reset`` are the dotted paths that this endpoint does not set and nobody owns through it ("status" on
     the main resource, "spec" on the status subresource). A client may hand in managed fields of its own,
     or clear them with one empty entry; through a subresource it may not. An object whose managed fields
-    are gone is not tracked again by updates. ``elsewhere``: see ``Elsewhere``.
+    are gone is not tracked again by updates. ``elsewhere``: see ``Elsewhere``; ``known``: what new objects
+    own is remembered there.
     """
     managers = _current(live, draft, ignore_draft=bool(subresource))
     meta: Object = draft.setdefault("metadata", {})
     if not managers and live is not None:
         meta.pop("managedFields", None)
         return
-    taken, gone = _changes(schema, live or {}, draft, tuple(reset))
+    if live is None and known is not None:
+        taken = _shown(known.of_new(schema, _tracked(draft)) or {}, tuple(reset))
+        gone: FieldSet = {}
+    else:
+        taken, gone = _changes(schema, live or {}, draft, tuple(reset))
     if taken or gone:
         me = Manager(manager, UPDATE, api_version, subresource)
         _take(managers, me, taken, gone, rfc3339(now), elsewhere or {})
@@ -128,10 +140,12 @@ def _changes(
 ) -> tuple[FieldSet, FieldSet]:
     """(taken, gone) between two objects, without what is never tracked and what the endpoint resets."""
     taken, gone = compare(schema, _tracked(live), _tracked(draft))
-    hidden = _reset_set(reset)
-    if not hidden:
-        return taken or {}, gone or {}
-    return _outside(taken or {}, hidden), _outside(gone or {}, hidden)
+    return _shown(taken or {}, reset), _shown(gone or {}, reset)
+
+
+def _shown(fields: FieldSet, reset: tuple[str, ...]) -> FieldSet:
+    """The fields without those that the endpoint resets."""
+    return _outside(fields, _reset_set(reset)) if reset else fields
 
 
 def _tracked(obj: Mapping[str, Any]) -> Object:
@@ -166,14 +180,15 @@ def _outside(fields: FieldSet, hidden: FieldSet) -> FieldSet:
 
 def _current(live: Mapping[str, Any] | None, draft: Mapping[str, Any], *, ignore_draft: bool) -> Managers:
     """The managers to start from: the draft's when it brings any, else the live object's."""
-    brought = metadata(draft).get("managedFields")
+    brought, known = metadata(draft).get("managedFields"), metadata(live or {}).get("managedFields") or []
     if brought and not ignore_draft:
         if brought == [{}]:
             return {}
-        managers = read_managers(brought)
-        if managers:
-            return managers
-    return read_managers(metadata(live or {}).get("managedFields") or [])
+        if brought == known or all(is_field_set(entry.get("fieldsV1")) for entry in brought):
+            managers = read_managers(brought)
+            if managers:
+                return managers
+    return read_managers(known)
 
 
 def apply_patch(
@@ -195,9 +210,12 @@ def apply_patch(
     with the reference's text for a patch that does not fit the schema, 400 when it brings managed fields.
     The result is not defaulted. Applying what is already so returns the object as it is.
     """
-    if metadata(patch).get("managedFields") is not None:
+    applied_meta = patch.get("metadata")
+    if isinstance(applied_meta, dict) and applied_meta.get("managedFields") is not None:
         raise bad_request("metadata.managedFields must be nil")
     _check_typed(schema, patch)
+    if patch.get("metadata", patch) is None:  # says as much as none
+        patch = {key: value for key, value in patch.items() if key != "metadata"}
     current = live or {}
     managers = read_managers(metadata(current).get("managedFields") or [])
     hidden = tuple(reset)
@@ -216,7 +234,8 @@ def apply_patch(
         merged = _prune(schema, merged, last.fields, [mine, _IDENTITY, *(entry.fields for entry in others.values())])
     taken, gone = _changes(schema, current, merged, hidden)
     if not force:
-        _refuse_conflicts(others, taken, elsewhere or {})
+        agreed = fields_in_agreement(schema, current, api_version) if manager == KUBECTL else {}
+        _refuse_conflicts(others, taken, elsewhere or {}, agreed)
     result = {
         who: Entry(_kept(entry, taken, gone, elsewhere or {}), entry.time, entry.api_version)
         for who, entry in others.items()
@@ -227,8 +246,11 @@ def apply_patch(
         # An apply that changes nothing but who owns what leaves the time as it was (none for a new owner).
         time = rfc3339(now) if live is None or taken or gone else last.time if last is not None else ""
         result[me] = last if same and last is not None else Entry(mine, time, api_version)
-    meta: Object = merged.setdefault("metadata", {})
+    meta: Object = merged.get("metadata") or {}
+    merged["metadata"] = meta
     write_managers(meta, result)
+    if manager == KUBECTL:
+        update_annotation(merged, patch)
     return merged
 
 
@@ -243,18 +265,21 @@ def _check_typed(schema: Schema, patch: Object) -> None:
     problems = typed_errors(schema, patch)
     if not problems:
         return
-    meta = metadata(patch)
+    given = patch.get("metadata")
+    meta = given if isinstance(given, dict) else {}
     group, _, version = str(patch.get("apiVersion") or "").rpartition("/")
     where = f"({meta.get('namespace') or ''}/{meta.get('name') or ''}; {group}/{version}, Kind={patch.get('kind')})"
     text = problems[0] if len(problems) == 1 else "errors:\n" + "\n".join(f"  {problem}" for problem in problems)
     raise ApiError(500, "", f"failed to create typed patch object {where}: {text}")
 
 
-def _refuse_conflicts(others: Managers, taken: FieldSet, elsewhere: Elsewhere) -> None:
+def _refuse_conflicts(others: Managers, taken: FieldSet, elsewhere: Elsewhere, agreed: FieldSet) -> None:
+    """ApiError 409 for what others own and the change takes from them, except for what is ``agreed``."""
     conflicts: list[tuple[Manager, list[str]]] = []
     for who, entry in others.items():
         change = elsewhere.get(entry.api_version, (taken, {}))
-        contested = list(paths(intersection(entry.fields, change[0]))) if change is not None else []
+        fields = difference(intersection(entry.fields, change[0]), agreed) if change is not None else {}
+        contested = list(paths(fields))
         if contested:
             conflicts.append((who, contested))
     if not conflicts:
@@ -286,6 +311,9 @@ def merged(schema: Schema, live: Mapping[str, Any], wanted: Mapping[str, Any]) -
 def _merge(schema: Schema, live: Any, wanted: Any) -> Any:
     """The live value with what is applied laid over it; ``live`` is private and may become part of the result."""
     how = ownership(schema)
+    mergeable = (isinstance(live, dict) and how != WHOLE) or (isinstance(live, list) and how in (KEYED, VALUES))
+    if wanted is None and live and mergeable:
+        return live  # null names nothing of it
     if isinstance(live, dict) and isinstance(wanted, dict) and how != WHOLE:
         for key, value in wanted.items():
             live[key] = _merge(child(schema, key), live[key], value) if key in live else thaw(value)
@@ -296,24 +324,35 @@ def _merge(schema: Schema, live: Any, wanted: Any) -> Any:
 
 
 def _merge_items(schema: Schema, how: int, live: list[Any], wanted: list[Any]) -> list[Any]:
-    """Shared items in the applied order, live ones that are not named where they were, new ones after them."""
+    """Shared items in the applied order, live ones that are not named where they were, new ones after them.
+
+    A live item that is applied, but whose turn has not come, is passed over; it appears where the applied list has it.
+    What is applied replaces all live items that repeat each other.
+    """
     inner = schema.items or ANYTHING
-    before, after = elements(schema, how, live), elements(schema, how, wanted)
-    left, right = list(before), list(after)
+    left, right = elements(schema, how, live), elements(schema, how, wanted)
+    known, named = by_element(schema, how, live), frozenset(right)
+    shared = deque(element for element in right if element in known)
     result: list[Any] = []
     done: set[str] = set()
-    while left or right:
-        if left and left[0] in done:
-            left.pop(0)
-        elif left and left[0] not in after:
-            result.append(before[left.pop(0)])
-        elif right:
-            element = right.pop(0)
-            done.add(element)
-            item = after[element]
-            result.append(_merge(inner, before[element], item) if element in before else thaw(item))
-        else:
-            left.pop(0)
+    at, taken = 0, 0
+    while at < len(left) or taken < len(right):
+        here = left[at] if at < len(left) else None
+        if here is not None and here not in named:
+            result.append(live[at])
+            at += 1
+            continue
+        if here is not None and (taken == len(right) or (here != right[taken] and shared and here != shared[0])):
+            at += 1
+            continue
+        element, item = right[taken], wanted[taken]
+        before = known.get(element, [])
+        result.append(_merge(inner, before[0], item) if len(before) == 1 else thaw(item))
+        if shared and shared[0] == element:
+            shared.popleft()
+        at += here == element or here in done
+        done.add(element)
+        taken += 1
     return result
 
 
@@ -342,7 +381,7 @@ def _removed(schema: Schema, value: Any, doomed: FieldSet) -> Any:
     if isinstance(value, list) and how in (KEYED, VALUES):
         inner = schema.items or ANYTHING
         kept: list[Any] = []
-        for element, item in elements(schema, how, value).items():
+        for element, item in zip(elements(schema, how, value), value, strict=True):
             node = doomed.get(element)
             if node is None:
                 kept.append(item)

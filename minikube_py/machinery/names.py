@@ -6,8 +6,8 @@ problem; an empty list means valid.
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from functools import lru_cache
 
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -19,6 +19,8 @@ _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
 _LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = f"({_QUALIFIED})?"
+_UNDERSCORE_LABEL = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_UNDERSCORE_SUBDOMAIN = rf"{_UNDERSCORE_LABEL}(\.{_UNDERSCORE_LABEL})*"
 _WILDCARD = rf"\*\.{_SUBDOMAIN}"
 _CONFIG_KEY = "[-._a-zA-Z0-9]+"
 _C_IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
@@ -32,6 +34,10 @@ _LABEL_TEXT = (
 )
 _SUBDOMAIN_TEXT = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "
+    "and must start and end with an alphanumeric character"
+)
+_UNDERSCORE_SUBDOMAIN_TEXT = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-', '_' or '.', "
     "and must start and end with an alphanumeric character"
 )
 _LABEL_1035_TEXT = (
@@ -92,6 +98,14 @@ def dns1123_subdomain_errors(text: str) -> list[str]:
     errors = [max_length_error(253)] if len(text) > 253 else []
     if not matches(_SUBDOMAIN, text):
         errors.append(regex_error(_SUBDOMAIN_TEXT, _SUBDOMAIN, "example.com"))
+    return errors
+
+
+def underscore_subdomain_errors(text: str) -> list[str]:
+    """A subdomain whose labels may hold underscores, as search paths of resolvers do."""
+    errors = [max_length_error(253)] if len(text) > 253 else []
+    if not matches(_UNDERSCORE_SUBDOMAIN, text):
+        errors.append(regex_error(_UNDERSCORE_SUBDOMAIN_TEXT, _UNDERSCORE_SUBDOMAIN, "example.com"))
     return errors
 
 
@@ -269,7 +283,10 @@ def mask_trailing_dash(name: str) -> str:
 
 def random_suffix(length: int = 5) -> str:
     """Random letters and digits without vowels and look-alikes, as generated names end in."""
-    number, size = secrets.randbits(16 * length), len(_SUFFIX_ALPHABET)  # so many bits that no letter is favoured
+    number, size = (
+        int.from_bytes(os.urandom(2 * length)),
+        len(_SUFFIX_ALPHABET),
+    )  # so many bits that no letter is favoured
     letters = []
     for _ in range(length):
         number, letter = divmod(number, size)

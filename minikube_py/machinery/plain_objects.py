@@ -1,8 +1,9 @@
-"""One look at a decoded object of a built-in kind that tells whether the decoder's checks have anything to say.
+"""One look at a decoded object that tells whether the decoder's checks have anything to say.
 
 The checks of ``decoding`` (types, unknown fields, nulls) walk an object one after the other, so that each can report
 in its own order and words. Nearly all bodies are in order; ``plain_keys`` finds that out in one walk. It may doubt an
-object that is in order, but never passes one of which a check would say, or ``drop_unknown`` change, anything.
+object that is in order, but never passes one of which a check would say, or ``drop_unknown`` change, anything. Of
+custom kinds it looks at the names of fields and at metadata; their values are checked by validation.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from minikube_py.machinery.decoding import count_keys
+from minikube_py.machinery.decoding import RESOURCE_FIELDS, count_keys, is_closed
 from minikube_py.machinery.quantities import parse_quantity
-from minikube_py.machinery.schema import INT_OR_STRING, QUANTITY, Schema
+from minikube_py.machinery.schema import INT_OR_STRING, OBJECT_META, QUANTITY, Schema, definitions
 
 DOUBT = -1
 _SELF_READING = ("time", "micro-time", "byte")
@@ -23,8 +24,8 @@ _Look = Callable[[Any], int]
 
 
 def plain_keys(schema: Schema, obj: Any) -> int:
-    """How many keys an object of a built-in kind has, all levels together; DOUBT when it must be checked."""
-    return DOUBT if schema.structural else _look(schema)(obj)
+    """How many keys an object has, all levels together; DOUBT when it must be checked."""
+    return DOUBT if schema.structural and not schema.embedded else _look(schema)(obj)
 
 
 def _look(schema: Schema) -> _Look:
@@ -35,7 +36,9 @@ def _look(schema: Schema) -> _Look:
 
 
 def _compiled(schema: Schema) -> _Look:
-    if schema.structural or schema.embedded:
+    if schema.structural:
+        return _structural(schema)
+    if schema.embedded:
         return _doubt
     if schema.preserve_unknown and not schema.properties:
         return _anything
@@ -55,6 +58,51 @@ def _compiled(schema: Schema) -> _Look:
         limit = 2 ** (_BITS.get(schema.format, 64) - 1)
         return lambda value: 0 if type(value) is int and -limit <= value < limit else DOUBT
     return {"string": _text, "boolean": _boolean}.get(schema.type, _doubt)
+
+
+def _structural(schema: Schema) -> _Look:
+    """Fields that the schema has; where it keeps unknown ones, all of them."""
+    properties, items = schema.properties, schema.items
+    looks: dict[str, _Look] = {}
+
+    def look_at(name: str) -> _Look:
+        if schema.embedded and name == "metadata":
+            return _look(definitions().schema(OBJECT_META))
+        inner = properties.get(name) or schema.additional
+        if inner is not None:
+            return _look(inner)
+        kept = not is_closed(schema) or (schema.embedded and name in RESOURCE_FIELDS)
+        return _anything if kept else _doubt
+
+    def look(value: Any) -> int:
+        if type(value) is list:
+            return _sum(value, _look(items)) if items is not None else count_keys(value)
+        if type(value) is not dict:
+            return 0
+        keys = len(value)
+        for name, item in value.items():
+            found = looks.get(name)
+            if found is None:
+                found = look_at(name)
+                if name in properties:  # free names are not remembered: there is no end of them
+                    looks[name] = found
+            below = found(item)
+            if below < 0:
+                return DOUBT
+            keys += below
+        return keys
+
+    return look
+
+
+def _sum(values: list[Any], look: _Look) -> int:
+    keys = 0
+    for value in values:
+        below = look(value)
+        if below < 0:
+            return DOUBT
+        keys += below
+    return keys
 
 
 def _struct(schema: Schema) -> _Look:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from minikube_py import agent, config
 from minikube_py.config import ServerSettings
 from minikube_py.machinery.objects import Object
+from minikube_py.serving.joining import public_documents, tell_nodes
 from minikube_py.serving.process import Foundation, Server
 from minikube_py.supervisor import Ready
 
@@ -71,6 +72,7 @@ def make_api(
         auditor=build_auditor(settings_of.audit_settings(settings), clock, registry),
         background=[*bundle.background, *([encryption.control.run] if encryption is not None else [])],
         checks={"kms-providers": encryption.control.check} if encryption is not None else {},
+        public=public_documents(credentials),
         documents=_issuer_documents(bundle.service_account_tokens, settings_of.api_url(settings)),
     )
     return api
@@ -114,6 +116,7 @@ async def run_apiserver(server: Server, ready: Ready) -> None:
         tasks.create_task(found.api.run(listening.set))
         await ensure_bootstrap(found.api.client(LOOPBACK))
         await ensure_dns_service(found.api.client(LOOPBACK), server.settings)
+        await tell_nodes(server)
         await listening.wait()
         write = partial(asyncio.to_thread, _write_kubeconfig, server.settings, found.pki)
         await write()
@@ -141,16 +144,23 @@ async def _publish_authentication(found: Foundation) -> None:
 
 
 def _write_kubeconfig(settings: ServerSettings, pki: Pki) -> None:
+    """Raises ConfigError."""
     from minikube_py.pki import write_kubeconfig
 
     host = "127.0.0.1" if settings.bind_address in ("0.0.0.0", "::") else settings.bind_address
-    write_kubeconfig(
-        settings.write_kubeconfig,
-        server=f"https://{host}:{settings.https_listen_port}",
-        ca_certificate=pki.server_ca.certificate,
-        client=pki.client_admin,
-        mode=int(settings.write_kubeconfig_mode, 8),
-    )
+    if ":" in host:
+        host = f"[{host}]"
+    path = settings.write_kubeconfig
+    try:
+        write_kubeconfig(
+            path,
+            server=f"https://{host}:{settings.https_listen_port}",
+            ca_certificate=pki.server_ca.certificate,
+            client=pki.client_admin,
+            mode=int(settings.write_kubeconfig_mode, 8),
+        )
+    except OSError as error:
+        raise config.ConfigError(f"--write-kubeconfig: cannot write {path}: {error.strerror}") from error
 
 
 async def ensure_dns_service(client: Client, settings: ServerSettings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 
 from minikube_py.config import ConfigError, ServerSettings
 
@@ -29,11 +30,17 @@ def explained(error: BaseException, settings: ServerSettings) -> BaseException:
     if isinstance(error, RuntimeFailure):
         return StartError(f"the container runtime does not work: {error.message}")
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return StartError(
-            f"port {settings.https_listen_port} on {settings.bind_address} is in use; stop the program that has it "
-            "or choose another with --https-listen-port"
-        )
+        return StartError(_busy_port(str(error), settings))
     if isinstance(error, OSError):
-        named = f" {error.filename}" if error.filename else ""
-        return StartError(f"cannot start:{named} {error.strerror or error}")
+        named = f"{error.filename}: " if error.filename else ""
+        return StartError(f"cannot start: {named}{error.strerror or error}")
     return error
+
+
+def _busy_port(text: str, settings: ServerSettings) -> str:
+    """Which address is taken, as the event loop's error names it, and the option that chooses another."""
+    found = re.search(r"\('([^']*)', (\d+)", text)
+    address, port = (found[1], found[2]) if found else (settings.bind_address, str(settings.https_listen_port))
+    etcd = port == settings.etcd_listen.rpartition(":")[2]
+    option = "--etcd-listen" if etcd else "--https-listen-port"
+    return f"port {port} on {address} is in use; stop the program that has it or choose another with {option}"

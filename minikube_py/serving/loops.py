@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from minikube_py import config
+from minikube_py.bootstrap_tokens import NODE_GROUP
 from minikube_py.serving.process import Server
 from minikube_py.supervisor import Ready
 
@@ -26,29 +27,36 @@ async def run_controller_manager(server: Server, ready: Ready) -> None:
         root_ca=found.credentials.root_ca,
         sign_request=found.credentials.sign_request,
         cluster_signing_seconds=config.seconds("cluster_signing_duration", server.settings.cluster_signing_duration),
+        joining_group=NODE_GROUP,
         api_url=api_url(server.settings),
         cluster_cidr=server.settings.cluster_cidr,
+        metrics=found.api.aggregated_reader(),
     )
     client = found.api.client(LOOPBACK, user_agent="kube-controller-manager")
-    await run_controllers(client, settings, server.clock, ready, resources=lambda: deletable_resources(found.api))
+    await run_controllers(
+        client,
+        settings,
+        server.clock,
+        ready,
+        resources=lambda: deletable_resources(found.api),
+        acting_as=server.controller,
+    )
 
 
 async def run_role_aggregation(server: Server, ready: Ready) -> None:
     """The clusterrole-aggregation controller; it lives with the rules it compiles, in the API server's room."""
+    from minikube_py.components.apiserver.authorization.aggregation import NAME
     from minikube_py.components.apiserver.authorization.aggregation import run_role_aggregation as aggregate_roles
-    from minikube_py.components.apiserver.types import LOOPBACK
 
-    await aggregate_roles(server.foundation.api.client(LOOPBACK), server.clock, ready)
+    await aggregate_roles(server.controller(NAME), server.clock, ready)
 
 
 async def run_policy_status(server: Server, ready: Ready) -> None:
     """The controller of admission policies' status; it needs the kinds that the API server serves."""
     from minikube_py.components.apiserver.admission.policies.status import run_policy_status as keep_status
-    from minikube_py.components.apiserver.types import LOOPBACK
 
-    api = server.foundation.api
-    client = api.client(LOOPBACK, user_agent="kube-controller-manager")
-    await keep_status(client, api.kinds, server.clock, ready)
+    client = server.controller("validatingadmissionpolicy-status-controller")
+    await keep_status(client, server.foundation.api.kinds, server.clock, ready)
 
 
 async def run_token_secrets(server: Server, ready: Ready) -> None:
@@ -58,7 +66,6 @@ async def run_token_secrets(server: Server, ready: Ready) -> None:
         run_token_controller,
     )
     from minikube_py.components.apiserver.authentication.legacy_tokens import LEGACY_ISSUER
-    from minikube_py.components.apiserver.types import LOOPBACK
     from minikube_py.pki import load_service_account_tokens
     from minikube_py.serving.api import adopt_service_key
 
@@ -66,10 +73,11 @@ async def run_token_secrets(server: Server, ready: Ready) -> None:
     tokens = await asyncio.to_thread(load_service_account_tokens, found.pki.service_key, [LEGACY_ISSUER])
     found.credentials.on_change("token controller's keys", partial(adopt_service_key, found.pki, tokens))
     root_ca = found.credentials.root_ca
-    client = found.api.client(LOOPBACK, user_agent="kube-controller-manager")
+    maker = server.client_as("system:kube-controller-manager", user_agent="kube-controller-manager")
+    cleaner = server.controller("legacy-service-account-token-cleaner")
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(run_token_controller(client, tokens, root_ca, server.clock, ready))
-        tasks.create_task(run_token_cleaner(client, server.clock, lambda: None))
+        tasks.create_task(run_token_controller(maker, tokens, root_ca, server.clock, ready))
+        tasks.create_task(run_token_cleaner(cleaner, server.clock, lambda: None))
 
 
 def deletable_resources(api: ApiServer) -> list[Resource]:
@@ -100,16 +108,14 @@ async def run_datastore_condition(server: Server, ready: Ready) -> None:
 
 
 async def run_scheduler(server: Server, ready: Ready) -> None:
-    from minikube_py.components.apiserver.types import LOOPBACK
     from minikube_py.components.scheduler import SchedulerSettings
     from minikube_py.components.scheduler import run_scheduler as schedule
 
     found = server.foundation
     recorder = server.recorder("default-scheduler")
-    client = found.api.client(LOOPBACK, user_agent="kube-scheduler")
     plugins, weights = server.plugins.scheduler_plugins() if server.plugins is not None else ([], {})
     settings = SchedulerSettings(plugins=plugins, weights=weights)
-    await schedule(client, settings, server.clock, recorder, found.registry, ready)
+    await schedule(server.scheduler(), settings, server.clock, recorder, found.registry, ready)
 
 
 async def run_events(server: Server, ready: Ready) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from minikube_py.certificates import ServerCredentials
     from minikube_py.client.recorder import Recorder
+    from minikube_py.client.types import Client
     from minikube_py.components.apiserver.server import ApiServer
     from minikube_py.datastore.transactions import TransactionalStore
     from minikube_py.pki import Pki
@@ -77,6 +78,26 @@ class Server:
     def lay(self, foundation: Foundation) -> None:
         self._foundation = foundation
 
+    def client_as(self, name: str, *groups: str, user_agent: str) -> Client:
+        """A client in this process that acts as a user, whom admission and managed fields see."""
+        from minikube_py.components.apiserver.types import AUTHENTICATED, UserInfo
+
+        return self.foundation.api.client(UserInfo(name, (*groups, AUTHENTICATED)), user_agent=user_agent)
+
+    def controller(self, account: str) -> Client:
+        """The client of a control loop, which acts as a service account of ``kube-system``."""
+        from minikube_py.components.apiserver.authentication.identity import service_account_user
+
+        user = service_account_user("kube-system", account)
+        return self.foundation.api.client(user, user_agent="kube-controller-manager")
+
+    def scheduler(self) -> Client:
+        return self.client_as("system:kube-scheduler", user_agent="kube-scheduler")
+
+    def kubelet(self) -> Client:
+        name = config.node_name(self.settings)
+        return self.client_as(f"system:node:{name}", "system:nodes", user_agent="kubelet")
+
     def recorder(self, component: str, host: str = "") -> Recorder:
         """The event recorder under a component's name; ``events`` runs them all."""
         from minikube_py.client.recorder import Recorder
@@ -84,24 +105,22 @@ class Server:
 
         found = self._recorders.get(component)
         if found is None:
-            client = self.foundation.api.client(LOOPBACK, user_agent=component)
+            writers = {"default-scheduler": self.scheduler, "kubelet": self.kubelet}
+            own = writers.get(component)
+            client = own() if own is not None else self.foundation.api.client(LOOPBACK, user_agent=component)
             found = Recorder(client, component, host, clock=self.clock)
             self._recorders[component] = found
         return found
 
     def node(self) -> agent.Node:
         """What the node's components get: identities of the node, through the local client."""
-        from minikube_py.components.apiserver.types import AUTHENTICATED, UserInfo
-
-        found, name = self.foundation, config.node_name(self.settings)
-        kubelet = UserInfo(f"system:node:{name}", ("system:nodes", AUTHENTICATED))
-        proxy = UserInfo("system:kube-proxy", (AUTHENTICATED,))
+        found = self.foundation
         return agent.Node(
             settings=self.settings,
-            client=found.api.client(kubelet, user_agent="kubelet"),
-            recorder=self.recorder("kubelet", name),
-            proxy_client=found.api.client(proxy, user_agent="kube-proxy"),
-            pki=found.pki,
+            client=self.kubelet(),
+            recorder=self.recorder("kubelet", config.node_name(self.settings)),
+            proxy_client=self.client_as("system:kube-proxy", user_agent="kube-proxy"),
+            files=agent.NodeApiFiles(found.pki.serving_kubelet, found.pki.client_ca.certificate),
             clock=self.clock,
             registry=found.registry,
         )

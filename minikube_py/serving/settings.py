@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minikube_py import config
+from minikube_py.bootstrap_tokens import NODE_GROUP
 from minikube_py.certificates import ServerCredentials
 from minikube_py.components.apiserver.aggregation.connections import ProxyIdentity
 from minikube_py.components.apiserver.audit.file import FileSettings
@@ -65,6 +66,7 @@ def security_settings(settings: ServerSettings) -> SecuritySettings:
         api_audiences=settings.api_audiences,
         service_account_extend_token_expiration=settings.service_account_extend_token_expiration,
         anonymous_auth=settings.anonymous_auth,
+        join_groups=(NODE_GROUP,),
         authorization_mode=settings.authorization_mode,
         authorization_config=settings.authorization_config,
         authorization_webhook=WebhookFlags(

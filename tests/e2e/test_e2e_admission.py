@@ -445,6 +445,43 @@ def test_a_validating_policy_judges_and_is_type_checked(hooks: Webhooks) -> None
         hooks.cluster.kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", name)
 
 
+def test_a_mutating_policy_adds_annotations(hooks: Webhooks) -> None:
+    """MutatingAdmissionPolicy: should mutate a Deployment with annotations."""
+    name = f"annotate-{hooks.namespace}"
+    rule = {"operations": ["CREATE"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"]}
+    annotations = 'Object.metadata{annotations: {"example.com/team": "web", "my-foo-annotation": "myAnnotationValue"}}'
+    spec = {
+        "matchConstraints": {
+            "resourceRules": [rule],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": hooks.namespace}},
+        },
+        "reinvocationPolicy": "Never",
+        "mutations": [
+            {
+                "patchType": "ApplyConfiguration",
+                "applyConfiguration": {"expression": f"Object{{metadata: {annotations}}}"},
+            }
+        ],
+    }
+    head = {"apiVersion": f"{GROUP}/v1", "metadata": {"name": name}}
+    hooks.cluster.apply(
+        {**head, "kind": "MutatingAdmissionPolicy", "spec": spec},
+        {**head, "kind": "MutatingAdmissionPolicyBinding", "spec": {"policyName": name}},
+    )
+    meta = {"name": "annotated", "annotations": {"own": "kept"}}
+    container = {"name": "c", "image": IMAGE}
+    template = {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [container]}}
+    deployment = {"replicas": 0, "selector": {"matchLabels": {"app": "a"}}, "template": template}
+    try:
+        hooks.create({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": deployment})
+        found = hooks.get("deployment", "annotated")["metadata"]["annotations"]
+        wanted = {"own": "kept", "example.com/team": "web", "my-foo-annotation": "myAnnotationValue"}
+        assert wanted.items() <= found.items()
+    finally:
+        hooks.cluster.kubectl("delete", "mutatingadmissionpolicybinding,mutatingadmissionpolicy", name)
+        hooks.cluster.kubectl("delete", "deployment", "annotated", "-n", hooks.namespace)
+
+
 def test_a_mutating_policy_changes_deployments_by_its_parameters(hooks: Webhooks) -> None:
     """MutatingAdmissionPolicy: should mutate a Deployment; by an apply configuration and by a JSON patch."""
     name = f"policy-{hooks.namespace}"

@@ -47,7 +47,8 @@ def thin_environment(home: Path) -> None:
 
 def test_up_again_and_down(host: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     present = [str(path) for path in TRACES if path.exists()]
-    assert not present, f"this machine has a pyk3s of its own: {present}"
+    if present:
+        pytest.skip(f"this machine has a pyk3s of its own, which this test would remove: {present}")
     monkeypatch.setenv("PYK3S_NO_SYSTEMD", "1")
     monkeypatch.setenv("COLUMNS", "120")
     home = host.folder / "home"

@@ -41,6 +41,7 @@ from minikube_py.machinery.objects import (
     uid_of,
 )
 from minikube_py.machinery.resources import NAMESPACES, PODS, Resource
+from minikube_py.machinery.selectors import selector_from_label_selector
 from minikube_py.machinery.times import rfc3339
 
 Reaction = Callable[[str, Resource, Object], None]
@@ -418,11 +419,13 @@ def _merge(target: Any, patch: Any) -> Any:
 
 
 def _scale_of(obj: Object) -> Object:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    selector = str(selector_from_label_selector(spec["selector"])) if spec.get("selector") else ""
     meta = {key: metadata(obj)[key] for key in ("name", "namespace", "uid", "resourceVersion") if key in metadata(obj)}
     return {
         "apiVersion": "autoscaling/v1",
         "kind": "Scale",
         "metadata": meta,
-        "spec": {"replicas": (obj.get("spec") or {}).get("replicas", 0)},
-        "status": {"replicas": (obj.get("status") or {}).get("replicas", 0)},
+        "spec": {"replicas": spec.get("replicas", 0)},
+        "status": {"replicas": status.get("replicas", 0), **({"selector": selector} if selector else {})},
     }

@@ -66,6 +66,8 @@ class LocalClient:
         kind = self._kind(resource)
         self._counted("GET", resource, subresource or "")
         if subresource == "scale":
+            if kind.scale is None:
+                raise _unserved()
             return (await get_scale(self._core, kind, namespace or "", name)).object
         return await read_entry(kind, self._core.entry(kind, namespace or "", name))
 
@@ -240,7 +242,7 @@ class LocalClient:
     def _kind(self, resource: Resource) -> Kind:
         found = self._core.kinds.get(resource.group, resource.version, resource.plural)
         if found is None:
-            raise ApiError(404, "NotFound", "the server could not find the requested resource", details={})
+            raise _unserved()
         return found
 
     def _context(self, options: WriteOptions) -> RequestContext:
@@ -289,6 +291,10 @@ class LocalClient:
 
         by = ctx.field_manager if patch_type is PatchType.APPLY else ""
         return (await update_scale(self._core, ctx, kind, namespace, name, change, applied_by=by)).object
+
+
+def _unserved() -> ApiError:
+    return ApiError(404, "NotFound", "the server could not find the requested resource", details={})
 
 
 _patch = patch

@@ -91,6 +91,8 @@ class SecuritySettings:
     """Empty: the issuer."""
     service_account_extend_token_expiration: bool = True
     anonymous_auth: bool = True
+    join_groups: tuple[str, ...] = ()
+    """Groups of whoever shows one of the server's join tokens (empty: they are no credentials for the API)."""
     authorization_mode: tuple[str, ...] = ("Node", "RBAC")
     authorization_config: str = ""
     """A file; replaces the mode and the webhook's flags."""

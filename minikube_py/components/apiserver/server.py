@@ -27,6 +27,7 @@ from minikube_py.components.apiserver.aggregation.availability import Availabili
 from minikube_py.components.apiserver.aggregation.connections import Connections
 from minikube_py.components.apiserver.aggregation.documents import RemoteDocuments
 from minikube_py.components.apiserver.aggregation.local import keep_local_services
+from minikube_py.components.apiserver.aggregation.reading import AggregatedReader
 from minikube_py.components.apiserver.audit.auditor import Auditor
 from minikube_py.components.apiserver.bootstrap.policy import mandatory_flow_control
 from minikube_py.components.apiserver.custom.controller import CustomKinds
@@ -146,6 +147,10 @@ class ApiServer:
         """A client in this process that acts as ``user`` (whose rights are not checked again)."""
         return LocalClient(self.core, user, self._informers, user_agent)
 
+    def aggregated_reader(self) -> AggregatedReader:
+        """What components of this process read aggregated API servers with."""
+        return AggregatedReader(self._aggregator, LOOPBACK)
+
     def secure(
         self,
         authenticator: Authenticator,
@@ -156,12 +161,14 @@ class ApiServer:
         impersonate: Impersonate | None = None,
         denied: Denied = denied_plainly,
         documents: Documents | None = None,
+        public: Mapping[str, Callable[[], bytes]] | None = None,
         checks: Mapping[str, Check] | None = None,
         auditor: Auditor | None = None,
         background: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
         """Set who decides; must be called once before ``run``. ``documents`` are OpenID's, by path.
 
+        ``public`` are texts, by path, that everybody gets without being asked who they are.
         ``background`` runs as long as the server; what fails in it ends the server.
         """
         self._background = tuple(background)
@@ -189,6 +196,7 @@ class ApiServer:
             denied=denied,
             flow=self._flow,
             auditor=auditor,
+            public=public,
         )
         self._auditor = auditor
         if auditor is None:

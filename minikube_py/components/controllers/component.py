@@ -11,13 +11,18 @@ from collections.abc import Callable, Sequence
 from minikube_py.client.leader_election import Election
 from minikube_py.client.recorder import Recorder
 from minikube_py.client.types import Client
+from minikube_py.components.controllers.accounts import account_of
 from minikube_py.components.controllers.kit import Kit
 from minikube_py.components.controllers.running import Loop, keep_all
 from minikube_py.components.controllers.settings import ControllerSettings
 from minikube_py.machinery.clock import Clock
 from minikube_py.machinery.resources import Resource
 
-_EVENT_SOURCES = {"node-lifecycle": "node-controller", "disruption": "controllermanager"}
+_EVENT_SOURCES = {
+    "node-lifecycle": "node-controller",
+    "disruption": "controllermanager",
+    "horizontal-pod-autoscaler": "horizontal-pod-autoscaler",
+}
 """Loops whose events Kubernetes signs with another name than the loop's own."""
 
 
@@ -28,8 +33,12 @@ async def run_controllers(
     ready: Callable[[], None],
     *,
     resources: Callable[[], Sequence[Resource]],
+    acting_as: Callable[[str], Client] | None = None,
 ) -> None:
     """Run all loops until cancelled.
+
+    ``acting_as`` gives the client of a service account of ``kube-system``, so that each loop has an identity of
+    its own; without it all of them use ``client``.
 
     ``resources`` gives every resource that can be listed and deleted now, custom ones included, each
     once; it is asked again when definitions change. With ``settings.election`` the loops run only
@@ -46,10 +55,12 @@ async def run_controllers(
         recorders: dict[str, Recorder] = {}
 
         def kit_for(name: str) -> Kit:
+            account = account_of(name)
+            own = acting_as(account) if acting_as is not None and account else client
             if name not in recorders:
-                recorders[name] = Recorder(client, _EVENT_SOURCES.get(name, f"{name}-controller"), clock=clock)
+                recorders[name] = Recorder(own, _EVENT_SOURCES.get(name, f"{name}-controller"), clock=clock)
                 group.create_task(recorders[name].run(), name=f"events-{name}")
-            return Kit(client, clock, recorders[name], settings, resources)
+            return Kit(own, clock, recorders[name], settings, resources, acting_as)
 
         made = {name: _bound(make, kit_for(name)) for name, make in loops.items()}
         ready()
@@ -70,6 +81,7 @@ def all_loops() -> dict[str, Callable[[Kit], Loop]]:
     from minikube_py.components.controllers.bootstrap.token_cleaning import TokenCleaner
     from minikube_py.components.controllers.certificates.approving import ApprovingController
     from minikube_py.components.controllers.certificates.cleaning import CleaningController
+    from minikube_py.components.controllers.certificates.serving_approving import ServingApprovingController
     from minikube_py.components.controllers.certificates.signing import SigningController
     from minikube_py.components.controllers.cronjob.controller import CronJobController
     from minikube_py.components.controllers.daemonset.controller import DaemonSetController
@@ -77,6 +89,9 @@ def all_loops() -> dict[str, Callable[[Kit], Loop]]:
     from minikube_py.components.controllers.disruption import DisruptionController
     from minikube_py.components.controllers.endpoints.controller import EndpointsController
     from minikube_py.components.controllers.garbage.collector import GarbageCollector
+    from minikube_py.components.controllers.horizontal_pod_autoscaler.controller import (
+        HorizontalPodAutoscalerController,
+    )
     from minikube_py.components.controllers.job.controller import JobController
     from minikube_py.components.controllers.namespaces import NamespaceController
     from minikube_py.components.controllers.nodeipam import NodeIpam
@@ -111,11 +126,13 @@ def all_loops() -> dict[str, Callable[[Kit], Loop]]:
         "statefulset": StatefulSetController,
         "cronjob": CronJobController,
         "disruption": DisruptionController,
+        "horizontal-pod-autoscaler": HorizontalPodAutoscalerController,
         "resourcequota": ResourceQuotaController,
         "ttl-after-finished": TtlAfterFinishedController,
         "persistentvolumeclaim-protection": ClaimProtectionController,
         "persistentvolume-protection": VolumeProtectionController,
         "certificatesigningrequest-approving": ApprovingController,
+        "kubelet-serving-approving": ServingApprovingController,
         "certificatesigningrequest-signing": SigningController,
         "certificatesigningrequest-cleaner": CleaningController,
         "bootstrap-signer": BootstrapSigner,

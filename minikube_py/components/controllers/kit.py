@@ -23,13 +23,20 @@ WRITE = WriteOptions(field_manager="kube-controller-manager")
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """The surroundings of a loop. ``resources`` gives every listable, deletable resource that is served now."""
+    """The surroundings of a loop. ``resources`` gives every listable, deletable resource that is served now.
+
+    ``acting_as`` gives the clients of other service accounts, for a loop that stands for two of Kubernetes'.
+    """
 
     client: Client
     clock: Clock
     recorder: EventRecorder
     settings: ControllerSettings
     resources: Callable[[], Sequence[Resource]]
+    acting_as: Callable[[str], Client] | None = None
+
+    def client_of(self, account: str) -> Client:
+        return self.client if self.acting_as is None else self.acting_as(account)
 
 
 async def follow(

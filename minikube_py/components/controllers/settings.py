@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from minikube_py.client.leader_election import ElectionSettings
+from minikube_py.components.controllers.horizontal_pod_autoscaler.metrics import MetricsApi, NoMetrics
 from minikube_py.machinery.observed import Observed
 
 SignRequest = Callable[[str, bytes, Sequence[str], float], Awaitable[bytes]]
@@ -18,16 +19,20 @@ class ControllerSettings:
 
     ``sign_request`` signs certificate requests, since keys stay where they are (None: nobody signs); no
     certificate lives longer than ``cluster_signing_seconds``.
+    ``joining_group`` gets no certificate in the name of a node that exists (empty: as in Kubernetes everybody does).
     ``api_url`` is the API's address for ``cluster-info`` (empty: no such ConfigMap is made).
     ``election`` makes the whole group lead only while it holds that Lease; None: it always leads.
+    ``metrics`` reads the metrics APIs for autoscalers.
     ``disabled`` names loops that are not run.
     """
 
     root_ca: Observed[str] = field(default_factory=lambda: Observed(""))
     sign_request: SignRequest | None = None
     cluster_signing_seconds: float = 365 * 24 * 3600.0
+    joining_group: str = ""
     api_url: str = ""
     election: ElectionSettings | None = None
+    metrics: MetricsApi = field(default_factory=NoMetrics)
     disabled: frozenset[str] = field(default_factory=frozenset)
     node_monitor_grace_seconds: float = 50.0
     node_startup_grace_seconds: float = 60.0

@@ -30,16 +30,20 @@ class NetworkSettings:
     state_dir: Path
     """Address allocations of host-local; as long-lived as the sandboxes."""
     bridge: str = "cni0"
-    mtu: int = 0
-    """Of pod interfaces; 0 takes the bridge's default."""
+    node_ip: str = ""
+    backend: str = "none"
+    """How pods of other nodes are reached: vxlan, host-gw (``overlay``) or none."""
 
     @property
     def conf_file(self) -> Path:
         return self.conf_dir / CONFIG_NAME
 
 
-def render_cni(settings: NetworkSettings, pod_cidrs: Sequence[str]) -> bytes:
-    """The conflist for a node's pod ranges (one for each IP family). Raises ValueError for a bad range."""
+def render_cni(settings: NetworkSettings, pod_cidrs: Sequence[str], mtu: int = 0) -> bytes:
+    """The conflist for a node's pod ranges (one for each IP family). Raises ValueError for a bad range.
+
+    ``mtu`` is that of pod interfaces; 0 takes the bridge's default.
+    """
     ranges = [[{"subnet": str(ipaddress.ip_network(cidr))}] for cidr in pod_cidrs]
     families = {ipaddress.ip_network(cidr).version for cidr in pod_cidrs}
     bridge: dict[str, object] = {
@@ -56,8 +60,8 @@ def render_cni(settings: NetworkSettings, pod_cidrs: Sequence[str]) -> bytes:
             "routes": [{"dst": "::/0" if family == 6 else "0.0.0.0/0"} for family in sorted(families)],
         },
     }
-    if settings.mtu:
-        bridge["mtu"] = settings.mtu
+    if mtu:
+        bridge["mtu"] = mtu
     host_ports = {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True}
     conflist = {"cniVersion": "1.0.0", "name": NETWORK_NAME, "plugins": [bridge, host_ports]}
     return orjson.dumps(conflist, option=orjson.OPT_INDENT_2)

@@ -1,4 +1,4 @@
-"""Keeps this node's CNI configuration equal to the pod ranges that its Node object carries.
+"""Keeps this node's CNI configuration equal to the pod ranges that its Node object carries; runs ``peers`` beside it.
 
 In: the Node. Out: one conflist, written whole or not at all (the runtime watches the folder), and
 an ``unreachable`` route for the cluster's pod range, so that packets to pods that do not exist
@@ -19,10 +19,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from minikube_py.client.types import Client, EventType
+from minikube_py.client.types import Client, EventType, Informer
 from minikube_py.components.network.cni import NETWORK_NAME, NetworkSettings, pod_cidrs_of, render_cni
+from minikube_py.components.network.peers import Peers, pod_mtu, remove_peers
 from minikube_py.host.commands import CommandFailed, run
-from minikube_py.machinery.objects import Object
+from minikube_py.machinery.clock import Clock
+from minikube_py.machinery.objects import Object, name_of
 from minikube_py.machinery.resources import NODES
 
 log = logging.getLogger(__name__)
@@ -30,14 +32,27 @@ log = logging.getLogger(__name__)
 _lowest_priority = "4294967295"
 
 
-async def run_network(client: Client, settings: NetworkSettings, ready: Callable[[], None]) -> None:
+async def run_network(client: Client, settings: NetworkSettings, clock: Clock, ready: Callable[[], None]) -> None:
     """Serve until cancelled; ``ready`` once the first configuration is in place. Raises CommandFailed."""
     await run(["ip", "route", "replace", "unreachable", settings.cluster_cidr, "metric", _lowest_priority])
-    nodes = client.informer(NODES, field_selector=f"metadata.name={settings.node_name}")
+    if settings.backend == "none":
+        await _configure(client.informer(NODES, field_selector=f"metadata.name={settings.node_name}"), settings, ready)
+        return
+    nodes = client.informer(NODES)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(Peers(nodes, settings, clock).run(), name="network-peers")
+        await _configure(nodes, settings, ready)
+
+
+async def _configure(nodes: Informer, settings: NetworkSettings, ready: Callable[[], None]) -> None:
+    """Keep the CNI configuration; ``nodes`` holds this node, and maybe others."""
+    mtu = await pod_mtu(settings)
     changed = asyncio.Event()
 
     def on_change(kind: EventType, node: Object, previous: Object | None) -> None:
-        if kind is not EventType.DELETED and (previous is None or pod_cidrs_of(node) != pod_cidrs_of(previous)):
+        if name_of(node) != settings.node_name or kind is EventType.DELETED:
+            return
+        if previous is None or pod_cidrs_of(node) != pod_cidrs_of(previous):
             changed.set()
 
     unsubscribe = nodes.subscribe(on_change)
@@ -48,7 +63,7 @@ async def run_network(client: Client, settings: NetworkSettings, ready: Callable
             node = nodes.get(settings.node_name)
             cidrs = pod_cidrs_of(node) if node is not None else ()
             if cidrs:
-                if await asyncio.to_thread(write_config, settings, render_cni(settings, cidrs)):
+                if await asyncio.to_thread(write_config, settings, render_cni(settings, cidrs, mtu)):
                     log.info("pod network configured", extra={"pod_cidrs": ",".join(cidrs)})
                 ready()
             await changed.wait()
@@ -71,12 +86,14 @@ def write_config(settings: NetworkSettings, content: bytes) -> bool:
 
 
 async def remove_network(settings: NetworkSettings) -> None:
-    """Remove the bridge with its pod interfaces, address allocations, the route and host port rules.
+    """Remove the bridge with its pod interfaces, ways to other nodes, address allocations, the route, host port rules.
 
     For a node whose sandboxes are gone (each took its own interface and rules along); what an
     unclean end left goes too. Nothing there is fine.
     """
     await _remove_bridge(settings.bridge)
+    if settings.backend != "none":
+        await remove_peers()
     await _try(["ip", "route", "del", "unreachable", settings.cluster_cidr, "metric", _lowest_priority])
     await _remove_host_ports()
     await asyncio.to_thread(_remove_files, settings)

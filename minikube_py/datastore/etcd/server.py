@@ -87,7 +87,7 @@ async def run_server(
     try:
         await serve(methods, listen=listen, tls=context, bound=serving)
     except OSError as failure:
-        raise OSError(f"etcd interface: cannot listen on {listen}: {failure}") from failure
+        raise OSError(failure.errno, f"etcd interface: cannot listen on {listen}: {failure}") from failure
 
 
 def _methods(store: TransactionalStore, identity: Identity, url: str, clock: Clock) -> dict[str, Method]:

@@ -24,6 +24,7 @@ from minikube_py.datastore.leases import LeaseTable, deletion
 from minikube_py.datastore.quota import ClientQuota
 from minikube_py.datastore.rows import Row, last_row_id
 from minikube_py.datastore.sqlite import file, housekeeping, log, reading
+from minikube_py.datastore.sqlite.checkpoints import Checkpoints
 from minikube_py.datastore.sqlite.disk import DiskThread
 from minikube_py.datastore.sqlite.intents import FlushIntent, LeaseIntent
 from minikube_py.datastore.sqlite.settings import SqliteSettings
@@ -108,6 +109,7 @@ class SqliteDatastore:
         self._lock = lock
         self._disk = disk
         self._reader = DiskThread(path, file.open_reader, name="datastore-reader", within=settings.stall_seconds)
+        self._checkpoints = Checkpoints(path, disk)
         self._index = index
         self._volatile = volatile
         self._rows = loaded.rows
@@ -134,6 +136,7 @@ class SqliteDatastore:
             self._churn,
             revision=revision,
             publish=self._publish,
+            wrote=self._checkpoints.wrote,
             stall=self._stall,
             stall_seconds=settings.stall_seconds,
             now=clock.monotonic,
@@ -319,7 +322,7 @@ class SqliteDatastore:
 
     async def give_back_space(self) -> None:
         async with self._compacting:
-            await housekeeping.give_back_space(self._disk)
+            await housekeeping.give_back_space(self._disk, self._checkpoints)
 
     async def snapshot(self, path: Path) -> None:
         """See ``transactions.TransactionalStore.snapshot``. Raises StoreUnavailable."""
@@ -375,11 +378,11 @@ class SqliteDatastore:
                 self._churn.put_back(note.churn)
                 raise
             self._compacted = revision
-            removed = await housekeeping.sweep(self._disk, self._swept, revision)
+            removed = await housekeeping.sweep(self._disk, self._checkpoints, self._swept, revision)
             self._rows -= removed  # not in one statement: writes add to it during the await
             self._swept = revision - 1
             if not self.garbage().heavy:  # else the next writes and sweeps take the pages at once
-                await housekeeping.give_back_space(self._disk)
+                await housekeeping.give_back_space(self._disk, self._checkpoints)
 
     def garbage(self) -> Garbage:
         """How many rows the log has, and how many of them are current."""
@@ -434,7 +437,7 @@ class SqliteDatastore:
         finally:
             self._hub.close()
             within = self._settings.close_seconds
-            ended = [await self._reader.close(within=within), await self._disk.close(within=within)]
+            ended = [await part.close(within=within) for part in (self._reader, self._checkpoints, self._disk)]
             if all(ended):
                 os.close(self._lock)
 

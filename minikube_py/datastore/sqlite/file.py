@@ -19,6 +19,7 @@ from pathlib import Path
 from minikube_py.datastore.types import DatastoreError, StoreCorrupt, StoreLocked, StoreUnavailable
 
 _BUSY_SECONDS = 5.0
+WAL_PAGES_LIMIT = 4000  # a commit that finds more in the WAL moves them itself (see ``checkpoints``)
 APPLICATION_ID = 0x706B3373  # "pk3s"
 
 # Each entry takes the schema from its position to the next version; entries are never changed.
@@ -126,7 +127,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA wal_autocheckpoint = 1000")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_LIMIT}")
         connection.execute("PRAGMA journal_size_limit = 8388608")
         connection.execute("PRAGMA cache_size = -2048")
         connection.execute("PRAGMA locking_mode = NORMAL")
@@ -160,7 +161,7 @@ def open_inspector(path: Path) -> sqlite3.Connection:
 
 
 def open_copier(path: Path) -> sqlite3.Connection:
-    """A connection for snapshots."""
+    """A connection for snapshots, and for checkpoints beside the writer."""
     return _connect(path)
 
 

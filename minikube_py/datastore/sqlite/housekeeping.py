@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from minikube_py.datastore.rows import last_row_id
 from minikube_py.datastore.sqlite import log
+from minikube_py.datastore.sqlite.checkpoints import Checkpoints, pages_of
 from minikube_py.datastore.sqlite.disk import DiskThread
 from minikube_py.datastore.upkeep import Pace, attempt
 from minikube_py.machinery.clock import Clock
@@ -26,7 +27,7 @@ _VACUUM_PAGES = 128
 _SPARE_PAGES = 64
 
 
-async def sweep(disk: DiskThread, swept: int, target: int) -> int:
+async def sweep(disk: DiskThread, checkpoints: Checkpoints, swept: int, target: int) -> int:
     """Remove what compaction to ``target`` makes superfluous, from ``swept`` on; returns the rows removed.
 
     The steps are sized by how long the disk takes for them, so that a slow one does not hold writers up.
@@ -37,6 +38,7 @@ async def sweep(disk: DiskThread, swept: int, target: int) -> int:
         (reached, gone), seconds = await disk.call(partial(_timed, step))
         pace.adjust(seconds)
         removed += gone
+        checkpoints.wrote(pages_of(gone, 0))
     return removed
 
 
@@ -45,7 +47,7 @@ def _timed(step: Callable[[sqlite3.Connection], T], connection: sqlite3.Connecti
     return step(connection), time.perf_counter() - began
 
 
-async def give_back_space(disk: DiskThread) -> None:
+async def give_back_space(disk: DiskThread, checkpoints: Checkpoints) -> None:
     """Return free pages to the file system, but for a few that the next writes take, and empty the WAL."""
     free, total = await disk.call(log.page_counts)
     if free <= _spare(total):
@@ -58,7 +60,8 @@ async def give_back_space(disk: DiskThread) -> None:
         pace.adjust(seconds)
         if free >= before:
             return  # not a file with incremental vacuum
-    await disk.call(log.checkpoint)
+        checkpoints.wrote(pages_of(before - free, 0))
+    await checkpoints.empty()
 
 
 def _spare(pages: int) -> int:

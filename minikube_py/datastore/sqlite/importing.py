@@ -29,7 +29,7 @@ async def write_store(path: Path, contents: Contents) -> int:
             meta=[("compacted", contents.compacted), ("floor", contents.revision)], new_leases=contents.leases
         )
         await disk.call(lambda connection: log.append(connection, last))
-        await disk.call(log.checkpoint)
+        await disk.call(log.empty_wal)
     finally:
         await disk.close()
     await asyncio.to_thread(os.replace, unfinished, path)

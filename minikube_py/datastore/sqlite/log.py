@@ -47,7 +47,12 @@ _REPLAY = f"""
 _ROWS = """
     SELECT id, key, value, create_revision, version, previous, lease, deleted FROM log
     WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"""
-_SWEEP = "SELECT id, previous, deleted FROM log WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
+_WINDOW = "SELECT count(*), max(id) FROM (SELECT id FROM log WHERE id > ? AND id <= ? ORDER BY id LIMIT ?)"
+# One statement, because the driver must win the GIL back for each, and for each row that it gives.
+_SWEEP = """
+    DELETE FROM log WHERE id IN (
+        SELECT previous FROM log WHERE id > :swept AND id <= :reached AND previous
+        UNION ALL SELECT id FROM log WHERE id > :swept AND id <= :reached AND deleted AND id < :target)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,14 +232,13 @@ def sweep(connection: sqlite3.Connection, swept: int, target: int, limit: int) -
     of ``target`` itself stay, for watches that start there). Returns the id up to which the sweep has
     come and how many rows went. It needs no fsync: a sweep that a power cut undoes is simply done again.
     """
-    rows = connection.execute(_SWEEP, (swept, last_row_id(target), limit)).fetchall()
-    reached = rows[-1][0] if len(rows) == limit else last_row_id(target)
-    dead = [(previous,) for _, previous, _ in rows if previous]
-    dead += [(row,) for row, _, deleted in rows if deleted and row < row_id(target)]
+    count, last = connection.execute(_WINDOW, (swept, last_row_id(target), limit)).fetchone()
+    reached = last if count == limit else last_row_id(target)
     connection.execute("PRAGMA synchronous = NORMAL")
     try:
         connection.execute("BEGIN IMMEDIATE")
-        removed = connection.executemany("DELETE FROM log WHERE id = ?", dead).rowcount if dead else 0
+        bounds = {"swept": swept, "reached": reached, "target": row_id(target)}
+        removed = connection.execute(_SWEEP, bounds).rowcount
         # Only whole revisions below `target`: its own tombstones are looked at again next time.
         connection.execute(_SET_META, ("swept", min(revision_of(reached), target) - 1))
         connection.execute("COMMIT")
@@ -263,9 +267,23 @@ def give_back_pages(connection: sqlite3.Connection, pages: int) -> tuple[int, in
     return page_counts(connection)
 
 
-def checkpoint(connection: sqlite3.Connection) -> None:
-    """Move the WAL into the database and empty it, unless a reader is still in it."""
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+def checkpoint(connection: sqlite3.Connection) -> int:
+    """Move pages from the WAL into the database, waiting for nobody; how many are left in it.
+
+    Some are left when somebody still reads the pages that they replace, or when more came meanwhile.
+    """
+    _, pages, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return int(pages) - int(moved)
+
+
+def empty_wal(connection: sqlite3.Connection) -> None:
+    """Move the WAL into the database and cut it off, unless a reader is still in it: that one is not waited for."""
+    (patience,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {patience}")
 
 
 def copy_to(connection: sqlite3.Connection, path: str) -> None:

@@ -31,6 +31,7 @@ from minikube_py.datastore.index import KeyIndex
 from minikube_py.datastore.intents import Intent, KeyIntent, TransactionIntent, writes_of
 from minikube_py.datastore.leases import LeaseTable
 from minikube_py.datastore.sqlite import log
+from minikube_py.datastore.sqlite.checkpoints import pages_of
 from minikube_py.datastore.sqlite.disk import DiskThread
 from minikube_py.datastore.sqlite.intents import FlushIntent, LeaseIntent
 from minikube_py.datastore.sqlite.overtaking import Move
@@ -63,11 +64,12 @@ class GroupCommit:
         *,
         revision: int,
         publish: Publish,
+        wrote: Callable[[int], None],
         stall: Stall,
         stall_seconds: float,
         now: Callable[[], float],
     ) -> None:
-        """``publish`` gets each settled batch; ``now`` is monotonic time, for the deadlines of leases.
+        """``publish`` gets each settled batch; ``wrote`` how many pages it touched at most; ``now`` is monotonic time.
 
         ``stall`` is set while a batch has been with the disk for longer than ``stall_seconds``, and from a batch
         that failed (a full disk) to the next that did not.
@@ -80,6 +82,7 @@ class GroupCommit:
         self._volatile = volatile
         self._churn = churn
         self._publish = publish
+        self._wrote = wrote
         self._now = now
         self._loop = asyncio.get_running_loop()
         self._accepted = revision
@@ -311,6 +314,7 @@ class GroupCommit:
             elif isinstance(intent, TransactionIntent):
                 self._apply_transaction(intent, changes)
         self._rows_written += len(batch.rows)
+        self._wrote(pages_of(len(batch.rows), sum([len(row[2]) for row in batch.rows])))
         if changes:
             self.published = changes[-1].revision
             self._publish(changes, self.published)

@@ -8,7 +8,7 @@ from typing import Any
 from minikube_py.machinery.cel.errors import EvaluationError, no_such_overload
 from minikube_py.machinery.cel.overloads import Function, Overload
 from minikube_py.machinery.cel.runtime_costs import Cost, cost_of
-from minikube_py.machinery.cel.syntax import Call
+from minikube_py.machinery.cel.syntax import Call, Literal
 from minikube_py.machinery.cel.types import Type
 from minikube_py.machinery.cel.values import HostObject, Optional, kind_of
 
@@ -29,11 +29,34 @@ def call_closure(node: Call, arguments: list[Closure], types: list[Type]) -> Clo
     if overload.function is None:
         raise AssertionError(f"{overload.id} has no function")
     cost = cost_of(node.function, overload.id)
+    given = [node.target, *node.args] if node.target is not None else node.args
+    constants = tuple([part.value for part in given if isinstance(part, Literal)])
+    if constants and len(constants) == len(given):
+        folded = _folded(constants, overload.function, cost)
+        if folded is not None:
+            return folded
     if len(arguments) == 1:
         return _unary(arguments[0], overload.function, cost)
     if len(arguments) == 2:
         return _binary(arguments[0], arguments[1], overload.function, cost)
     return _any(arguments, overload.function, cost)
+
+
+def _folded(values: tuple[Any, ...], function: Function, cost: Cost | None) -> Closure | None:
+    """A call of constants, made once; it costs what it costs every time. None where it fails, or makes a list."""
+    try:
+        result = function(*values)
+    except (EvaluationError, TypeError, AttributeError, ValueError, OverflowError):
+        return None
+    if isinstance(result, list | dict):
+        return None
+    spent = 1 if cost is None else cost(values, result)
+
+    def constant(frame: list[Any]) -> Any:
+        frame[0] += spent
+        return result
+
+    return constant
 
 
 def _unary(argument: Closure, function: Function, cost: Cost | None) -> Closure:

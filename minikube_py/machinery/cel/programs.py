@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 from minikube_py.machinery.cel.checker import Structs, check, children
-from minikube_py.machinery.cel.closures import COST, LIMIT, Closure, Scope, closure
+from minikube_py.machinery.cel.closures import COST, FIRST, LIMIT, Closure, Scope, closure
 from minikube_py.machinery.cel.conversion import plain
 from minikube_py.machinery.cel.errors import (
     BudgetExceeded,
@@ -58,7 +58,8 @@ class Program:
     _node: Node = field(repr=False)
     _closure: Closure = field(repr=False)
     _variables: Mapping[str, Type] = field(repr=False)
-    _size: int = field(repr=False)
+    _inner: tuple[None, ...] = field(repr=False)
+    """Places in the frame for the variables of comprehensions."""
 
     @property
     def estimated_cost(self) -> tuple[int, int]:
@@ -87,8 +88,7 @@ class Program:
 
     def _run(self, variables: Mapping[str, object], budget: Budget | None) -> tuple[Any, int]:
         limit = PER_CALL if budget is None else budget.per_call
-        frame: list[Any] = [0, limit, *[variables.get(name) for name in self._variables]]
-        frame += [None] * (self._size - len(frame))
+        frame: list[Any] = [0, limit, *map(variables.get, self._variables), *self._inner]
         try:
             value = self._closure(frame)
         except RecursionError:
@@ -160,7 +160,9 @@ def _compiled(
         shown = [_result_name(one) for one in wanted]
         demanded = shown[0] if len(shown) == 1 else f"one of [{' '.join(shown)}]"
         raise WrongResult(f"must evaluate to {demanded} but got {_result_name(found)}")
-    return Program(text, found, frozenset(names), node, built, variables, scope.size)
+    return Program(
+        text, found, frozenset(names), node, built, variables, (None,) * (scope.size - FIRST - len(variables))
+    )
 
 
 def _result_name(type: Type) -> str:

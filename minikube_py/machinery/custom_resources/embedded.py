@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
+from minikube_py.machinery.custom_resources.places import EMBEDDED, Place
 from minikube_py.machinery.errors import FieldError, invalid_value, required
 from minikube_py.machinery.kinds.common.metadata import object_meta_errors
 from minikube_py.machinery.names import dns1035_label_errors, name_is_path_segment
 
-Json = Mapping[str, Any]
 
-
-def embedded_errors(schema: Json, value: Any, path: str = "") -> Iterator[FieldError]:
+def embedded_errors(place: Place, value: Any, path: str = "") -> Iterator[FieldError]:
     """``objectmeta.Validate`` for everything below the root."""
+    if not place.below & EMBEDDED:
+        return
     if isinstance(value, dict):
-        if path and schema.get("x-kubernetes-embedded-resource"):
+        if path and place.here & EMBEDDED:
             yield from _resource_errors(value, path)
-        properties, additional = schema.get("properties") or {}, schema.get("additionalProperties")
-        for key, item in value.items():
-            if not isinstance(item, dict | list):
-                continue
-            if key in properties:
-                yield from embedded_errors(properties[key], item, f"{path}.{key}" if path else key)
-            elif isinstance(additional, Mapping):
-                yield from embedded_errors(additional, item, f"{path}[{key}]")
-    elif isinstance(value, list) and isinstance(schema.get("items"), Mapping):
+        for key, inner in place.properties.items():
+            if key in value:
+                yield from embedded_errors(inner, value[key], f"{path}.{key}" if path else key)
+        if place.additional is not None:
+            declared = place.declared
+            for key, item in value.items():
+                if key not in declared:
+                    yield from embedded_errors(place.additional, item, f"{path}[{key}]")
+    elif isinstance(value, list) and place.items is not None:
         for index, item in enumerate(value):
-            yield from embedded_errors(schema["items"], item, f"{path}[{index}]")
+            yield from embedded_errors(place.items, item, f"{path}[{index}]")
 
 
 def _resource_errors(value: dict[str, Any], path: str) -> Iterator[FieldError]:

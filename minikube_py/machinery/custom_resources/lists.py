@@ -7,26 +7,31 @@ from typing import Any
 
 from minikube_py.machinery.cel.values import hashable
 from minikube_py.machinery.custom_resources.correlation import identity
+from minikube_py.machinery.custom_resources.places import LISTS, Place
 from minikube_py.machinery.errors import FieldError, duplicate, invalid_value
 
 Json = Mapping[str, Any]
 
 
-def list_errors(schema: Json, value: Any, path: str = "") -> Iterator[FieldError]:
+def list_errors(place: Place, value: Any, path: str = "") -> Iterator[FieldError]:
     """``ValidateListSetsAndMaps``."""
+    if not place.below & LISTS:
+        return
     if isinstance(value, list):
-        items = schema.get("items")
-        yield from _repeated(schema, value, path)
-        if isinstance(items, Mapping):
+        if place.here & LISTS:
+            yield from _repeated(place.schema, value, path)
+        if place.items is not None and place.items.below & LISTS:
             for index, item in enumerate(value):
-                yield from list_errors(items, item, f"{path}[{index}]")
+                yield from list_errors(place.items, item, f"{path}[{index}]")
     elif isinstance(value, dict):
-        properties, additional = schema.get("properties") or {}, schema.get("additionalProperties")
-        for key, item in value.items():
-            if key in properties:
-                yield from list_errors(properties[key], item, f"{path}.{key}" if path else key)
-            elif isinstance(additional, Mapping):
-                yield from list_errors(additional, item, f"{path}[{key}]")
+        for key, inner in place.properties.items():
+            if key in value and inner.below & LISTS:
+                yield from list_errors(inner, value[key], f"{path}.{key}" if path else key)
+        if place.additional is not None and place.additional.below & LISTS:
+            declared = place.declared
+            for key, item in value.items():
+                if key not in declared:
+                    yield from list_errors(place.additional, item, f"{path}[{key}]")
 
 
 def _repeated(schema: Json, value: list[Any], path: str) -> Iterator[FieldError]:

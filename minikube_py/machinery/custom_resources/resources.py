@@ -11,8 +11,14 @@ from typing import Any
 from minikube_py.machinery.custom_resources.correlation import NOT_FOUND
 from minikube_py.machinery.custom_resources.embedded import embedded_errors
 from minikube_py.machinery.custom_resources.lists import list_errors
+from minikube_py.machinery.custom_resources.places import Place
 from minikube_py.machinery.custom_resources.rules import Costly, RuleTree, compile_rules
-from minikube_py.machinery.custom_resources.values import changed_value_errors, value_errors
+from minikube_py.machinery.custom_resources.values import (
+    ValueCheck,
+    changed_value_errors,
+    compile_values,
+    value_errors,
+)
 from minikube_py.machinery.errors import FieldError, invalid_value
 from minikube_py.machinery.kind import TakesLong
 from minikube_py.machinery.objects import Object
@@ -35,17 +41,17 @@ _BLOCKED = (
 
 @dataclass(slots=True)
 class ResourceValidator:
-    """Validation by one version's schema; CEL rules are compiled when the first object comes."""
+    """Validation by one version's schema; its checks and CEL rules are compiled when the first object comes."""
 
-    schema: Json
+    places: Place
     scale: Json | None = None
-    _rules: list[RuleTree | None] = field(default_factory=list, repr=False)
+    _compiled: tuple[ValueCheck, RuleTree | None] | None = field(default=None, repr=False)
 
-    def rules(self) -> RuleTree | None:
-        """The schema's rules."""
-        if not self._rules:
-            self._rules.append(compile_rules(self.schema))
-        return self._rules[0]
+    def compiled(self) -> tuple[ValueCheck, RuleTree | None]:
+        """The schema's checks of values, and its rules."""
+        if self._compiled is None:
+            self._compiled = compile_values(self.places.schema), compile_rules(self.places)
+        return self._compiled
 
     def new_errors(self, obj: Object) -> list[FieldError]:
         """Errors of a new object, apart from those of its metadata. ``TakesLong`` when its rules cost much."""
@@ -62,36 +68,26 @@ class ResourceValidator:
             raise TakesLong(partial(self._changed_errors, obj, old, None)) from None
 
     def _new_errors(self, obj: Object, allowance: int | None) -> list[FieldError]:
-        errors = value_errors(self.schema, obj) + self.scale_errors(obj)
-        errors += embedded_errors(self.schema, obj)
-        errors += list_errors(self.schema, obj)
-        return self._with_rules(errors, obj, None, allowance)
+        values, rules = self.compiled()
+        errors = value_errors(values, obj) + self.scale_errors(obj)
+        errors += embedded_errors(self.places, obj)
+        errors += list_errors(self.places, obj)
+        return _with_rules(rules, errors, obj, None, allowance)
 
     def _changed_errors(self, obj: Object, old: Object, allowance: int | None) -> list[FieldError]:
-        errors = changed_value_errors(self.schema, obj, old) + self.scale_errors(obj)
-        errors += embedded_errors(self.schema, obj)
-        repeated = list(list_errors(self.schema, obj))
-        if repeated and not any(True for _ in list_errors(self.schema, old)):
+        values, rules = self.compiled()
+        errors = changed_value_errors(values, obj, old) + self.scale_errors(obj)
+        errors += embedded_errors(self.places, obj)
+        repeated = list(list_errors(self.places, obj))
+        if repeated and not any(True for _ in list_errors(self.places, old)):
             errors += repeated
-        return self._with_rules(errors, obj, old, allowance)
-
-    def _with_rules(
-        self, errors: list[FieldError], obj: Object, old: Object | None, allowance: int | None
-    ) -> list[FieldError]:
-        """The errors and those of the CEL rules, which are run on objects of the right shape only."""
-        rules = self.rules()
-        if rules is None:
-            return errors
-        if any(error.type in _BLOCKING for error in errors):
-            return [*errors, invalid_value("<nil>", None, _BLOCKED)]
-        before = NOT_FOUND if old is None else old
-        return errors + rules.errors(obj, before, allowance=allowance)
+        return _with_rules(rules, errors, obj, old, allowance)
 
     def warnings(self, obj: Object, old: Object | None) -> list[str]:
         """What the rules object to in parts that an update left alone; nothing where looking costs much."""
-        rules = self.rules()
+        rules = self.compiled()[1] if old is not None else None
         found: list[str] = []
-        if rules is not None and old is not None:
+        if rules is not None:
             with suppress(Costly):
                 rules.errors(obj, old, warnings=found, allowance=_ALLOWANCE)
         return found
@@ -113,3 +109,15 @@ class ResourceValidator:
             elif found > _INT32:
                 errors.append(invalid_value(path, found, f"should be less than or equal to {_INT32}"))
         return errors
+
+
+def _with_rules(
+    rules: RuleTree | None, errors: list[FieldError], obj: Object, old: Object | None, allowance: int | None
+) -> list[FieldError]:
+    """The errors and those of the CEL rules, which are run on objects of the right shape only."""
+    if rules is None:
+        return errors
+    if any(error.type in _BLOCKING for error in errors):
+        return [*errors, invalid_value("<nil>", None, _BLOCKED)]
+    before = NOT_FOUND if old is None else old
+    return errors + rules.errors(obj, before, allowance=allowance)

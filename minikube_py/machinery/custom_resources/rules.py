@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from minikube_py.machinery.cel import (
@@ -33,13 +33,14 @@ from minikube_py.machinery.cel import (
 from minikube_py.machinery.cel.schema_types import escape
 from minikube_py.machinery.cel.values import equal
 from minikube_py.machinery.custom_resources.correlation import NOT_FOUND, old_items
+from minikube_py.machinery.custom_resources.places import RULES, Place
 from minikube_py.machinery.errors import FieldError, duplicate, forbidden_field, go_quote, invalid_value, required
 
 Json = Mapping[str, Any]
 Unchanged = Callable[[], bool]
 """Whether the part of the object that a rule looks at is as it was before the update."""
 
-RULES = "x-kubernetes-validations"
+_RULES = "x-kubernetes-validations"
 TYPE_NAME = "selfType1"
 _LONGEST_MESSAGE = 5 * 1024
 _OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
@@ -55,10 +56,8 @@ class Rule:
     problem: str
     message: Program | None
     message_problem: str
-
-    @property
-    def uses_old(self) -> bool:
-        return self.program is not None and "oldSelf" in self.program.names
+    uses_old: bool = False
+    optional_old: bool = False
 
     def told(self) -> str:
         """How errors name the rule."""
@@ -78,15 +77,16 @@ def compile_rule(raw: Json, type: Type) -> Rule:
         return Rule(raw, None, f"compilation failed: {error}", None, "")
     if program.result_type != BOOL:
         return Rule(raw, None, "cel expression must evaluate to a bool", None, "")
+    rule = Rule(raw, program, "", None, "", "oldSelf" in program.names, bool(raw.get("optionalOldSelf")))
     if not raw.get("messageExpression"):
-        return Rule(raw, program, "", None, "")
+        return rule
     try:
         message = compile_expression(raw["messageExpression"], variables)
     except CompileError as error:
-        return Rule(raw, program, "", None, f"messageExpression compilation failed: {error}")
+        return replace(rule, message_problem=f"messageExpression compilation failed: {error}")
     if message.result_type != STRING:
-        return Rule(raw, program, "", None, "messageExpression must evaluate to a string")
-    return Rule(raw, program, "", message, "")
+        return replace(rule, message_problem="messageExpression must evaluate to a string")
+    return replace(rule, message=message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,6 @@ class RuleTree:
     properties: Mapping[str, RuleTree]
     additional: RuleTree | None
     items: RuleTree | None
-    is_root: bool = False
 
     def errors(
         self,
@@ -114,52 +113,36 @@ class RuleTree:
 
         Warnings of what is forgiven because it did not change go to ``warnings``; nothing is unless ``forgiving``.
         """
-        check = _Check(RUNTIME_TOTAL, [], warnings if warnings is not None else [])
+        check = _Check([], warnings if warnings is not None else [], forgiving, allowance)
         same = _never if old is NOT_FOUND or not forgiving else _narrowed(new, old, _never)
-        check.forgiving, check.allowance = forgiving, allowance
         with suppress(_Stop):
             check.walk(self, path, new, old, same)
         return check.errors
 
 
-def compile_rules(schema: Json, *, root: bool = True) -> RuleTree | None:
+def compile_rules(place: Place, *, root: bool = True) -> RuleTree | None:
     """The rules of a resource's schema (``NewValidator``); None when it has none."""
-    if not has_rules(schema):
+    if not place.below & RULES:
         return None
-    return _tree(schema, declared_type(schema, TYPE_NAME, root=root) or DYN, root)
+    return _tree(place, declared_type(place.schema, TYPE_NAME, root=root) or DYN)
 
 
-def has_rules(schema: Json) -> bool:
-    """Whether there is a rule anywhere in a schema."""
-    if schema.get(RULES):
-        return True
-    if any(has_rules(inner) for inner in (schema.get("properties") or {}).values()):
-        return True
-    return any(isinstance(part, Mapping) and has_rules(part)
-               for part in (schema.get("items"), schema.get("additionalProperties")))  # fmt: skip
-
-
-def _tree(schema: Json, type: Type, root: bool) -> RuleTree | None:
-    rules = tuple(compile_rule(raw, type) for raw in schema.get(RULES) or ())
+def _tree(place: Place, type: Type) -> RuleTree:
+    schema = place.schema
     properties: dict[str, RuleTree] = {}
-    for name, inner in (schema.get("properties") or {}).items():
-        if not has_rules(inner):
-            continue
-        found = child_type(type, name, inner)
-        tree = _tree(inner, found, is_embedded(inner)) if found is not None else None
-        if tree is not None:
-            properties[name] = tree
-    parts: list[RuleTree | None] = []
-    for key in ("additionalProperties", "items"):
-        inner = schema.get(key)
-        item = type.params[-1] if type.params else None
-        if isinstance(inner, Mapping) and item is not None and has_rules(inner):
-            parts.append(_tree(inner, item, is_embedded(inner)))
-        else:
-            parts.append(None)
-    if not rules and not properties and not any(parts):
-        return None
-    return RuleTree(schema, rules, properties, parts[0], parts[1], root)
+    for name, inner in place.properties.items():
+        found = child_type(type, name, inner.schema) if inner.below & RULES else None
+        if found is not None:
+            properties[name] = _tree(inner, found)
+    item = type.params[-1] if type.params else None
+
+    def below(part: Place | None) -> RuleTree | None:
+        if part is None or item is None or not part.below & RULES:
+            return None
+        return _tree(part, item)
+
+    rules = tuple(compile_rule(raw, type) for raw in schema.get(_RULES) or ())
+    return RuleTree(schema, rules, properties, below(place.additional), below(place.items))
 
 
 def is_embedded(schema: Json) -> bool:
@@ -186,13 +169,14 @@ class _Stop(Exception):
 
 @dataclass(slots=True)
 class _Check:
-    """One object's check: what may still be spent, what was found."""
+    """One object's check: what was found, what may still be spent."""
 
-    left: int
     errors: list[FieldError]
     warnings: list[str]
-    forgiving: bool = True
-    allowance: int | None = None
+    forgiving: bool
+    allowance: int | None
+    budget: Budget = field(default_factory=lambda: Budget(PER_CALL, RUNTIME_TOTAL + PER_CALL))
+    """One for all rules, with a call more than all may cost: what is spent is looked at after each of them."""
 
     def walk(self, tree: RuleTree, path: str, new: Any, old: Any, unchanged: Unchanged) -> None:
         if new is None:
@@ -217,11 +201,12 @@ class _Check:
         before: dict[str, Any] = old if isinstance(old, dict) else {}
         for key, value in new.items():
             inner = tree.properties.get(key)
-            here = f"{path}.{key}" if path else key
-            if inner is None:
+            if inner is not None:
+                here = f"{path}.{key}" if path else key
+            elif tree.additional is not None:
                 inner, here = tree.additional, f"{path}[{key}]"
-                if inner is None:
-                    continue
+            else:
+                continue
             found = before.get(key, NOT_FOUND)
             same = _narrowed(value, found, unchanged)
             if not path and key in _ROOT_ONLY:
@@ -230,17 +215,16 @@ class _Check:
 
     def run_rules(self, tree: RuleTree, path: str, new: Any, old: Any, unchanged: Unchanged) -> None:
         sort = tree.schema.get("type") or ""
-        if self.left <= 0:
+        if self.left() <= 0:
             self.stop(invalid_value(path or "<nil>", sort, _OUT_OF_BUDGET))
+        absent = old is NOT_FOUND or old is None
         for rule in tree.rules:
             if rule.problem:
                 self.errors.append(invalid_value(path or "<nil>", sort, f"rule compile error: {rule.problem}"))
                 continue
-            optional = bool(rule.raw.get("optionalOldSelf"))
-            absent = old is NOT_FOUND or old is None
-            if rule.program is None or (rule.uses_old and absent and not optional):
+            if rule.program is None or (rule.uses_old and absent and not rule.optional_old):
                 continue
-            before = (NONE if absent else some(old)) if optional else (None if absent else old)
+            before = (NONE if absent else some(old)) if rule.optional_old else (None if absent else old)
             self.run(rule, rule.program, path, sort, {"self": new, "oldSelf": before}, unchanged)
 
     def stop(self, error: FieldError) -> None:
@@ -248,16 +232,17 @@ class _Check:
         raise _Stop
 
     def run(self, rule: Rule, program: Program, path: str, sort: str, variables: Json, unchanged: Unchanged) -> None:
-        budget = Budget(self.per_call(), RUNTIME_TOTAL + PER_CALL)
         failure: EvaluationError | None = None
         result: Any = None
+        self.budget.per_call = self.per_call()
         try:
-            result = program.run(variables, budget)[0]
+            result = program.run(variables, self.budget)[0]
         except EvaluationError as error:
             failure = error
         if isinstance(failure, BudgetExceeded) and self.allowance is not None:
             raise Costly
-        self.charge(budget, path, sort)
+        if self.left() < 0:
+            self.stop(invalid_value(path or "<nil>", sort, _OUT_OF_BUDGET))
         if isinstance(failure, BudgetExceeded):
             text = f"'{failure}': no further validation rules will be run due to call cost exceeds limit for rule: "
             self.stop(invalid_value(path or "<nil>", sort, text + rule.told()))
@@ -272,30 +257,28 @@ class _Check:
         elif result is not True:
             self.refuse(rule, path, sort, variables, unchanged)
 
+    def left(self) -> int:
+        """What may still be spent."""
+        return self.budget.left - PER_CALL
+
     def per_call(self) -> int:
         """What the next evaluation may cost."""
         if self.allowance is None:
             return PER_CALL
-        return max(0, min(PER_CALL, self.allowance - (RUNTIME_TOTAL - self.left)))
-
-    def charge(self, budget: Budget, path: str, sort: str) -> None:
-        spent = RUNTIME_TOTAL + PER_CALL - budget.left
-        if spent > self.left:
-            self.stop(invalid_value(path or "<nil>", sort, _OUT_OF_BUDGET))
-        self.left -= spent
+        return max(0, min(PER_CALL, self.allowance - (RUNTIME_TOTAL - self.left())))
 
     def refuse(self, rule: Rule, path: str, sort: str, variables: Json, unchanged: Unchanged) -> None:
         """A rule is not kept: tell it, unless nothing that it looks at has changed."""
         where = rule.raw.get("fieldPath") or ""
-        field = (f"{path}{where}" if path else where.removeprefix(".")) if where else path
+        at = (f"{path}{where}" if path else where.removeprefix(".")) if where else path
         detail, fatal = self.message(rule, variables)
         if fatal:
-            self.add(invalid_value(field or "<nil>", sort, detail), rule, unchanged)
+            self.add(invalid_value(at or "<nil>", sort, detail), rule, unchanged)
             raise _Stop
         if not detail:
             given = (rule.raw.get("message") or "").strip()
             detail = given or f"failed rule: {rule.told()}"
-        self.add(_reasoned(field or "<nil>", sort, detail, rule.raw.get("reason")), rule, unchanged)
+        self.add(_reasoned(at or "<nil>", sort, detail, rule.raw.get("reason")), rule, unchanged)
 
     def add(self, error: FieldError, rule: Rule, unchanged: Unchanged) -> None:
         if self.forgiving and not rule.uses_old and unchanged():
@@ -307,26 +290,24 @@ class _Check:
         """The message that the rule's expression gives (empty: none that can be used); whether to stop."""
         if rule.message is None:
             return "", False
-        budget = Budget(self.per_call(), RUNTIME_TOTAL + PER_CALL)
+        self.budget.per_call = self.per_call()
         source = go_quote(rule.raw["messageExpression"])
         text: Any = ""
         exceeded = False
         try:
-            text = rule.message.evaluate(variables, budget=budget)
+            text = rule.message.evaluate(variables, budget=self.budget)
         except BudgetExceeded:
             if self.allowance is not None:
                 raise Costly from None
             exceeded = True
         except EvaluationError:
             text = ""
-        spent = RUNTIME_TOTAL + PER_CALL - budget.left
-        if spent > self.left:
+        if self.left() < 0:
             told = "messageExpression evaluation failed due to running out of cost budget, no further validation rules "
             return told + "will be run", True
         if exceeded:
             told = "no further validation rules will be run due to call cost exceeds limit for messageExpression: "
             return told + source, True
-        self.left -= spent
         trimmed = text.strip() if isinstance(text, str) else ""
         usable = trimmed and len(trimmed.encode()) <= _LONGEST_MESSAGE and "\n" not in trimmed
         return (trimmed if usable else ""), False

@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from minikube_py.machinery.decoding import check_depth
 from minikube_py.machinery.errors import ApiError, bad_request, request_too_large
+from minikube_py.machinery.json_errors import TOO_DEEP
 from minikube_py.machinery.objects import Object, thaw
+from minikube_py.machinery.patching.go_texts import not_processable
 
 MAX_OPERATIONS = 10_000
 MAX_COPIED_ITEMS = 1_000_000
 """How many values all ``copy`` operations of a patch may make together (copies of copies grow fast)."""
+_INDEX_DIGITS = 18
 _OPERATIONS = frozenset({"add", "remove", "replace", "move", "copy", "test"})
 
 
@@ -39,6 +43,8 @@ def why_not_applied(error: ApiError) -> str:
 
 def apply_json_patch(live: Mapping[str, Any], ops: Any) -> Object:
     """The patched copy; ApiError 400, 413 or 422. Neither argument is changed or shared."""
+    if ops is None:
+        return thaw(dict(live))
     if not isinstance(ops, Sequence) or isinstance(ops, str):
         raise bad_request("json: cannot unmarshal object into Go value of type jsonpatch.Patch")
     if len(ops) > MAX_OPERATIONS:
@@ -51,11 +57,13 @@ def apply_json_patch(live: Mapping[str, Any], ops: Any) -> Object:
             if copied > MAX_COPIED_ITEMS:
                 raise _CannotApply("copies exceed the limit")
     except _CannotApply as error:
-        message = "the server rejected our request due to an error in our request"
-        raise ApiError(422, "Invalid", message, details={}) from error
+        raise not_processable() from error
+    except RecursionError as error:  # copies into themselves nest without end
+        raise bad_request(TOO_DEEP) from error
     result = holder.get("")  # the document itself may have been removed
     if not isinstance(result, dict):
         raise bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}")
+    check_depth(result)
     return result
 
 
@@ -66,7 +74,7 @@ def _explained(holder: Object, op: Any) -> int:
     except _TestFailed:
         raise
     except _CannotApply as error:
-        kind, path = op.get("op"), op.get("path")
+        kind, path = (op or {}).get("op"), (op or {}).get("path")
         if kind == "add":
             text = f'add operation does not apply: doc is missing path: "{path}": missing value'
         elif kind == "remove":
@@ -81,10 +89,12 @@ def _explained(holder: Object, op: Any) -> int:
 
 def _apply(holder: Object, op: Any) -> int:
     """Apply one operation to the document under the empty key; return the number of values copied."""
+    if op is None:
+        raise _CannotApply("Unexpected kind: unknown")
     if not isinstance(op, Mapping):
         raise bad_request("json: cannot unmarshal string into Go value of type jsonpatch.Operation")
     kind, path = op.get("op"), op.get("path")
-    if kind not in _OPERATIONS:
+    if not isinstance(kind, str) or kind not in _OPERATIONS:
         raise _CannotApply(f"Unexpected kind: {kind}")
     if kind in ("move", "copy"):
         source = _tokens(op.get("from"))
@@ -147,7 +157,7 @@ def _child(parent: Any, token: str) -> Any:
 def _index(token: str, length: int) -> int:
     """A position among existing items."""
     digits = token.removeprefix("-")
-    if not digits.isascii() or not digits.isdigit():
+    if not digits.isascii() or not digits.isdigit() or len(digits) > _INDEX_DIGITS:
         raise _CannotApply(f"invalid index: {token}")
     index = int(token)
     if not -length <= index < length:

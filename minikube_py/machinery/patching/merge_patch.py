@@ -12,7 +12,7 @@ from minikube_py.machinery.objects import Object, thaw
 def apply_merge_patch(live: Mapping[str, Any], patch: Any) -> Object:
     """The patched copy. ApiError 400 when the patch is no object. Neither argument is changed or shared."""
     if not isinstance(patch, Mapping):
-        raise bad_request("error decoding patch: invalid JSON Document")
+        raise bad_request("Invalid JSON Patch")
     return _merged(live, patch)
 
 

@@ -1,288 +1,242 @@
 """Strategic merge patch: Kubernetes' patch that knows which lists merge and by which key.
 
-The rules are those of ``k8s.io/apimachinery/pkg/util/strategicpatch``. Directives in a patch:
+The rules, and the texts of what is refused, are those of ``k8s.io/apimachinery/pkg/util/strategicpatch``; most errors
+have no status code there and are answered as 500. Directives in a patch:
 
 * ``$patch: replace`` or ``delete`` in a map, or in an item of a merging list;
 * ``$retainKeys: [...]`` keeps only these keys of the live map;
 * ``$deleteFromPrimitiveList/x: [...]`` takes values out of the list x;
 * ``$setElementOrder/x: [...]`` gives the order of the patched items of list x.
 
-Items of a merging list that the patch names come in the patch's order, those it does not name keep
-their place among themselves; where the live order says nothing, named items come first.
+A map with ``$patch`` where nothing is to be patched is left out; other directives there are unknown fields.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from minikube_py.machinery.errors import ApiError, bad_request
+from minikube_py.machinery.errors import bad_request
 from minikube_py.machinery.objects import Object, thaw
+from minikube_py.machinery.patching.go_texts import bad_directive, bad_type, go_type, no_merge_key, plain_error
+from minikube_py.machinery.patching.merging_lists import (
+    DIRECTIVE,
+    check_keys,
+    check_order,
+    holds_maps,
+    in_order,
+    mark_of,
+    marks_by,
+    once,
+    without,
+)
 from minikube_py.machinery.schema import ANYTHING, Schema
 
-_NO_OBJECT = "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
-_DIRECTIVE, _RETAIN = "$patch", "$retainKeys"
-_DELETE_LIST, _ORDER = "$deleteFromPrimitiveList/", "$setElementOrder/"
+_RETAIN = "$retainKeys"
+_REMOVE, _ORDER = "$deleteFromPrimitiveList", "$setElementOrder"
+_KINDS = {"object": "struct", "array": "slice", "boolean": "bool", "integer": "int64", "number": "float64"}
+"""Kinds of Go's types by OpenAPI's."""
 
 
 def apply_strategic_patch(schema: Schema, live: Mapping[str, Any], patch: Any) -> Object:
-    """The patched copy. ApiError 400 for a malformed patch, 500 as the reference for a missing merge key.
+    """The patched copy. ApiError 400 for a malformed patch, 422 for lists of lists, 500 for what else cannot be.
 
     Neither argument is changed or shared with the result.
     """
+    if patch is None:
+        return thaw(dict(live))
     if not isinstance(patch, Mapping):
-        raise bad_request(_NO_OBJECT)
+        kind = {list: "array", str: "string", bool: "bool"}.get(type(patch), "number")
+        raise bad_request(f"json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}")
     return _merge_map(schema, thaw(dict(live)), thaw(dict(patch)))
 
 
 def _merge_map(schema: Schema, live: Object, patch: Object) -> Object:
     """Merge into ``live``; both are private."""
-    directive = patch.get(_DIRECTIVE)
-    if _DIRECTIVE in patch:
+    if DIRECTIVE in patch:
+        directive = patch[DIRECTIVE]
         if directive == "replace":
-            del patch[_DIRECTIVE]
+            del patch[DIRECTIVE]
             return patch
         if directive == "delete":
             return {}
-        raise _plain(f"unknown patch type {directive} in map: {go_map(patch)}")
+        raise bad_directive(directive, patch)
     _retain_keys(live, patch)
     _order_lists(schema, live, patch)
     for key, wanted in patch.items():
-        removal = key.startswith(_DELETE_LIST)
-        name = key[len(_DELETE_LIST) :] if removal else key
+        removal = key.startswith(_REMOVE)
+        name = _named_by(key, _REMOVE, "primitive list") if removal else key
         if wanted is None:
             live.pop(name, None)
-            continue
-        if removal:
-            if isinstance(live.get(name), list):
-                live[name] = _merge_list(_field(schema, name), live[name], wanted, removal=True)
-            continue
-        if name not in live or not _same_type(live[name], wanted):
-            live[name] = _without_directives(wanted)
-        elif isinstance(wanted, dict):
-            live[name] = _merge_field_map(_field(schema, name), live[name], wanted)
-        elif isinstance(wanted, list):
-            live[name] = _merge_list(_field(schema, name), live[name], wanted)
-        else:
-            live[name] = wanted
+        elif name in live and go_type(live[name]) == go_type(wanted):
+            _merge_value(schema, live, name, wanted, removal=removal)
+        elif not removal:
+            _put(live, name, wanted)
     return live
 
 
+def _merge_value(schema: Schema, live: Object, name: str, wanted: Any, *, removal: bool) -> None:
+    """Merge one field, whose values are of one type."""
+    if isinstance(wanted, dict):
+        field = _field(schema, name)
+        replaced = "replace" in field.patch_strategy.split(",")
+        live[name] = wanted if replaced else _merge_map(field, live[name], wanted)
+    elif isinstance(wanted, list):
+        live[name] = _merge_list(_field(schema, name), live[name], wanted, removal=removal)
+    else:
+        live[name] = wanted
+
+
+def _put(live: Object, name: str, wanted: Any) -> None:
+    """Take a value as it is, where there is nothing to merge it into."""
+    kept = _without_directives(wanted)
+    if kept is _NOTHING:
+        live.pop(name, None)
+    else:
+        live[name] = kept
+
+
+_NOTHING = object()
+
+
+def _without_directives(value: Any) -> Any:
+    """The value without nulls in maps, and without maps that hold ``$patch``; ``_NOTHING`` when it is one itself."""
+    if isinstance(value, dict):
+        if DIRECTIVE in value:
+            return _NOTHING
+        kept = {key: _without_directives(item) for key, item in value.items() if item is not None}
+        return {key: item for key, item in kept.items() if item is not _NOTHING}
+    if isinstance(value, list):
+        return [item for item in map(_without_directives, value) if item is not _NOTHING]
+    return value
+
+
+def _named_by(directive: str, prefix: str, shown: str) -> str:
+    """The field that a directive such as ``$setElementOrder/x`` speaks of. ApiError 400."""
+    start, slash, name = directive.partition("/")
+    if start != prefix or not slash:
+        raise bad_request(f"invalid patch format of {shown}")
+    return name
+
+
 def _field(schema: Schema, name: str) -> Schema:
-    return schema.properties.get(name) or schema.additional or ANYTHING
-
-
-def _same_type(left: Any, right: Any) -> bool:
-    for kind in (dict, list):
-        if isinstance(left, kind) or isinstance(right, kind):
-            return isinstance(left, kind) and isinstance(right, kind)
-    return True
-
-
-def _merge_field_map(schema: Schema, live: Object, wanted: Object) -> Object:
-    if "replace" in schema.patch_strategy.split(","):
-        return wanted
-    return _merge_map(schema, live, wanted)
+    """The schema of a map or list in a structure. ApiError 500 where Go's types do not lead on."""
+    found = schema.properties.get(name)
+    if found is not None:
+        return found
+    if schema.additional is not None:
+        raise plain_error("merging an object in json but data type is not struct, instead is: map")
+    if schema.properties or (schema.name and schema is not ANYTHING):
+        raise plain_error(f'unable to find api field in struct {schema.short_name()} for the json field "{name}"')
+    return ANYTHING
 
 
 def _merge_list(schema: Schema, live: list[Any], patch: list[Any], *, removal: bool = False) -> list[Any]:
     """A list after its patch; replaced unless its strategy is to merge."""
-    if "merge" not in schema.patch_strategy.split(",") and not removal:
-        return _without_directives(patch)  # type: ignore[no-any-return]
+    if "merge" not in schema.patch_strategy.split(","):
+        return patch
     if not live and not patch:
         return live
-    if not _holds_maps(live, patch):
-        if removal:
-            return [item for item in live if item not in patch]
-        merged = list(dict.fromkeys([*live, *patch]))
-        named, others = _partition(merged, patch, _identity)
-        return _ordered(named, others, patch, live, _identity)
     key = schema.patch_merge_key
-    if not key:
-        raise _plain(f"cannot merge lists without merge key for {schema.name or schema.type}")
-    live, patch = _special_items(live, patch, key)
-    merged = _merge_items(schema.items or ANYTHING, live, patch, key)
-    value_of = _merge_value(key)
-    named, others = _partition(merged, patch, value_of)
-    return _ordered(named, others, patch, live, value_of)
+    if holds_maps(live, patch):
+        if not key:
+            raise plain_error(f"cannot merge lists without merge key for {_kind_of_items(schema)}")
+        live, patch = _special_items(live, patch, key)
+        merged = _merge_items(schema.items or ANYTHING, live, patch, key)
+        check_keys(key, merged)
+    elif removal:
+        return without(live, patch)
+    else:
+        if key:
+            check_keys(key, live, patch)
+        merged = once([*live, *patch])
+    return in_order(merged, patch, live, marks_by(key))
 
 
-def _holds_maps(*lists: list[Any]) -> bool:
-    """Whether the items are maps; all must be of one type, and no lists."""
-    kinds = {
-        dict if isinstance(item, dict) else list if isinstance(item, list) else str for each in lists for item in each
-    }
-    if list in kinds:
-        raise bad_request("lists of lists are not supported")
-    if len(kinds) > 1:
-        raise _plain("list element types are not identical")
-    return dict in kinds
+def _kind_of_items(schema: Schema) -> str:
+    declared = schema.items.type if schema.items is not None else ""
+    return _KINDS.get(declared, declared or "interface")
 
 
 def _special_items(live: list[Any], patch: list[Any], key: str) -> tuple[list[Any], list[Any]]:
-    """Carry out ``$patch`` items; return what is left of the live list and of the patch."""
+    """Carry out ``$patch`` items; return what is left of the live list and of the patch. ApiError 500."""
     rest: list[Any] = []
+    doomed = set()
     replace = False
     for item in patch:
-        if _DIRECTIVE not in item:
+        directive = item.get(DIRECTIVE)
+        if DIRECTIVE not in item:
             rest.append(item)
-            continue
-        directive = item[_DIRECTIVE]
-        if directive == "delete":
+        elif directive == "delete":
             if key not in item:
-                raise _no_merge_key(item, key)
-            live = [entry for entry in live if entry.get(key) != item[key]]
+                raise no_merge_key(item, key)
+            doomed.add(mark_of(item[key]))
         elif directive == "replace":
             replace = True
         elif directive == "merge":
-            raise _plain("merging lists cannot yet be specified in the patch")
+            raise plain_error("merging lists cannot yet be specified in the patch")
         else:
-            raise _plain(f"unknown patch type {directive} in map: {go_map(item)}")
-    return (rest, []) if replace else (live, rest)
+            raise bad_directive(directive, item)
+    if replace:
+        return rest, []
+    return [item for item in live if key not in item or mark_of(item[key]) not in doomed], rest
 
 
 def _merge_items(schema: Schema, live: list[Any], patch: list[Any], key: str) -> list[Any]:
     merged = list(live)
+    places = {mark_of(item[key]): index for index, item in reversed(list(enumerate(merged))) if key in item}
     for item in patch:
         if key not in item:
-            raise _no_merge_key(item, key)
-        place = next((index for index, entry in enumerate(merged) if entry.get(key) == item[key]), None)
+            raise no_merge_key(item, key)
+        mark = mark_of(item[key])
+        place = places.get(mark)
         if place is None:
-            merged.append(_without_directives(item))
+            places[mark] = len(merged)
+            merged.append(item)
         else:
             merged[place] = _merge_map(schema, merged[place], item)
     return merged
 
 
-Identity = Callable[[Any], Any]
-
-
-def _identity(item: Any) -> Any:
-    return item
-
-
-def _merge_value(key: str) -> Identity:
-    def value_of(item: Any) -> Any:
-        return item.get(key) if isinstance(item, dict) else item
-
-    return value_of
-
-
-def _partition(merged: list[Any], order: list[Any], value_of: Identity) -> tuple[list[Any], list[Any]]:
-    """(items that the order names, the others)."""
-    wanted = [value_of(item) for item in order]
-    named = [item for item in merged if value_of(item) in wanted]
-    return named, [item for item in merged if value_of(item) not in wanted]
-
-
-def _ordered(
-    named: list[Any], others: list[Any], patch_order: list[Any], live_order: list[Any], value_of: Identity
-) -> list[Any]:
-    """Named items in the patch's order, woven with the others by their places in the live list."""
-    patch_places = _places(patch_order, value_of)
-    live_places = _places(live_order, value_of)
-    right = sorted(named, key=lambda item: _place(patch_places, value_of(item)))
-    left = sorted(others, key=lambda item: _place(live_places, value_of(item)))
-    woven: list[Any] = []
-    while left and right:
-        left_place = _place(live_places, value_of(left[0]))
-        right_place = _place(live_places, value_of(right[0]))
-        woven.append(left.pop(0) if 0 <= left_place < right_place else right.pop(0))
-    return woven + left + right
-
-
-def _places(items: list[Any], value_of: Identity) -> list[tuple[Any, int]]:
-    return [(value_of(item), index) for index, item in enumerate(items)]
-
-
-def _place(places: list[tuple[Any, int]], value: Any) -> int:
-    return next((index for known, index in places if known == value), -1)
-
-
 def _retain_keys(live: Object, patch: Object) -> None:
-    retained = patch.pop(_RETAIN, None)
-    if retained is None:
+    """Carry out ``$retainKeys``, which must name whatever else the patch sets. ApiError 400."""
+    if _RETAIN not in patch:
         return
-    if not isinstance(retained, list) or any(not isinstance(item, str) for item in retained):
-        raise bad_request("invalid patch format of retainKeys")
-    if any(key not in retained for key, value in patch.items() if value is not None and not key.startswith("$")):
+    retained = patch.pop(_RETAIN)
+    set_by_patch = [key for key, value in patch.items() if value is not None and not key.startswith((_REMOVE, _ORDER))]
+    if not isinstance(retained, list) or any(key not in retained for key in set_by_patch):
         raise bad_request("invalid patch format of retainKeys")
     for key in [key for key in live if key not in retained]:
         del live[key]
 
 
 def _order_lists(schema: Schema, live: Object, patch: Object) -> None:
-    """Carry out every ``$setElementOrder``; the lists they speak of leave the patch."""
+    """Carry out every ``$setElementOrder``; the lists they speak of leave the patch. ApiError 400, 422 or 500."""
     for directive in [key for key in patch if key.startswith(_ORDER)]:
         order = patch.pop(directive)
-        name = directive[len(_ORDER) :]
         if not isinstance(order, list):
-            raise bad_request("invalid patch format of setElementOrder list")
+            raise bad_type(list, order)
+        name = _named_by(directive, _ORDER, "setElementOrder list")
+        for holder in (live, patch):
+            if name in holder and not isinstance(holder[name], list):
+                raise bad_type(list, holder[name])
         field = _field(schema, name)
         wanted, current = patch.get(name), live.get(name)
-        value_of = _merge_value(field.patch_merge_key) if field.patch_merge_key else _identity
-        _check_order(wanted, order, value_of)
-        if isinstance(wanted, list) and isinstance(current, list):
-            before = list(current)
-            merged = _merge_list(field, current, wanted)
-        elif isinstance(wanted, list):
-            before, merged = [], _without_directives(wanted)
-        elif isinstance(current, list):
-            before, merged = current, current
-        else:
+        check_order(wanted or [], order, field.patch_merge_key)
+        if wanted is None and current is None:
             continue
-        named, others = _partition(merged, order, value_of)
-        live[name] = _ordered(named, others, order, before, value_of)
+        live[name] = _ordered(field, current, wanted, order)
         patch.pop(name, None)
 
 
-def _check_order(wanted: Any, order: list[Any], value_of: Identity) -> None:
-    """The patched items must be named by the order, in its order."""
-    if not isinstance(wanted, list):
-        return
-    names = [value_of(item) for item in order]
-    position = 0
-    for item in wanted:
-        if isinstance(item, dict) and item.get(_DIRECTIVE):
-            continue
-        while position < len(names) and names[position] != value_of(item):
-            position += 1
-        if position == len(names):
-            raise _plain(
-                f"The order in patch list:\n{go_map(wanted)}\n doesn't match setElementOrder list:\n{go_map(order)}\n"
-            )
-
-
-def _without_directives(value: Any) -> Any:
-    """A value that is taken from the patch as it is: nulls in maps, directives and deleted items are dropped."""
-    if isinstance(value, dict):
-        return {
-            key: _without_directives(item)
-            for key, item in value.items()
-            if item is not None and key not in (_DIRECTIVE, _RETAIN) and not key.startswith((_DELETE_LIST, _ORDER))
-        }
-    if isinstance(value, list):
-        return [_without_directives(item) for item in value if not (isinstance(item, dict) and item.get(_DIRECTIVE))]
-    return value
-
-
-def _no_merge_key(item: Object, key: str) -> ApiError:
-    return _plain(f"map: {go_map(item)} does not contain declared merge key: {key}")
-
-
-def _plain(message: str) -> ApiError:
-    """An error that the reference does not classify: 500 without a reason."""
-    return ApiError(500, "", message)
-
-
-def go_map(value: Any) -> str:
-    """JSON data as Go's ``%v`` prints it: ``map[a:1 b:[x y]]``."""
-    if isinstance(value, dict):
-        return "map[" + " ".join(f"{key}:{go_map(value[key])}" for key in sorted(value)) + "]"
-    if isinstance(value, list):
-        return "[" + " ".join(map(go_map, value)) + "]"
-    if value is None:
-        return "<nil>"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
+def _ordered(field: Schema, current: list[Any] | None, wanted: list[Any] | None, order: list[Any]) -> list[Any]:
+    """The list after its patch, in the order that the patch asks for."""
+    key, before = field.patch_merge_key, list(current or ())
+    if current is None or wanted is None:
+        merged = before or list(wanted or ())
+    else:
+        merged = _merge_list(field, current, wanted)
+    if key:
+        check_keys(key, merged, order, before)
+    holds_maps(before, wanted or [])
+    return in_order(merged, order, before, marks_by(key))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from cluster import wait_until
-from conformance_api import MERGE, Api, crd
+import yaml
+from cluster import Cluster, wait_until
+from conformance_api import MERGE, Api, Refused, crd
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
@@ -105,6 +109,57 @@ def test_chunks(api: Api, core: str) -> None:
             break
     assert names == [f"t{number:04}" for number in range(40)]
     assert len(api("GET", f"{core}/podtemplates?limit=0")["items"]) == 40
+
+
+def test_chunks_after_a_compaction(own_cluster: Callable[..., Cluster], tmp_path: Path) -> None:
+    """A token that is too old is refused with one that goes on, from the same key, at a newer resourceVersion."""
+    cluster = own_cluster("--etcd-listen=127.0.0.1:2379", "--disable-agent", "--disable-scheduler")
+    cluster.start(wait=False)
+    wait_until("the API answers", lambda: cluster.kubeconfig.exists() and health(cluster) == "ok")
+    api = Api(cluster, tmp_path)
+    templates = "/api/v1/namespaces/default/podtemplates"
+    wait_until("the namespace", lambda: not api.gone("/api/v1/namespaces/default"))
+    template = {"spec": {"containers": [{"name": "c", "image": "none.example.com/x"}]}}
+    for number in range(40):
+        api("POST", templates, {"metadata": {"name": f"t{number:04}"}, "template": template})
+    first = api("GET", f"{templates}?limit=17")
+    assert (len(first["items"]), first["metadata"]["remainingItemCount"]) == (17, 23)
+    late = api("POST", templates, {"metadata": {"name": "t0020-late"}, "template": template})
+    compact(cluster, tmp_path, int(late["metadata"]["resourceVersion"]))
+    token = first["metadata"]["continue"]
+    with pytest.raises(Refused) as refused:
+        api("GET", f"{templates}?limit=17&continue={quote(token)}")
+    assert (refused.value.code, refused.value.status["reason"]) == (410, "Expired")
+    names, token = [item["metadata"]["name"] for item in first["items"]], refused.value.status["metadata"]["continue"]
+    version = ""
+    while token:
+        page = api("GET", f"{templates}?limit=17&continue={quote(token)}")
+        names += [item["metadata"]["name"] for item in page["items"]]
+        assert page["metadata"].get("remainingItemCount", 0) == 41 - len(names)
+        version = version or page["metadata"]["resourceVersion"]
+        assert page["metadata"]["resourceVersion"] == version != first["metadata"]["resourceVersion"]
+        token = page["metadata"].get("continue", "")
+    assert names == sorted([*(f"t{number:04}" for number in range(40)), "t0020-late"])
+
+
+def health(cluster: Cluster) -> str:
+    return cluster.kubectl("get", "--raw", "/readyz", check=False)
+
+
+def compact(cluster: Cluster, folder: Path, revision: int) -> None:
+    """Let the datastore forget what was before a revision, as an administrator does with etcdctl."""
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
+    server, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+    data = {"cacert": server["certificate-authority-data"], "cert": user["client-certificate-data"],
+            "key": user["client-key-data"]}  # fmt: skip
+    options = []
+    for name, text in data.items():
+        (folder / name).write_bytes(base64.b64decode(text))
+        options.append(f"--{name}={folder / name}")
+    said = cluster.run(
+        "env", "ETCDCTL_API=3", "etcdctl", "--endpoints=https://127.0.0.1:2379", *options, "compact", str(revision)
+    )
+    assert f"compacted revision {revision}" in said
 
 
 def test_table_of_what_has_none(api: Api) -> None:

@@ -71,7 +71,7 @@ async def test_the_component_follows_the_node_and_everything_is_taken_back(setti
     network = replace(network_settings(settings), conf_dir=Path(settings.state, "other.d"), bridge="p3other0")
     client, ready = FakeClient(FakeClock()), asyncio.Event()
     client.seed(NODES, {"metadata": {"name": "node"}, "spec": {}})
-    task = asyncio.create_task(run_network(client, network, ready.set))
+    task = asyncio.create_task(run_network(client, network, FakeClock(), ready.set))
     while "unreachable 10.199.0.0/16" not in await asyncio.to_thread(ip, "route"):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     assert not ready.is_set()

@@ -413,7 +413,7 @@ async def test_type_checking_warns_in_the_status(cluster: Cluster) -> None:
         variables=[{"name": "n", "expression": "object.metadata.name"}],
     )
     task = asyncio.create_task(run_policy_status(cluster.client, cluster.api.kinds, SystemClock(), lambda: None))
-    async with asyncio.timeout(10), cluster.client.watch(source.VALIDATING) as events:
+    async with asyncio.timeout(30), cluster.client.watch(source.VALIDATING) as events:
         async for event in events:
             status = event.object.get("status") or {}
             if status.get("observedGeneration"):

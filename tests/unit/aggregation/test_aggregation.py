@@ -16,16 +16,18 @@ from open_server import Everybody, open_server
 
 from minikube_py.client.clock import SystemClock
 from minikube_py.client.types import Client
-from minikube_py.components.apiserver.aggregation.aggregator import identity_headers
 from minikube_py.components.apiserver.aggregation.availability import aggregated_rows
 from minikube_py.components.apiserver.aggregation.connections import ProxyIdentity
+from minikube_py.components.apiserver.aggregation.identity import identity_headers
 from minikube_py.components.apiserver.aggregation.local import wanted_services
 from minikube_py.components.apiserver.aggregation.published import NAME, NAMESPACE, publish_authentication
+from minikube_py.components.apiserver.aggregation.reading import AggregatedReader
 from minikube_py.components.apiserver.aggregation.remote import read_remote
 from minikube_py.components.apiserver.settings import ApiServerSettings
 from minikube_py.components.apiserver.types import (
     UserInfo,
 )
+from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.objects import name_of
 from minikube_py.machinery.resources import API_SERVICES, CONFIG_MAPS, NAMESPACES, SERVICES
 from minikube_py.pki import Pki, ensure_pki
@@ -50,6 +52,7 @@ class World:
         self.pki = pki
         self.client: Client
         self.session: aiohttp.ClientSession
+        self.reader: AggregatedReader
         self.port = 0
         self.asked: list[web.BaseRequest] = []
         self.peers: list[Any] = []
@@ -83,6 +86,11 @@ class World:
             await response.prepare(request)
             await response.write(b'{"type":"ADDED"}\n')
             await asyncio.sleep(60)
+        if path.endswith("/long"):
+            return await self.long_answer(request)
+        if path.endswith("/refused"):
+            body = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": "no", "details": {"name": "x"}}
+            return web.json_response(body, status=403)
         if path.endswith("/moved"):
             raise web.HTTPFound("https://elsewhere.example.com/")
         body = await request.read()
@@ -90,6 +98,17 @@ class World:
         return web.json_response(
             {"path": request.raw_path, "headers": seen, "body": body.decode(), "method": request.method}
         )
+
+    async def long_answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """An object that comes in many pieces."""
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'{"items":["')
+        for _ in range(40):
+            await response.write(b"x" * 50_000)
+            await asyncio.sleep(0)
+        await response.write(b'"]}')
+        return response
 
     async def echo(self, request: web.BaseRequest) -> web.StreamResponse:
         socket = web.WebSocketResponse(protocols=["echo"])
@@ -149,7 +168,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0, ssl=context)
     made.port = listening.sockets[0].getsockname()[1]
     async with open_server(tmp_path, settings, Everybody(ALICE)) as api:
-        made.client = api.client()
+        made.client, made.reader = api.client(), api.aggregated_reader()
         await made.client.create(NAMESPACES, {"metadata": {"name": "kube-system"}})
         async with aiohttp.ClientSession(f"http://127.0.0.1:{api.port}") as made.session:
             yield made
@@ -170,6 +189,7 @@ async def test_requests_go_through_with_the_identity_of_their_sender(world: Worl
         seen = await answer.json()
     assert (seen["path"], seen["body"], seen["method"]) == (url, "hello", "POST")
     headers = {name.lower(): values for name, values in seen["headers"].items()}
+    assert headers["content-length"] == ["5"] and "transfer-encoding" not in headers
     assert headers["x-remote-user"] == ["alice"]
     assert headers["x-remote-group"] == ["dev", "system:authenticated"]
     assert headers["x-remote-uid"] == ["u-1"]
@@ -179,6 +199,24 @@ async def test_requests_go_through_with_the_identity_of_their_sender(world: Worl
     assert headers["x-mine"] == ["kept"]
     subject = dict(part[0] for part in world.peers[-1]["subject"])
     assert subject["commonName"] == "system:auth-proxy"
+
+
+async def test_components_read_aggregated_servers(world: World) -> None:
+    base = "/apis/metrics.example.com/v1"
+    assert not world.reader.serves("metrics.example.com", "v1")
+    with pytest.raises(ApiError) as failure:
+        await world.reader.read(f"{base}/nodes", {})
+    assert (failure.value.code, failure.value.details) == (404, None)
+    await world.register()
+    await world.until("Passed")
+    assert world.reader.serves("metrics.example.com", "v1")
+    found = await world.reader.read(f"{base}/nodes", {"labelSelector": "a=b,c=d"})
+    assert found["path"] == f"{base}/nodes?labelSelector=a%3Db,c%3Dd"
+    assert "system:masters" in found["headers"]["X-Remote-Group"]
+    assert len((await world.reader.read(f"{base}/long", {}))["items"][0]) == 2_000_000
+    with pytest.raises(ApiError, match="no") as failure:
+        await world.reader.read(f"{base}/refused", {})
+    assert (failure.value.code, failure.value.details) == (403, {"name": "x"})
 
 
 async def test_discovery_shows_what_the_server_serves(world: World) -> None:

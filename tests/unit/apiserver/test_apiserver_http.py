@@ -57,6 +57,40 @@ async def test_errors(http: aiohttp.ClientSession, path: str, code: int, message
         assert found["message"] == message
 
 
+@pytest.mark.parametrize(
+    ("form", "text", "problem"),
+    [
+        ("merge-patch+json", '{"data":{"a":"1","a":"2"}}', 'duplicate field "data.a"'),
+        ("strategic-merge-patch+json", '{"data":{"a":"1","a":"2"}}', 'duplicate field "data.a"'),
+        (
+            "strategic-merge-patch+json",
+            '{"immutable":false,"$retain":["x"],"data":{"a":"2"}}',
+            'unknown field "$retain"',
+        ),
+        (
+            "json-patch+json",
+            '[{"op":"add","path":"/data/a","value":"2","of":1}]',
+            'json patch unknown field "[0].of"',
+        ),
+    ],
+    ids=["merge", "strategic", "unknown directive", "json"],
+)
+async def test_what_is_wrong_in_the_text_of_a_patch(
+    http: aiohttp.ClientSession, form: str, text: str, problem: str
+) -> None:
+    await make(http, "a")
+    found = []
+    for validation in ("Strict", "Warn", "Ignore"):
+        url, headers = f"{MAPS}/a?fieldValidation={validation}", {"Content-Type": f"application/{form}"}
+        async with http.patch(url, data=text, headers=headers) as answer:
+            body = await answer.json()
+            told = answer.headers.getall("Warning", [])
+            found.append((answer.status, problem in body.get("message", ""), told))
+            assert answer.status == 422 or body["data"] == {"a": "2", "k": "v"}
+    quoted = problem.replace('"', '\\"')
+    assert found == [(422, True, []), (200, False, [f'299 - "{quoted}"']), (200, False, [])]
+
+
 async def test_pages_are_one_snapshot(http: aiohttp.ClientSession) -> None:
     for number in range(5):
         await make(http, f"a{number}")

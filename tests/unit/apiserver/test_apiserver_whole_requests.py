@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import aiohttp
 import pytest
@@ -15,6 +16,8 @@ from minikube_py.components.apiserver.http.request_info import RequestInfo
 from minikube_py.components.apiserver.http.whole_requests import MOST_BYTES, MOST_HEAD_BYTES, WholeRequests
 from minikube_py.components.apiserver.registry.metadata import new_uid
 from minikube_py.components.apiserver.server import ApiServer
+from minikube_py.components.apiserver.types import AdmissionChain, AdmissionRequest
+from minikube_py.machinery.resources import CONFIG_MAPS
 
 MAPS = "/api/v1/namespaces/x/configmaps"
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -168,6 +171,45 @@ async def test_a_write_runs_to_its_end_when_its_client_goes_away(
     await asyncio.wait_for(stored.wait(), 30)
     async with http.get(f"{MAPS}/left") as answer:
         assert answer.status == 200
+
+
+async def test_a_write_that_takes_too_long_is_answered_and_goes_on(
+    http: aiohttp.ClientSession, connection: Connection, api: ApiServer
+) -> None:
+    reader, writer = connection
+    held, stored = asyncio.Event(), asyncio.Event()
+    api.core.cache(api.core.kinds.of(CONFIG_MAPS)).subscribe(lambda _: stored.set())
+    api.core.admission = Hesitant(api.core.admission, held)
+    writer.write(request("POST", f"{MAPS}?timeout=1ms", config_map("slow")))
+    status, _, body = await answered(reader)
+    assert (status, json.loads(body)["reason"]) == (504, "Timeout")
+    assert await asyncio.wait_for(reader.read(), 30) == b"", "the connection ends: nobody answers on it any more"
+    assert not stored.is_set()
+    held.set()
+    await asyncio.wait_for(stored.wait(), 30)
+
+
+async def test_a_malformed_time_limit_is_told(connection: Connection) -> None:
+    reader, writer = connection
+    writer.write(request("POST", f"{MAPS}?timeout=soon", config_map("a")))
+    status, _, body = await answered(reader)
+    assert status == 400
+    assert 'invalid duration "soon"' in json.loads(body)["message"]
+
+
+@dataclass
+class Hesitant:
+    """Admission that waits to be let go on."""
+
+    chain: AdmissionChain
+    held: asyncio.Event
+
+    async def admit(self, request: AdmissionRequest) -> None:
+        await self.held.wait()
+        await self.chain.admit(request)
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        await self.chain.validate(request)
 
 
 def test_only_short_complete_answers_are_plain(whole: WholeRequests) -> None:

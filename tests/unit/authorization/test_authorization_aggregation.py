@@ -53,3 +53,31 @@ async def test_new_rules_reach_the_aggregated_roles_and_quiet_clusters_stay_quie
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_roles_that_aggregate_each_other_and_themselves_come_to_rest() -> None:
+    clock = FakeClock()
+    client = FakeClient(clock)
+    task = asyncio.create_task(run_role_aggregation(client, clock, lambda: None))
+    await clock.settle()
+    for name, takes in (("a", "x"), ("b", "y"), ("c", "z")):
+        role = {
+            "metadata": {"name": name, "labels": {"x": "1", "y": "1", "z": "1"}},
+            "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {takes: "1"}}]},
+        }
+        await client.create(CLUSTER_ROLES, role)
+    rules = []
+    for name, label in (("one", "x"), ("two", "y"), ("three", "z")):
+        rules.append({"apiGroups": [""], "resources": [name], "verbs": ["get"]})
+        await client.create(CLUSTER_ROLES, {"metadata": {"name": name, "labels": {label: "1"}}, "rules": rules[-1:]})
+    for _ in range(10):
+        await clock.settle()
+    quiet = len(client.actions)
+    await clock.advance(3600)
+    assert len(client.actions) == quiet
+    for name in ("a", "b", "c"):
+        found = (await client.get(CLUSTER_ROLES, name))["rules"]
+        assert sorted(found, key=str) == sorted(rules, key=str), name
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -53,6 +53,7 @@ async def test_nodes_may_ask_for_their_certificates(client: FakeClient, clock: F
         "pyk3s:node-autoapprove-certificate-rotation": (
             "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient"
         ),
+        "pyk3s:node-proxier": "system:node-proxier",
     }
     other = FakeClient(clock)
     await other.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,12 @@ async def test_a_throttled_request_is_repeated_and_text_errors_are_told() -> Non
             with pytest.raises(ApiError, match="upstream is gone") as failure:
                 await asking
     assert failure.value.code == 502
+
+
+async def test_who_cannot_be_reached_is_told_in_words(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    async with HttpClient(f"http://127.0.0.1:{port}") as client:
+        with pytest.raises(ApiError) as caught:
+            await client.raw("GET", "/version")
+    assert caught.value.message == f"cannot reach http://127.0.0.1:{port}: Connection refused"

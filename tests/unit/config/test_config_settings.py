@@ -35,6 +35,11 @@ def test_flags_beat_environment_beats_file(tmp_path: Path) -> None:
         pytest.param("data-dir: {a: 1}", "expected a single value", id="mapping for a value"),
         pytest.param("[1, 2]", "must be a mapping", id="not a mapping"),
         pytest.param("a: [", "is not YAML", id="not YAML"),
+        pytest.param("\tdata-dir: x", "is not YAML", id="a tab for indentation"),
+        pytest.param("a: *b", "is not YAML", id="an alias of nothing"),
+        pytest.param("[" * 5000, "is nested too deeply", id="five thousand brackets"),
+        pytest.param("tls-san: [{a: 1}]", "expected a list of single values", id="mapping in a list"),
+        pytest.param("max-pods:", "'' is not a whole number", id="no value"),
     ],
 )
 def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
@@ -44,6 +49,23 @@ def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
         load({"config": str(path)})
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(config.ConfigError, match=r"config\.yaml is not UTF-8 text"):
+        load({"config": str(path)})
+
+
+def test_values_of_a_file_count_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "write-kubeconfig-mode: 0644\nnode-name: 1.10\ntoken: 0123\ndebug: on\ntls-san: a, b\nmax-pods: 20\n"
+    )
+    found = load({"config": str(path)})
+    assert (found.write_kubeconfig_mode, found.node_name, found.token) == ("0644", "1.10", "0123")
+    assert (found.debug, found.tls_san, found.max_pods) == (True, ("a", "b"), 20)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +92,32 @@ def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
         pytest.param({"authentication_token_webhook_cache_ttl": ""}, "is not a duration", id="empty TTL"),
         pytest.param({"datastore_endpoint": "mysql://u:secret@h/x"}, "use sqlite:///PATH or", id="unknown datastore"),
         pytest.param({"etcd_listen": "2379"}, "is not HOST:PORT", id="etcd address without host"),
+        pytest.param({"etcd_listen": "h:0"}, "is not HOST:PORT", id="etcd address without port"),
+        pytest.param({"log_format": "xml"}, "'xml' is not one of text, json", id="a word that is no choice"),
+        pytest.param({"bind_address": ""}, "'' is not an IP address", id="no address to listen on"),
+        pytest.param({"node_ip": "127.0.0.1"}, "that no other host can reach", id="node at loopback"),
+        pytest.param({"advertise_address": "0.0.0.0"}, "that no other host can reach", id="API at no address"),
+        pytest.param({"advertise_address": "169.254.1.1"}, "that no other host can reach", id="API on one link"),
+        pytest.param({"tls_san": ("x y",)}, "neither an IP address nor a DNS name", id="a name with a blank"),
+        pytest.param({"tls_san": ("\u00e4.org",)}, "neither an IP address nor a DNS name", id="a name beyond ASCII"),
+        pytest.param({"cluster_cidr": "10.42.0.0/25"}, "is too small: each node gets a /24", id="too few pods"),
+        pytest.param({"service_cidr": "10.43.0.0/30"}, "is too small: it needs 8", id="too few Services"),
+        pytest.param({"service_cidr": "10.43.0.0/29"}, "too small for a cluster DNS", id="no room for DNS"),
+        pytest.param({"cluster_dns": "1.2.3.4"}, "is outside of --service-cidr 10.43.0.0/16", id="DNS elsewhere"),
+        pytest.param({"cluster_dns": "x", "disable_agent": True}, "'x' is not an IP address", id="DNS at a name"),
+        pytest.param({"cluster_domain": "-x"}, "is not a DNS domain", id="no domain"),
+        pytest.param({"node_name": "a_b"}, "--node-name: 'a_b' is not a name of letters", id="no name for a node"),
+        pytest.param({"node_label": ("a b=c",)}, "--node-label: 'a b=c': name part must consist of", id="label key"),
+        pytest.param({"node_label": ("a=b c",)}, "--node-label: 'a=b c': a valid label must be", id="label value"),
+        pytest.param({"node_taint": ("a b:NoExecute",)}, "--node-taint: 'a b:NoExecute': name part", id="taint key"),
+        pytest.param({"kubelet_port": 6443}, "are the same; choose separate ports", id="one port for two"),
+        pytest.param({"bridge_name": "a b"}, "is not the name of an interface", id="a blank in an interface"),
+        pytest.param({"bridge_name": "x" * 16}, "is not the name of an interface", id="a long interface"),
+        pytest.param({"service_account_issuer": ""}, "is neither a URL nor a word", id="no issuer"),
+        pytest.param({"service_account_issuer": "::"}, "is neither a URL nor a word", id="issuer of colons"),
+        pytest.param({"authorization_mode": ()}, "at least one is needed", id="no authorizer"),
+        pytest.param({"authorization_webhook_version": "v2"}, "not one of v1, v1beta1", id="version of no webhook"),
+        pytest.param({"max_pods": -1}, "--max-pods: must be 0 or more", id="fewer pods than none"),
     ],
 )  # fmt: skip
 def test_bad_values(flags: dict[str, Any], message: str) -> None:
@@ -77,6 +125,22 @@ def test_bad_values(flags: dict[str, Any], message: str) -> None:
         load(flags)
     assert message in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        pytest.param({"tls_san": ("*.example.org", "API.example.org", "::1", "10.0.0.1")}, id="names and addresses"),
+        pytest.param({"service_cidr": "10.43.0.0/29", "cluster_dns": "10.43.0.3"}, id="few Services, DNS among them"),
+        pytest.param({"service_cidr": "10.43.0.0/29", "disable_agent": True}, id="few Services, no DNS"),
+        pytest.param({"cluster_dns": "1.2.3.4", "disable": ("dns",)}, id="a DNS of their own"),
+        pytest.param({"node_name": "Host-1.Example.org"}, id="a name in capitals"),
+        pytest.param({"node_taint": ("example.org/a=b:NoSchedule", "c:NoExecute")}, id="taints"),
+        pytest.param({"https_listen_port": 10250, "disable_agent": True}, id="the port of no node"),
+    ],
+)
+def test_good_values(flags: dict[str, Any]) -> None:
+    load(flags)
 
 
 def test_derived_addresses() -> None:

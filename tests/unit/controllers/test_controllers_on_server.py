@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from controllers_confinement import confined_server
 from open_server import open_server
 
 from minikube_py.client.clock import SystemClock
@@ -49,9 +50,22 @@ def served() -> list[Resource]:
     ]
 
 
-@pytest.fixture(params=["local", "http"])
+@pytest.fixture(params=["local", "http", "confined"])
 async def client(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Client]:
+    """The loops run beside it: in the server's process, over HTTP, or each with the rights of its own account."""
     clock = SystemClock()
+    if request.param == "confined":
+        async with confined_server(tmp_path) as confined:
+            own = confined.api.client()
+            settings = ControllerSettings(root_ca=Observed("PEM"))
+            loops = asyncio.create_task(
+                run_controllers(own, settings, clock, lambda: None, resources=served, acting_as=confined.acting_as)
+            )
+            yield own
+            loops.cancel()
+            await asyncio.wait({loops})
+            assert confined.seen.writers, "the loops wrote under other names"
+        return
     async with open_server(tmp_path) as api, HttpClient(f"http://127.0.0.1:{api.port}") as over_http:
         used: Client = over_http if request.param == "http" else api.client()
         settings = ControllerSettings(root_ca=Observed("PEM"))
@@ -82,7 +96,10 @@ class Cluster:
         return (found or {}).get("status") or {}
 
     async def start(self) -> None:
-        await self.client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})
+        if self.client.informer(NAMESPACES).get("default") is None:
+            await self.client.create(
+                NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}
+            )
 
     async def run_pods(self, phase: str = "Running") -> None:
         for number, pod in enumerate(self.all(PODS)):
@@ -217,5 +234,5 @@ async def test_a_namespace_comes_with_its_things_and_goes_with_them(cluster: Clu
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": TEMPLATE["spec"]}
     await client.create(PODS, pod, "n")
     await client.delete(NAMESPACES, "n")
-    await until(lambda: [name_of(each) for each in client.informer(NAMESPACES).list()] == ["default"])
+    await until(lambda: "n" not in [name_of(each) for each in client.informer(NAMESPACES).list()])
     assert cluster.all(SERVICE_ACCOUNTS, "n") == []

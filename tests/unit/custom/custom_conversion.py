@@ -112,7 +112,7 @@ async def establish(cluster: Cluster, crd: Object) -> Object:
 
 
 async def settled(cluster: Cluster, name: str) -> Object:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             found = await cluster.client.get(CUSTOM_RESOURCE_DEFINITIONS, name)
             status = found.get("status") or {}

@@ -69,7 +69,7 @@ async def test_a_failed_conversion_is_the_answer(http: aiohttp.ClientSession, cl
 
 async def test_watches(http: aiohttp.ClientSession, cluster: Cluster) -> None:
     query = "watch=1&fieldSelector=spec.width%3D1&sendInitialEvents=true&allowWatchBookmarks=true"
-    async with asyncio.timeout(5), http.get(f"{DOORS}?{query}&resourceVersionMatch=NotOlderThan") as answer:
+    async with asyncio.timeout(30), http.get(f"{DOORS}?{query}&resourceVersionMatch=NotOlderThan") as answer:
         lines = answer.content.__aiter__()
         first = orjson.loads(await anext(lines))
         assert (first["type"], first["object"]["apiVersion"], first["object"]["spec"]["width"]) == ("ADDED", V2, 1)

@@ -139,6 +139,6 @@ async def test_a_change_that_leaves_objects_as_they_are_costs_readers_nothing(cl
         await cluster.client.patch(
             CUSTOM_RESOURCE_DEFINITIONS, "doors.example.com", with_fields(crd, size=text, colour=text, lock=text)
         )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await as_stored.wait()
         assert (await cluster.client.get(DOORS_V1, "a", "ns"))["spec"] == {"size": "2x3", "colour": "grey"}

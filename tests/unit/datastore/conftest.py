@@ -96,13 +96,11 @@ async def store(request: pytest.FixtureRequest, stores: Reopen) -> AsyncIterator
         yield EtcdStore(channel, opened)
 
 
-async def until(condition: Callable[[], bool], *, turns: int = 10_000) -> None:
-    """Let the loop and the disk threads run until ``condition`` holds."""
-    for _ in range(turns):
-        if condition():
-            return
-        await asyncio.sleep(0.0005)
-    raise AssertionError("condition never became true")
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop and the disk threads run until ``condition`` holds; raises TimeoutError when it never does."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.0005)
 
 
 @pytest.fixture(name="until")

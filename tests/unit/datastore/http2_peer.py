@@ -100,14 +100,14 @@ class Peer:
 
     async def until_end(self, stream: int) -> dict[str, str]:
         """Read until a response ends; its trailers."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while stream not in self.ended and stream not in self.resets:
                 assert await self.read(), f"the connection ended: {self.goaway}"
         return self.headers[stream][-1] if self.headers[stream] else {}
 
     async def until_closed(self) -> int | None:
         """Read until the server closes; the code of its GOAWAY."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while await self.read():
                 pass
         return self.goaway[1] if self.goaway else None
@@ -115,7 +115,7 @@ class Peer:
     async def round_trip(self) -> None:
         """Everything sent before has been dealt with afterwards."""
         self.frame(frames.PING, 0, 0, b"roundtri")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (frames.PING, frames.ACK, 0, b"roundtri") not in self.frames:
                 assert await self.read(), f"the connection ended: {self.goaway}"
         self.frames.clear()

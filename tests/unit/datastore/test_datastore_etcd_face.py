@@ -83,7 +83,7 @@ class Stream:
         return await self.read()
 
     async def read(self) -> Any:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await self.call.read()
 
 

@@ -110,7 +110,7 @@ async def peer(serving: Serving) -> AsyncIterator[Peer]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0)
 
@@ -251,7 +251,7 @@ async def test_messages_go_both_ways_until_the_client_ends(peer: Peer) -> None:
 
 
 async def until_data(peer: Peer, stream: int, expected: bytes) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while peer.data[stream] != expected:
             assert await peer.read()
 
@@ -270,7 +270,7 @@ async def test_a_long_stream_of_requests_gets_new_windows(peer: Peer) -> None:
 async def until_size(peer: Peer, stream: int) -> None:
     """Read until nothing but whole messages is there."""
     before = len(peer.data[stream])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(peer.data[stream]) < before + (1 << 20) + 5:
             assert await peer.read(), peer.goaway
 
@@ -318,7 +318,7 @@ async def test_settings_are_acknowledged_before_they_are_used(serving: Serving) 
     await peer.round_trip()  # the handler has run by now
     assert len(peer.data[1]) == 1000
     peer.frame(frames.SETTINGS, 0, 0, b"\0\4" + (60_000).to_bytes(4, "big"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(peer.data[1]) < CHUNK + 5:
             assert await peer.read()
     assert peer.frames[0][:2] == (frames.SETTINGS, frames.ACK)
@@ -330,7 +330,7 @@ async def test_many_small_window_updates_for_much_data_are_no_flood(peer: Peer) 
     peer.send(frames.window_update(0, 40 << 20))
     peer.request(1, b"600", path="/t/pour")
     peer.send(frames.window_update(1, 30 << 20))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(peer.data[1]) < 600 * (CHUNK + 5):
             assert await peer.read()
     for _ in range(5000):
@@ -343,7 +343,7 @@ async def test_the_end_waits_for_calls_at_work(peer: Peer, serving: Serving) -> 
     peer.request(1, b"", path="/t/wait")
     await until(lambda: serving.service.started == 1)
     serving.task.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while peer.goaway is None:
             assert await peer.read()
     assert peer.goaway[:2] == (1, ErrorCode.NO_ERROR)

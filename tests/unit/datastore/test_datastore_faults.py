@@ -292,7 +292,7 @@ async def test_a_page_that_is_damaged_while_the_store_is_open(tmp_path: Path, cl
     records = await asyncio.gather(*(store.create(f"/k/{n:03}", b"x" * 900) for n in range(300)))
     first = records[0]
     await asyncio.gather(*(store.update(r.key, b"y" * 900, expected_revision=r.mod_revision) for r in records))
-    await store._disk.call(log.checkpoint)
+    await store._disk.call(log.empty_wal)
     with path.open("r+b") as file:
         for page in range(2, path.stat().st_size // 4096):
             file.seek(page * 4096)

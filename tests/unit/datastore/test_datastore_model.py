@@ -105,11 +105,9 @@ def told_by(change: Change) -> Told:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(10_000):
-        if condition():
-            return
-        await asyncio.sleep(0.0005)
-    raise AssertionError("condition never became true")
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.0005)
 
 
 async def create(store: TransactionalStore, model: Model, chance: random.Random, value: bytes) -> None:
@@ -217,7 +215,7 @@ async def replays(store: TransactionalStore, model: Model, start: int) -> None:
     expected = [entry for entry in model.history if entry[0] >= start]
     watch = store.watch("/", start_revision=start)
     seen: list[Change] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(seen) < len(expected):
             seen += await watch.__anext__()
     watch.close()

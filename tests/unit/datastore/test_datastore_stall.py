@@ -74,7 +74,7 @@ async def stalled(store: SqliteDatastore, *writes: Awaitable[Any]) -> Brake:
 
 async def take(watch: Watch, revision: int) -> list[Change]:
     found: list[Change] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not found or found[-1].revision < revision:
             found += await watch.__anext__()
     return found
@@ -373,11 +373,14 @@ async def test_random_stalls_lose_and_reorder_nothing(
                 await asyncio.sleep(0.002)
 
     async def stall_now_and_then() -> None:
-        for _ in range(5):
+        """Five stalls, and more and longer ones until a batch was overtaken: which one is, chance decides."""
+        for count in range(100):
             brake = Brake(store._disk)
-            await asyncio.sleep(0.02 + chance.random() * 0.03)
+            await asyncio.sleep((0.02 + chance.random() * 0.03) * (1 + count // 5))
             brake.release()
             await until(lambda: not store.stall)
+            if moves and count >= 4:
+                break
         over.set()
 
     async def flush() -> None:

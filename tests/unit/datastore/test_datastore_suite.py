@@ -23,7 +23,7 @@ from minikube_py.datastore.types import (
 
 async def take(watch: Watch, count: int) -> list[Change]:
     found: list[Change] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(found) < count:
             found += await watch.__anext__()
     return found

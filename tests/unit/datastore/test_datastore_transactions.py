@@ -33,7 +33,7 @@ def keys_of(step: object) -> list[str]:
 async def changes_from(store: TransactionalStore, start: int, count: int) -> list[Change]:
     watch = store.watch("", start_revision=start)
     found: list[Change] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(found) < count:
             found += await watch.__anext__()
     watch.close()

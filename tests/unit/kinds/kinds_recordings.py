@@ -94,6 +94,8 @@ def run(case: Case) -> tuple[Object, list[Object]]:
         meta["creationTimestamp"] = created
     if meta.get("generateName") and not meta.get("name"):
         meta["name"] = (case.answer.get("metadata") or {}).get("name") or "x"
+    if case.kind.resource.kind == "Pod":
+        draft["spec"].setdefault("serviceAccountName", "default")  # as admission does
     case.kind.prepare_create(draft) if kind is case.kind else kind.prepare_create(draft)
     if case.status == 201:
         _allocate(draft, case.answer)

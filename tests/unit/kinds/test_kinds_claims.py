@@ -65,6 +65,8 @@ FROZEN = (
     "bound claims"
 )
 BOUND = {"phase": "Bound", "capacity": {"storage": "1Gi"}}
+APPLIED = {**BOUND, "currentVolumeAttributesClassName": "g"}
+APPLIED_TEXT = "is forbidden when status.currentVolumeAttributesClassName is not nil"
 SIZE = "spec.resources.requests.storage: Forbidden: field can not be less than status.capacity"
 ANNOTATION = f"metadata.annotations.{BETA_CLASS}: Invalid value: "
 
@@ -88,18 +90,28 @@ ANNOTATION = f"metadata.annotations.{BETA_CLASS}: Invalid value: "
             id="not the annotation's class",
         ),
         pytest.param(claim(annotation="d"), claim(annotation="c"), [f'{ANNOTATION}"d": field is immutable'], id="note"),
-        pytest.param(claim(volumeAttributesClassName="g"), claim(), [], id="gets attributes"),
+        pytest.param(claim(volumeAttributesClassName="g"), claim(), [FROZEN], id="gets attributes too early"),
+        pytest.param(claim(volumeAttributesClassName="g", status=BOUND), claim(status=BOUND), [], id="gets attributes"),
         pytest.param(
-            claim(),
-            claim(volumeAttributesClassName="g"),
-            ["spec.volumeAttributesClassName: Forbidden: update from non-nil value to nil is forbidden"],
+            claim(status=BOUND), claim(volumeAttributesClassName="g", status=BOUND), [], id="takes attributes back"
+        ),
+        pytest.param(
+            claim(status=APPLIED),
+            claim(volumeAttributesClassName="g", status=APPLIED),
+            [f"spec.volumeAttributesClassName: Forbidden: update to nil {APPLIED_TEXT}"],
             id="loses attributes",
         ),
         pytest.param(
-            claim(volumeAttributesClassName=""),
-            claim(volumeAttributesClassName="g"),
-            ["spec.volumeAttributesClassName: Forbidden: update from non-nil value to an empty string is forbidden"],
+            claim(volumeAttributesClassName="", status=APPLIED),
+            claim(volumeAttributesClassName="g", status=APPLIED),
+            [f"spec.volumeAttributesClassName: Forbidden: update to empty string {APPLIED_TEXT}"],
             id="empties attributes",
+        ),
+        pytest.param(
+            claim(volumeAttributesClassName="h", status=APPLIED),
+            claim(volumeAttributesClassName="g", status=APPLIED),
+            [],
+            id="changes attributes",
         ),
     ],
 )

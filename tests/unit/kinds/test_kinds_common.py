@@ -8,7 +8,6 @@ import pytest
 
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.kinds import builtin_kinds
-from minikube_py.machinery.kinds.autoscaling.conversion import from_v2, to_v2
 from minikube_py.machinery.kinds.batch.schedule import schedule_error
 from minikube_py.machinery.kinds.common.checks import parse_cidr, parse_ip
 from minikube_py.machinery.kinds.common.go_values import go_object, json_name
@@ -179,22 +178,6 @@ def test_addresses(text: str) -> None:
 @pytest.mark.parametrize("text", ["10.0.0.0", "10.0.0.0/33", "x/8", "fe80::%eth0/64", ""])
 def test_things_that_are_no_networks(text: str) -> None:
     assert parse_cidr(text) is None
-
-
-def test_autoscalers_keep_what_v1_cannot_say() -> None:
-    metric = {
-        "type": "Pods",
-        "pods": {"metric": {"name": "m"}, "target": {"type": "AverageValue", "averageValue": "1"}},
-    }
-    cpu = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}}
-    stored = {
-        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"},
-        "spec": {"maxReplicas": 3, "metrics": [cpu, metric], "behavior": {"scaleUp": {"selectPolicy": "Max"}}},
-        "status": {"currentReplicas": 1, "desiredReplicas": 1, "currentMetrics": None},
-    }  # fmt: skip
-    old = from_v2(stored)
-    assert old["spec"]["targetCPUUtilizationPercentage"] == 70
-    assert to_v2(thaw(old)) == stored
 
 
 def test_events_lead_back() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.kinds.batch import cron_job, job
 from minikube_py.machinery.kinds.batch.indexes import IndexesError, intervals, overlap
 from minikube_py.machinery.kinds.batch.job_status import validate_job_status
@@ -215,6 +217,12 @@ DONE = says("SuccessCriteriaMet", "Complete", startTime=STARTED, completionTime=
             id="an end is for good",
         ),
         pytest.param(
+            {"succeeded": 1},
+            {"succeeded": 2},
+            ["succeeded: Invalid value: 1: cannot decrease the succeeded counter"],
+            id="succeeded",
+        ),
+        pytest.param(
             {"failed": 1}, {"failed": 2}, ["failed: Invalid value: 1: cannot decrease the failed counter"], id="failed"
         ),
         pytest.param(
@@ -312,3 +320,70 @@ def test_templates_of_cron_jobs_have_no_selector() -> None:
         'spec.jobTemplate.spec.selector: Invalid value: {"matchLabels":{"a":"b"}}: `selector` will be auto-generated',
         'spec.jobTemplate.spec.manualSelector: Unsupported value: true: supported values: "nil", "false"',
     ]
+
+
+def test_a_zone_in_an_old_schedule_warns_on_every_change() -> None:
+    made = {"metadata": {"name": "c"}, "spec": {"schedule": "TZ=UTC * * * * *", "jobTemplate": {"spec": spec()}}}
+    assert cron_job.KIND.warnings(made, made) == [
+        "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see "
+        "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrap", "path"),
+    [
+        pytest.param(job.KIND, lambda inner: inner, "spec", id="job"),
+        pytest.param(
+            cron_job.KIND,
+            lambda inner: {"schedule": "* * * * *", "jobTemplate": {"spec": inner}},
+            "spec.jobTemplate.spec",
+            id="cron job",
+        ),
+    ],
+)
+def test_many_indexes_are_warned_of(kind: Kind, wrap: Callable[[Object], Object], path: str) -> None:
+    made = {"metadata": {"name": "j"}, "spec": wrap(spec(completions=100_001, parallelism=10_001))}
+    (warning,) = kind.warnings(made, None)
+    assert warning.startswith(f"{path}: In Indexed Jobs with a number of completions higher than 10^5")
+    assert kind.warnings(made, made) == []
+
+
+def test_elastic_jobs_count_successes_down() -> None:
+    made = {"spec": spec(completions=3, parallelism=3)}
+    before = {**made, "status": {"succeeded": 2, "completedIndexes": "0,2"}}
+    assert validate_job_status({**made, "status": {"succeeded": 1, "completedIndexes": "0"}}, before) == []
+
+
+def suspended(*, template: Object | None = None, suspend: bool = True, **status: Any) -> Object:
+    fields = spec(suspend=suspend, manualSelector=True, selector={"matchLabels": {"a": "b"}})
+    pod = {**thaw(TEMPLATE)["spec"], **(template or {})}
+    return {
+        "metadata": {"name": "j", "uid": "u"},
+        "spec": {**fields, "template": {"metadata": {"labels": {"a": "b"}}, "spec": pod}},
+        "status": status,
+    }
+
+
+AMOUNTS = {"containers": [{**TEMPLATE["spec"]["containers"][0], "resources": {"requests": {"cpu": "1"}}}]}
+RULE = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "z", "operator": "Exists"}]}]}
+NODES = {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": RULE}}}
+PODS = {"affinity": {"podAffinity": {}}}
+
+
+@pytest.mark.parametrize(
+    ("old", "change", "allowed"),
+    [
+        pytest.param(suspended(), AMOUNTS, True, id="amounts of a suspended job"),
+        pytest.param(suspended(), NODES, True, id="its nodes"),
+        pytest.param(suspended(), PODS, False, id="not its neighbours"),
+        pytest.param(suspended(), {"terminationGracePeriodSeconds": 5}, False, id="not the rest"),
+        pytest.param(suspended(startTime=STARTED), AMOUNTS, True, id="started once, no pod left"),
+        pytest.param(suspended(startTime=STARTED, active=1), AMOUNTS, False, id="pods are still there"),
+        pytest.param(suspended(suspend=False), AMOUNTS, False, id="not suspended"),
+    ],
+)
+def test_templates_of_suspended_jobs(old: Object, change: Object, allowed: bool) -> None:
+    new = {**old, "spec": {**old["spec"], "template": suspended(template=change)["spec"]["template"]}}
+    fields = [error.field for error in job.KIND.validate_update(new, old) if error.detail == "field is immutable"]
+    assert fields == ([] if allowed else ["spec.template"])

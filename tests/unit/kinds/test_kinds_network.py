@@ -6,8 +6,15 @@ from typing import Any
 
 import pytest
 
+from minikube_py.machinery.kinds.common.checks import (
+    canonical_cidr_errors,
+    cidr_errors,
+    interface_address_errors,
+    ip_texts,
+)
 from minikube_py.machinery.kinds.core import service_validation
 from minikube_py.machinery.kinds.discovery import endpoint_slice
+from minikube_py.machinery.kinds.networking import ingress, ingress_class, network_policy
 from minikube_py.machinery.kinds.node import runtime_class
 from minikube_py.machinery.kinds.storage import csi_storage_capacity, storage_class
 from minikube_py.machinery.objects import Object
@@ -125,4 +132,113 @@ def test_what_may_change_is_checked_again() -> None:
     assert storage_class.KIND.validate_update is not None
     assert told(storage_class.KIND.validate_update({**known, **topology}, known)) == [
         "allowedTopologies[0].matchLabelExpressions[0].values: Required value"
+    ]
+
+
+def policy(*blocks: Object, **port: Any) -> Object:
+    rule = {"from": [{"ipBlock": block} for block in blocks], "ports": [port] if port else []}
+    return {"metadata": {"name": "p"}, "spec": {"podSelector": {}, "ingress": [rule]}}
+
+
+ODD = {"cidr": "10.0.0.0/8", "except": ["10.1.2.3/16"]}
+BEYOND = "must not have bits set beyond the prefix length"
+
+
+def test_ranges_are_strict_where_they_are_new() -> None:
+    path = "spec.ingress[0].from[0].ipBlock.except[0]"
+    told_once = f'{path}: Invalid value: "10.1.2.3/16": {BEYOND}'
+    assert told(network_policy.KIND.validate(policy(ODD))) == [told_once]
+    assert told(network_policy.KIND.validate_update(policy(ODD), policy())) == [told_once] * 2
+    assert network_policy.KIND.validate_update(policy(ODD), policy(ODD)) == []
+
+
+def test_an_end_below_its_port_is_told_with_the_port() -> None:
+    assert told(network_policy.KIND.validate(policy(port=80, endPort=79))) == [
+        "spec.ingress[0].ports[0].endPort: Invalid value: 80: must be greater than or equal to `port`"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        ("10.0.0.1", []),
+        ("fe80::1", []),
+        ("FE80::1", []),
+        ("010.0.0.1", ["must not have leading 0s"]),
+        ("::ffff:10.0.0.1", ["must not be an IPv4-mapped IPv6 address"]),
+        ("10.0.0", ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]),
+    ],
+)
+def test_addresses(value: str, wanted: list[str]) -> None:
+    assert ip_texts(value) == wanted
+    assert ip_texts(value, {value}) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        ("10.0.0.0/8", []),
+        ("FE80::/64", ['must be in canonical form ("fe80::/64")']),
+        ("10.0.0.0/08", ["must not have leading 0s in IP or prefix length"]),
+        ("::ffff:10.0.0.0/104", ["must not have an IPv4-mapped IPv6 address"]),
+        ("10.0.0.1/8", [BEYOND]),
+        ("10.0.0.1", ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]),
+    ],
+)
+def test_ranges(value: str, wanted: list[str]) -> None:
+    assert [error.detail for error in canonical_cidr_errors("p", value)] == wanted
+    assert cidr_errors("p", value, {value}) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        ("10.0.0.1/8", []),
+        ("10.0.0.01/8", ['must be in canonical form ("10.0.0.1/8")']),
+        ("10.0.0.1", ["must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)"]),
+    ],
+)
+def test_addresses_of_interfaces(value: str, wanted: list[str]) -> None:
+    assert [error.detail for error in interface_address_errors("p", value)] == wanted
+
+
+CLASS = "kubernetes.io/ingress.class"
+
+
+def entry(*hosts: str, addresses: list[Object] | None = None, **spec: Any) -> Object:
+    rules = [{"host": host} if host else {} for host in hosts]
+    made: Object = {"metadata": {"name": "i"}, "spec": {"rules": rules, **spec}}
+    return {**made, "status": {"loadBalancer": {"ingress": addresses or []}}}
+
+
+def test_ingresses_in_tables() -> None:
+    made = entry("a", "b", "c", "d", addresses=[{"ip": "2.2.2.2"}, {"hostname": "h"}, {"ip": "1.1.1.1"}])
+    made["metadata"]["annotations"] = {CLASS: "old"}
+    assert ingress.KIND.row is not None
+    assert list(ingress.KIND.row(made, 0))[1:5] == ["<none>", "a,b,c + 1 more...", "1.1.1.1,2.2.2.2,h", "80"]
+    assert list(ingress.KIND.row(entry(""), 0))[2] == "*"
+
+
+def test_the_annotation_is_warned_of_where_nothing_else_names_the_class() -> None:
+    made = entry("a")
+    made["metadata"]["annotations"] = {CLASS: "old"}
+    assert len(ingress.KIND.warnings(made, None)) == 1
+    made["spec"]["ingressClassName"] = "old"
+    assert ingress.KIND.warnings(made, None) == []
+
+
+def test_addresses_of_an_ingress_stay() -> None:
+    odd = entry("a", addresses=[{"ip": "010.0.0.1"}])
+    assert told(ingress.KIND.validate_status(odd, entry("a"))) == [
+        'status.loadBalancer.ingress[0].ip: Invalid value: "010.0.0.1": must not have leading 0s'
+    ]
+    assert ingress.KIND.validate_status(odd, odd) == []
+
+
+def test_a_changed_class_is_checked_as_a_whole() -> None:
+    old, new = {"spec": {"controller": "a.io/c"}}, {"spec": {"controller": "x"}}
+    errors = ingress_class.KIND.validate_update(new, old)
+    assert [error.detail for error in errors] == [
+        "field is immutable",
+        'must be a domain-prefixed path (such as "acme.io/foo")',
     ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from minikube_py.machinery.kinds.resource import device_class, resource_claim, resource_slice
+from minikube_py.machinery.kinds.resource import device_class, resource_claim, resource_claim_template, resource_slice
 from minikube_py.machinery.kinds.resource.names import attribute_name_errors, driver_errors
 from minikube_py.machinery.objects import Object
 
@@ -170,3 +170,34 @@ def test_attribute_names(name: str) -> None:
 
 def test_long_driver_names() -> None:
     assert told(driver_errors("p", "a" * 64)) == ["p: Too long: may not be more than 63 bytes"]
+
+
+def test_a_changed_claim_tells_what_is_wrong_with_it_too() -> None:
+    fields = [error.field for error in resource_claim.KIND.validate_update(asking(), asking(ONE))]
+    assert fields == ["spec"]
+    broken = {"name": "A", "exactly": {**ONE["exactly"]}}
+    fields = [error.field for error in resource_claim.KIND.validate_update(asking(broken), asking(ONE))]
+    assert fields == ["spec", "spec.devices.requests[0].name"]
+
+
+def test_templates_show_their_metadata_beside_the_spec() -> None:
+    old = {"spec": {"metadata": {"labels": {"b": "1", "a": "2"}}, "spec": {}}}
+    new = {"spec": {**old["spec"], "spec": {"devices": {"requests": []}}}}
+    (error,) = resource_claim_template.KIND.validate_update(new, old)
+    assert error.body() == (
+        'Invalid value: {"labels":{"a":"2","b":"1"},"Spec":{"Devices":{"Requests":null,"Constraints":null,'
+        '"Config":null}}}: field is immutable'
+    )
+
+
+def test_what_drivers_report_of_a_device() -> None:
+    place = {"driver": "d.io", "pool": "p", "device": "x"}
+    device = {**place, "conditions": [{"type": "Ready"}], "networkData": {"ips": ["10.0.0.1/24", "10.0.0.1"]}}
+    status = {"allocation": {"devices": {"results": [{"request": "a", **place}]}}, "devices": [device]}
+    errors = resource_claim.KIND.validate_status({**asking(ONE), "status": status}, {**asking(ONE), "status": status})
+    assert [error.field.removeprefix("status.devices[0].") for error in errors] == [
+        "conditions[0].status",
+        "conditions[0].lastTransitionTime",
+        "conditions[0].reason",
+        "networkData.ips[1]",
+    ]

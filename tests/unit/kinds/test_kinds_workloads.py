@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from minikube_py.machinery.kind import Kind
-from minikube_py.machinery.kinds.apps import daemon_set, deployment, stateful_set
+from minikube_py.machinery.kinds.apps import controller_revision, daemon_set, deployment, replica_set, stateful_set
 from minikube_py.machinery.kinds.common.metadata import metadata_errors
 from minikube_py.machinery.kinds.core import replication_controller
-from minikube_py.machinery.objects import Object
+from minikube_py.machinery.objects import Object, thaw
 
 
 def told(errors: Any) -> list[str]:
@@ -65,6 +65,23 @@ def rolling(unavailable: int | str, surge: int | str) -> Object:
             id="a deadline for replicas",
         ),
         pytest.param(
+            deployment.KIND,
+            {"strategy": rolling("0%", "00%")},
+            [
+                'spec.strategy.rollingUpdate.maxUnavailable: Invalid value: "0%": may not be 0 when `maxSurge` is 0',
+            ],
+            id="percentages of nothing",
+        ),
+        pytest.param(
+            stateful_set.KIND,
+            {"selector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}},
+            [
+                'spec.selector.matchExpressions[0].operator: Invalid value: "Like": not a valid selector operator',
+                'spec.selector: Invalid value: {"matchExpressions":[{"key":"a","operator":"Like"}]}',
+            ],
+            id="a selector that is none",
+        ),
+        pytest.param(
             stateful_set.KIND,
             {"pod": {"restartPolicy": "Never"}},
             ['spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"'],
@@ -94,4 +111,64 @@ def test_collisions_are_only_counted_up() -> None:
     assert stateful_set.KIND.validate_status is not None
     assert told(stateful_set.KIND.validate_status({"status": {"collisionCount": 1}}, before)) == [
         "status.collisionCount: Invalid value: 1: cannot be decremented"
+    ]
+
+
+@pytest.mark.parametrize(("kind", "times"), [(daemon_set.KIND, 2), (replica_set.KIND, 2), (deployment.KIND, 1)])
+def test_some_strategies_check_a_changed_spec_twice(kind: Kind, times: int) -> None:
+    old = workload(kind)
+    new = workload(kind, minReadySeconds=-1)
+    once = ["spec.minReadySeconds: Invalid value: -1: must be greater than or equal to 0"]
+    assert told(kind.validate_update(new, old)) == once * times
+
+
+@pytest.mark.parametrize("kind", [deployment.KIND, replica_set.KIND], ids=["deployment", "replica set"])
+def test_pods_that_go_are_counted_too(kind: Kind) -> None:
+    assert told(kind.validate_status({"status": {"terminatingReplicas": -1}}, {})) == [
+        "status.terminatingReplicas: Invalid value: -1: must be greater than or equal to 0"
+    ]
+
+
+def test_how_many_may_be_missing_is_kept_only_where_it_was() -> None:
+    """``maxUnavailable`` of StatefulSets: its feature gate is off in v1.36."""
+    fields: Object = {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2}}}
+    new = workload(stateful_set.KIND, **thaw(fields))
+    stateful_set.KIND.prepare_create(new)
+    assert new["spec"]["updateStrategy"]["rollingUpdate"] == {"partition": 0}
+    again, old = workload(stateful_set.KIND, **thaw(fields)), workload(stateful_set.KIND, **thaw(fields))
+    stateful_set.KIND.prepare_update(again, old)
+    assert again["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] == 2
+
+
+def at(generation: int, made: Object) -> Object:
+    return {**made, "metadata": {**made["metadata"], "generation": generation}}
+
+
+OLD_LABEL = {"nodeSelector": {"beta.kubernetes.io/arch": "x"}}
+
+
+@pytest.mark.parametrize(
+    "kind", [deployment.KIND, replica_set.KIND, stateful_set.KIND], ids=["deployment", "replica set", "stateful set"]
+)
+def test_any_change_of_the_spec_warns_of_the_template_again(kind: Kind) -> None:
+    made = workload(kind, pod=OLD_LABEL)
+    text = 'deprecated since v1.14; use "kubernetes.io/arch" instead'
+    wanted = [f"spec.template.spec.nodeSelector[beta.kubernetes.io/arch]: {text}"]
+    assert kind.warnings(made, None) == wanted
+    assert kind.warnings(at(2, made), at(1, made)) == wanted
+    assert kind.warnings(at(1, made), at(1, made)) == []
+
+
+def test_claims_of_stateful_sets_warn_under_an_odd_path_after_a_change() -> None:
+    claim = {"metadata": {"name": "c"}, "spec": {"resources": {"requests": {"storage": "1m"}}}}
+    made = workload(stateful_set.KIND, volumeClaimTemplates=[claim])
+    text = 'resources.requests[storage]: fractional byte value "1m" is invalid, must be an integer'
+    assert stateful_set.KIND.warnings(made, None) == [f"spec.volumeClaimTemplates[0].{text}"]
+    assert stateful_set.KIND.warnings(made, made) == [f"spec.volumeClaimTemplates[0].Spec.{text}"]
+
+
+def test_a_revision_keeps_its_data() -> None:
+    assert told(controller_revision.KIND.validate_update({"revision": 1}, {"data": {"a": 1}, "revision": 1})) == [
+        "data: Required value: data is mandatory",
+        "data: Invalid value: null: field is immutable",
     ]

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from minikube_py.machinery.custom_resources.defaults import fill_defaults, has_defaults
+from minikube_py.machinery.custom_resources.defaults import fill_defaults
+from minikube_py.machinery.custom_resources.places import DEFAULTS, marked_places
 from minikube_py.machinery.custom_resources.resources import ResourceValidator
 from minikube_py.machinery.custom_resources.rules import compile_rules
 from minikube_py.machinery.custom_resources.values import changed_value_errors, value_errors
@@ -128,10 +129,11 @@ def test_defaults() -> None:
             },
         }
     )
-    assert has_defaults(schema)
-    assert not has_defaults(spec({"type": "object", "properties": {"a": TEXT}}))
+    places = marked_places(schema)
+    assert places.below & DEFAULTS
+    assert not marked_places(spec({"type": "object", "properties": {"a": TEXT}})).below & DEFAULTS
     value: Json = {"spec": {"color": None, "null": None, "list": [{}, None], "map": {"a": None, "b": 1}}}
-    fill_defaults(schema, value)
+    fill_defaults(places, value)
     assert value["spec"] == {
         "color": "red",
         "null": None,
@@ -194,7 +196,7 @@ RULES = {
 
 
 def rule_errors(new: Json, old: Json | None = None) -> list[str]:
-    tree = compile_rules(RULES)
+    tree = compile_rules(marked_places(RULES))
     assert tree is not None
     return told(tree.errors({"spec": new}) if old is None else tree.errors({"spec": new}, {"spec": old}))
 
@@ -226,7 +228,7 @@ def test_transition_rules() -> None:
 
 
 def test_broken_rules_of_unchanged_parts_warn() -> None:
-    tree = compile_rules(RULES)
+    tree = compile_rules(marked_places(RULES))
     assert tree is not None
     old = {"spec": {"limits": {"a": 11, "b": 1}}}
     warnings: list[str] = []
@@ -237,14 +239,18 @@ def test_broken_rules_of_unchanged_parts_warn() -> None:
 
 def test_rules_stop_when_the_budget_is_spent() -> None:
     rule = {"rule": "self.all(a, self.all(b, self.all(c, a + b + c >= 0)))"}
-    tree = compile_rules(spec({"type": "array", "items": NUMBER, "x-kubernetes-validations": [rule, rule]}))
+    tree = compile_rules(
+        marked_places(spec({"type": "array", "items": NUMBER, "x-kubernetes-validations": [rule, rule]}))
+    )
     assert tree is not None
     assert told(tree.errors({"spec": list(range(90))})) == [
         "spec: Invalid value: \"array\": 'operation cancelled: actual cost limit exceeded': no further validation "
         f"rules will be run due to call cost exceeds limit for rule: {rule['rule']}"
     ]
     cheap = {"rule": "self.all(a, self.all(b, a + b >= 0))"}
-    tree = compile_rules(spec({"type": "array", "items": NUMBER, "x-kubernetes-validations": [cheap] * 30}))
+    tree = compile_rules(
+        marked_places(spec({"type": "array", "items": NUMBER, "x-kubernetes-validations": [cheap] * 30}))
+    )
     assert tree is not None
     assert told(tree.errors({"spec": list(range(300))}))[-1].endswith(
         "validation failed due to running out of cost budget, no further validation rules will be run"
@@ -252,7 +258,9 @@ def test_rules_stop_when_the_budget_is_spent() -> None:
 
 
 def test_whole_objects() -> None:
-    validator = ResourceValidator(RULES, {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.n"})
+    validator = ResourceValidator(
+        marked_places(RULES), {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.n"}
+    )
     assert told(validator.new_errors({"spec": {"size": "x"}}))[-1] == BLOCKED
     assert told(validator.new_errors({"spec": {"size": -1}})) == [
         ".spec.size: Invalid value: -1: should be a non-negative integer",
@@ -261,16 +269,20 @@ def test_whole_objects() -> None:
     repeated = {"spec": {"ports": [{"name": "a", "port": 1}, {"name": "a", "port": 2}]}}
     assert told(validator.new_errors(repeated)) == ['spec.ports[1]: Duplicate value: {"name":"a"}']
     ports = RULES["properties"]["spec"]["properties"]["ports"]
-    keyed = ResourceValidator(spec({"type": "object", "properties": {"ports": {**ports, "items": {"type": "object"}}}}))
+    keyed = ResourceValidator(
+        marked_places(spec({"type": "object", "properties": {"ports": {**ports, "items": {"type": "object"}}}}))
+    )
     assert keyed.changed_errors({**repeated, "x": 1}, repeated) == []
     assert len(keyed.changed_errors(repeated, {"spec": {}})) == 1
-    unruled = ResourceValidator(spec({"type": "array", "x-kubernetes-list-type": "set", "items": TEXT}))
+    unruled = ResourceValidator(marked_places(spec({"type": "array", "x-kubernetes-list-type": "set", "items": TEXT})))
     assert told(unruled.new_errors({"spec": ["a", "b", "a"]})) == ['spec[2]: Duplicate value: "a"']
 
 
 def test_costly_rules_are_put_off() -> None:
     rule = {"rule": "self.all(a, self.all(b, a + b > 0))"}
-    validator = ResourceValidator(spec({"type": "array", "items": NUMBER, "x-kubernetes-validations": [rule]}))
+    validator = ResourceValidator(
+        marked_places(spec({"type": "array", "items": NUMBER, "x-kubernetes-validations": [rule]}))
+    )
     assert validator.new_errors({"spec": [1] * 10}) == []
     with pytest.raises(TakesLong) as caught:
         validator.new_errors({"spec": [1] * 150})
@@ -288,7 +300,7 @@ def test_embedded_resources() -> None:
         "x-kubernetes-embedded-resource": True,
         "x-kubernetes-preserve-unknown-fields": True,
     }
-    validator = ResourceValidator(spec(embedded))
+    validator = ResourceValidator(marked_places(spec(embedded)))
     assert told(validator.new_errors({"spec": {"x": 1}})) == [
         "spec.apiVersion: Required value",
         "spec.kind: Required value",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.field_sets import FieldSet, difference, intersection, paths, union, with_named_fields
+from minikube_py.machinery.known_fields import KnownFields
 from minikube_py.machinery.managed_fields import apply_patch, manager_name, same_but_times, track_update
 from minikube_py.machinery.objects import Object, thaw
 from minikube_py.machinery.schema import Schema, definitions
@@ -143,6 +144,26 @@ def test_one_conflict_with_an_update_names_its_version(config_map: Schema) -> No
     }
 
 
+def test_known_fields_are_those_that_are_found(deployment: Schema) -> None:
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    known = KnownFields()
+    for spec in ({"replicas": 1, "template": template}, {"replicas": 1, "template": template}, {"replicas": 2}, {}):
+        for meta in ({"name": "a"}, {"name": "b", "labels": {"a": "b"}}):
+            drafts: list[Object] = [{"metadata": dict(meta), "spec": spec, "status": {"x": 1}} for _ in range(2)]
+            for draft, memory in zip(drafts, (known, None), strict=True):
+                settings = {"manager": "m", "api_version": "apps/v1", "now": 0.0, "reset": ("status",)}
+                track_update(deployment, None, draft, known=memory, **settings)  # type: ignore[arg-type]
+            assert drafts[0] == drafts[1]
+
+
+def test_known_fields_are_not_those_of_another_kind(deployment: Schema, config_map: Schema) -> None:
+    known = KnownFields()
+    spec = {"template": {"spec": {"containers": [{"name": "c"}]}}}
+    assert known.of_new(deployment, {"metadata": {}, "spec": spec}) != known.of_new(
+        config_map, {"metadata": {}, "spec": spec}
+    )
+
+
 def test_what_an_applier_leaves_out_goes_unless_another_owns_it(deployment: Schema) -> None:
     def config(*containers: Object, **spec: Any) -> Object:
         template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": list(containers)}}
@@ -187,6 +208,34 @@ def test_applied_configurations_are_checked(deployment: Schema, spec: Object, wh
         apply(deployment, None, patch, "one")
     assert caught.value.code == 500
     assert caught.value.message == f"failed to create typed patch object (/do; apps/v1, Kind=Deployment): {why}"
+
+
+_words = st.sampled_from(["a", "b", "name", ""])
+_names = st.sampled_from(["metadata", "spec", "template", "containers", "name", "labels", "ports", "replicas", "x"])
+_anything = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 3) | st.floats(allow_nan=False) | _words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=3),
+    max_leaves=10,
+)
+_deploymentlike = st.builds(
+    lambda containers, rest: {"spec": {**rest, "template": {"spec": {"containers": containers}}}},
+    st.lists(st.dictionaries(_names, _anything, max_size=3) | _anything, max_size=3),
+    st.dictionaries(_names, _anything, max_size=2),
+)
+
+
+@settings(max_examples=300)
+@given(st.dictionaries(_names, _anything, max_size=3) | _deploymentlike, st.booleans())
+def test_any_configuration_is_applied_or_refused(patch: Object, force: bool) -> None:
+    schema, patch = definitions().schema("io.k8s.api.apps.v1.Deployment"), {"apiVersion": "apps/v1", **patch}
+    live: Object = {"metadata": {"name": "d"}, "spec": {"template": {"spec": {"containers": [{"name": "a"}]}}}}
+    before = orjson.dumps([live, patch])
+    try:
+        assert isinstance(apply(schema, live, patch, "one", force=force), dict)
+    except ApiError as error:
+        assert error.code in (400, 409, 500)
+        assert error.message
+    assert orjson.dumps([live, patch]) == before
 
 
 def test_a_patch_may_not_bring_managed_fields(config_map: Schema) -> None:

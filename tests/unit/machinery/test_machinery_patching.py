@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
@@ -10,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minikube_py.machinery.errors import ApiError
+from minikube_py.machinery.patching.go_texts import go_map
 from minikube_py.machinery.patching.json_patch import apply_json_patch
 from minikube_py.machinery.patching.merge_patch import apply_merge_patch
-from minikube_py.machinery.patching.strategic_patch import apply_strategic_patch, go_map
+from minikube_py.machinery.patching.reading import PatchForm, read_patch_text
+from minikube_py.machinery.patching.strategic_patch import apply_strategic_patch
 from minikube_py.machinery.schema import Schema, definitions
 
 
@@ -160,9 +163,238 @@ def test_primitive_lists_merge_without_repeats(deployment: Schema) -> None:
     assert sorted(result["metadata"]["finalizers"]) == ["a", "b", "c"]
 
 
-def test_directives_do_not_survive_in_new_parts(deployment: Schema) -> None:
-    patch = {"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}, "paused": None}}
-    assert apply_strategic_patch(deployment, {}, patch) == {"spec": {"strategy": {"type": "Recreate"}}}
+def test_maps_with_directives_do_not_come_into_new_parts(deployment: Schema) -> None:
+    patch: dict[str, Any] = {
+        "spec": {"strategy": {"$patch": "delete", "type": "Recreate"}, "paused": None, "replicas": 1}
+    }
+    assert apply_strategic_patch(deployment, {}, patch) == {"spec": {"replicas": 1}}
+    patch = {"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}}
+    assert apply_strategic_patch(deployment, {}, patch) == patch, "an unknown field, which is told of"
+
+
+def template(**fields: Any) -> dict[str, Any]:
+    return {"spec": {"template": {"spec": fields}}}
+
+
+MALFORMED = [
+    ([], 400, "json: cannot unmarshal array into Go value of type map[string]interface {}"),
+    ({"$patch": "merge"}, 500, "unknown patch type: merge in map: map[$patch:merge]"),
+    ({"$patch": None}, 500, "unknown patch type: %!s(<nil>) in map: map[$patch:<nil>]"),
+    ({"$patch": 5, "a": True}, 500, "unknown patch type: %!s(int64=5) in map: map[$patch:5 a:true]"),
+    ({"$patch": ["x", 1]}, 500, "unknown patch type: [x %!s(int64=1)] in map: map[$patch:[x 1]]"),
+    ({"$retainKeys": "x"}, 400, "invalid patch format of retainKeys"),
+    ({"$retainKeys": None}, 400, "invalid patch format of retainKeys"),
+    ({"$retainKeys": ["x"], "spec": {}}, 400, "invalid patch format of retainKeys"),
+    ({"$retainKeys": ["x"], "$other": 1}, 400, "invalid patch format of retainKeys"),
+    ({"$deleteFromPrimitiveList": ["a"]}, 400, "invalid patch format of primitive list"),
+    ({"$deleteFromPrimitiveListed/x": ["a"]}, 400, "invalid patch format of primitive list"),
+    ({"$setElementOrder": ["a"]}, 400, "invalid patch format of setElementOrder list"),
+    ({"$setElementOrder": "a"}, 500, "expected a []interface {}, but received a string"),
+    (template(**{"$setElementOrder/containers": None}), 500, "expected a []interface {}, but received a %!s(<nil>)"),
+    (
+        template(**{"$setElementOrder/containers": [], "containers": {}}),
+        500,
+        "expected a []interface {}, but received a map[string]interface {}",
+    ),
+    (
+        template(**{"$setElementOrder/containers": ["a"]}),
+        500,
+        "expected a map[string]interface {}, but received a string",
+    ),
+    (
+        template(**{"$setElementOrder/containers": [{"image": "a"}]}),
+        500,
+        "map: map[image:a] does not contain declared merge key: name",
+    ),
+    (
+        template(**{"$setElementOrder/containers": [{"name": "a"}], "containers": [{"name": "z"}]}),
+        500,
+        "The order in patch list:\n[map[name:z]]\n doesn't match $setElementOrder list:\n[map[name:a]]\n",
+    ),
+    (
+        template(**{"$setElementOrder/tents": [{"name": "a"}]}),
+        500,
+        'unable to find api field in struct PodSpec for the json field "tents"',
+    ),
+    (containers({"$patch": "merge"}), 500, "merging lists cannot yet be specified in the patch"),
+    (containers({"$patch": 1}), 500, "unknown patch type: %!s(int64=1) in map: map[$patch:1]"),
+    (containers({"$patch": "delete"}), 500, "map: map[$patch:delete] does not contain declared merge key: name"),
+    (template(containers=[["a"]]), 500, "list element types are not identical: [[map[image:1 name:a] map"),
+    ({"metadata": {"finalizers": [["a"]]}}, 500, "list element types are not identical: [[f] [[a]]]"),
+    ({"metadata": {"finalizers": [1]}}, 500, "list element types are not identical: [[f] [1]]"),
+    ({"metadata": {"ownerReferences": [["a"]]}}, 422, "the server rejected our request due to an error in our request"),
+    ({"metadata": {"labels": {"a": {"b": 1}}}}, 500, "merging an object in json but data type is not struct"),
+]
+
+
+@pytest.mark.parametrize(("patch", "code", "text"), MALFORMED, ids=lambda value: str(value)[:40])
+def test_malformed_strategic_patches(deployment: Schema, patch: Any, code: int, text: str) -> None:
+    live = {**LIVE, "metadata": {"finalizers": ["f"], "ownerReferences": [], "labels": {"a": {"b": 0}}}}
+    with pytest.raises(ApiError) as caught:
+        apply_strategic_patch(deployment, live, patch)
+    assert (caught.value.code, caught.value.message[: len(text)]) == (code, text)
+
+
+@pytest.mark.parametrize(
+    ("patch", "finalizers"),
+    [
+        ({"$deleteFromPrimitiveList/finalizers": "a"}, ["a", "b"]),
+        ({"$deleteFromPrimitiveList/finalizers": None}, None),
+        ({"$deleteFromPrimitiveList/finalizers": ["a", "z"]}, ["b"]),
+        ({"finalizers": ["c"], "$setElementOrder/finalizers": ["c", "b"]}, ["c", "a", "b"]),
+        ({"finalizers": {"$patch": "delete"}}, None),
+    ],
+    ids=["no list", "null", "some", "order", "a directive for a map"],
+)
+def test_directives_on_lists_of_scalars(deployment: Schema, patch: dict[str, Any], finalizers: Any) -> None:
+    result = apply_strategic_patch(deployment, {"metadata": {"finalizers": ["a", "b"]}}, {"metadata": patch})
+    assert result["metadata"].get("finalizers") == finalizers
+
+
+_words = st.sampled_from(["a", "b", "replace", "delete", "merge"])
+_fields = st.sampled_from(
+    ["$patch", "$retainKeys", "$deleteFromPrimitiveList/finalizers", "$setElementOrder/containers",
+     "$deleteFromPrimitiveList/containers", "$setElementOrder/finalizers", "$setElementOrder", "spec", "template",
+     "containers", "metadata", "finalizers", "labels", "name", "env", "ports", "containerPort", "value"]
+)  # fmt: skip
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 80) | st.floats(allow_nan=False) | _words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_fields, inner, max_size=3),
+    max_leaves=12,
+)
+_podlike = st.builds(
+    lambda items, meta: {"metadata": meta, **template(containers=items)},
+    st.lists(st.dictionaries(_fields, _values, max_size=3) | _values, max_size=3),
+    st.dictionaries(_fields, _values, max_size=3),
+)
+_documents = st.dictionaries(_fields, _values, max_size=4) | _podlike
+
+
+def outcome(apply: Any, *arguments: Any) -> str:
+    """What a patch comes to: it is applied or refused, and nothing that it was given is changed."""
+    before = orjson.dumps(arguments[-2:])
+    try:
+        assert isinstance(apply(*arguments), dict)
+        found = "applied"
+    except ApiError as error:
+        assert error.code in (400, 413, 422, 500)
+        assert error.message
+        found = "refused"
+    assert orjson.dumps(arguments[-2:]) == before
+    return found
+
+
+@settings(max_examples=400)
+@given(_documents, _documents | _values)
+def test_strategic_patches_are_applied_or_refused(live: dict[str, Any], patch: Any) -> None:
+    outcome(apply_strategic_patch, definitions().schema("io.k8s.api.apps.v1.Deployment"), live, patch)
+
+
+@settings(max_examples=200)
+@given(_documents, _documents | _values)
+def test_merge_patches_are_applied_or_refused(live: dict[str, Any], patch: Any) -> None:
+    assert outcome(apply_merge_patch, live, patch) == ("applied" if isinstance(patch, dict) else "refused")
+
+
+_pointers = st.lists(st.sampled_from(["spec", "containers", "0", "-", "-1", "9" * 5000, "x", "~1", ""]), max_size=4)
+_paths = _pointers.map(lambda parts: "".join(f"/{part}" for part in parts)) | _values
+_operations = st.dictionaries(st.sampled_from(["value", "extra"]), _values).flatmap(
+    lambda rest: st.fixed_dictionaries(
+        {"op": st.sampled_from(["add", "remove", "replace", "move", "copy", "test", "jump"]) | _values, "path": _paths},
+        optional={"from": _paths},
+    ).map(lambda operation: {**rest, **operation})
+)
+
+
+@settings(max_examples=400)
+@given(_documents, st.lists(_operations | _values, max_size=5) | _values)
+def test_json_patches_are_applied_or_refused(live: dict[str, Any], ops: Any) -> None:
+    outcome(apply_json_patch, live, ops)
+
+
+@pytest.mark.parametrize(
+    "ops",
+    [
+        [{"op": "add", "path": "/a", "value": {}}, *[{"op": "copy", "from": "/a", "path": "/a/a"}] * 1400],
+        [{"op": "add", "path": f"{'/a' * 100 * turn}/a", "value": json.loads('{"a":' * 100 + "{}" + "}" * 100)}
+         for turn in range(50)],
+    ],
+    ids=["copies into themselves", "values below values"],
+)  # fmt: skip
+def test_patches_that_nest_without_end_are_refused(ops: list[Any]) -> None:
+    with pytest.raises(ApiError) as caught:
+        apply_json_patch({}, ops)
+    assert (caught.value.code, "exceeded max depth" in caught.value.message) == (400, True)
+
+
+READ = [
+    (b"{", PatchForm.JSON, "Warn", "error decoding patch: unexpected end of JSON input"),
+    (b"{", PatchForm.JSON, "Ignore", "unexpected end of JSON input"),
+    (b"{", PatchForm.MERGE, "Strict", "error decoding patch: unexpected end of JSON input"),
+    (b"{", PatchForm.MERGE, "Ignore", "Invalid JSON Patch"),
+    (b"{", PatchForm.STRATEGIC, "Warn", "unexpected end of JSON input"),
+    (b"null", PatchForm.MERGE, "Warn", "Invalid JSON Patch"),
+    (
+        b"[]",
+        PatchForm.MERGE,
+        "Warn",
+        "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
+    ),
+    (
+        b'"x"',
+        PatchForm.STRATEGIC,
+        "Warn",
+        "json: cannot unmarshal string into Go value of type map[string]interface {}",
+    ),
+    (
+        b"{}",
+        PatchForm.JSON,
+        "Warn",
+        "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
+    ),
+    (b"{}", PatchForm.JSON, "Ignore", "json: cannot unmarshal object into Go value of type jsonpatch.Patch"),
+    (
+        b'["x"]',
+        PatchForm.JSON,
+        "Warn",
+        "error decoding patch: json: cannot unmarshal string into Go value of type handlers.jsonPatchOp",
+    ),
+    (b"[1]", PatchForm.JSON, "Ignore", "json: cannot unmarshal number into Go value of type jsonpatch.Operation"),
+    (
+        b'[{"op":"add","path":7}]',
+        PatchForm.JSON,
+        "Warn",
+        "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.path of type string",
+    ),
+]
+
+
+@pytest.mark.parametrize(("data", "form", "validation", "text"), READ, ids=lambda value: str(value)[:20])
+def test_texts_that_are_no_patches(data: bytes, form: PatchForm, validation: str, text: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        read_patch_text(data, form, validation)
+    assert (caught.value.code, caught.value.message) == (400, text)
+
+
+@pytest.mark.parametrize(
+    ("data", "form", "problems"),
+    [
+        (b'{"a":1,"a":2}', PatchForm.MERGE, ['duplicate field "a"']),
+        (b'{"a":{"b":1,"b":2}}', PatchForm.STRATEGIC, ['duplicate field "a.b"']),
+        (b"null", PatchForm.STRATEGIC, []),
+        (b"null", PatchForm.JSON, []),
+        (b'[null,{"op":null,"path":"/a"}]', PatchForm.JSON, []),
+        (
+            b'[{"op":"add","op":"add","path":"/a","value":{"x":1},"of":1}]',
+            PatchForm.JSON,
+            ['json patch duplicate field "[0].op"', 'json patch unknown field "[0].of"'],
+        ),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_what_a_strict_reader_objects_to(data: bytes, form: PatchForm, problems: list[str]) -> None:
+    assert read_patch_text(data, form, "Warn")[1] == problems
+    assert read_patch_text(data, form, "Ignore")[1] == []
 
 
 def test_a_missing_merge_key_is_the_references_500(deployment: Schema) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from minikube_py.machinery.decoding import check_types, count_keys, drop_unknown, unknown_fields
 from minikube_py.machinery.errors import ApiError
@@ -84,7 +86,62 @@ def test_definitions_that_contain_themselves() -> None:
     assert plain_keys(schema, obj) == DOUBT
 
 
-def test_custom_kinds_are_never_passed() -> None:
+CUSTOM = {
+    "type": "object",
+    "x-kubernetes-embedded-resource": True,
+    "properties": {
+        "spec": {
+            "type": "object",
+            "properties": {
+                "name": {"type": "string"},
+                "list": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "integer"}}}},
+                "map": {"type": "object", "additionalProperties": {"type": "object", "properties": {"b": {}}}},
+                "any": {"type": "object", "x-kubernetes-preserve-unknown-fields": True,
+                        "properties": {"known": {"type": "object", "properties": {"c": {}}}}},
+                "template": {"type": "object", "x-kubernetes-embedded-resource": True,
+                             "properties": {"d": {"type": "string"}}},
+            },
+        }
+    },
+}  # fmt: skip
+_NAMES = st.sampled_from(["spec", "metadata", "name", "list", "map", "any", "known", "template", "kind", "a", "b", "c"])
+_VALUES = st.recursive(
+    st.none() | st.integers(0, 2) | st.sampled_from(["", "x"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize(
+    ("spec", "plain"),
+    [
+        ({"name": "n", "list": [{"a": 1}, None, {}], "map": {"x": {"b": {"y": 1}}, "spec": None}}, True),
+        ({"name": 1, "list": {}, "map": []}, True),  # values are checked by validation
+        ({"nme": "n"}, False),
+        ({"list": [{"a": 1, "b": 2}]}, False),
+        ({"map": {"x": {"c": 1}}}, False),
+        ({"any": {"other": [{"x": {"y": 1}}], "known": {"c": 1}}}, True),
+        ({"any": {"known": {"x": 1}}}, False),
+        ({"template": {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "a"}, "d": ""}}, True),
+        ({"template": {"metadata": {"nme": "a"}}}, False),
+        ({"template": {"metadata": {"labels": {"a": 1}}}}, False),
+        ({"template": {"e": ""}}, False),
+    ],
+)
+def test_fields_of_custom_kinds(spec: dict[str, Any], plain: bool) -> None:
+    obj = {"apiVersion": "example.com/v1", "kind": "X", "metadata": {"name": "a"}, "spec": spec}
+    assert plain_keys(custom_schema(CUSTOM), obj) == (count_keys(obj) if plain else DOUBT)
+
+
+@given(_VALUES.filter(lambda value: isinstance(value, dict)))
+def test_what_passes_has_nothing_that_a_check_would_report(spec: dict[str, Any]) -> None:
+    schema = custom_schema(CUSTOM)
+    for obj in (spec, {"spec": spec}):
+        found = plain_keys(schema, obj)
+        assert found == DOUBT or (found == count_keys(obj) and not _said(schema, obj))
+
+
+def test_schemas_that_are_no_resource_are_never_passed() -> None:
     assert plain_keys(custom_schema({"type": "object"}), {}) == DOUBT
     assert plain_keys(ANYTHING, {}) == DOUBT
 

@@ -7,8 +7,7 @@ which must be last so that nothing is counted that another plugin refuses.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 
 from minikube_py.components.apiserver.configuration_file import ConfigurationError
@@ -74,11 +73,15 @@ class PluginChain:
         self._concerned: dict[tuple[str, str, Operation, str], tuple[_Concerned, ...]] = {}
 
     async def admit(self, request: AdmissionRequest) -> None:
-        with self._phase(ADMIT, str(request.operation)):
+        begin, rejected = self._monotonic(), _REFUSED
+        try:
             await self._admit_once(request)
             if request.reinvocation.wanted:
                 request.reinvocation.again = True
                 await self._admit_once(request)
+            rejected = _PASSED
+        finally:
+            self._metrics.phase((ADMIT, str(request.operation), rejected), self._monotonic() - begin)
 
     async def _admit_once(self, request: AdmissionRequest) -> None:
         begin = self._monotonic()
@@ -94,18 +97,25 @@ class PluginChain:
                 begin = end
 
     async def validate(self, request: AdmissionRequest) -> None:
-        with self._phase(VALIDATE, str(request.operation)):
-            begin = self._monotonic()
-            for plugin, handles, _, took in self._concerned_by(request):
-                if handles or plugin.handles(request):
-                    try:
-                        await plugin.validate(request)
-                    except ApiError:
-                        self._refused(plugin, VALIDATE, request, begin)
-                        raise
-                    end = self._monotonic()
-                    took(end - begin)
-                    begin = end
+        begin, rejected = self._monotonic(), _REFUSED
+        try:
+            await self._validate_once(request)
+            rejected = _PASSED
+        finally:
+            self._metrics.phase((VALIDATE, str(request.operation), rejected), self._monotonic() - begin)
+
+    async def _validate_once(self, request: AdmissionRequest) -> None:
+        begin = self._monotonic()
+        for plugin, handles, _, took in self._concerned_by(request):
+            if handles or plugin.handles(request):
+                try:
+                    await plugin.validate(request)
+                except ApiError:
+                    self._refused(plugin, VALIDATE, request, begin)
+                    raise
+                end = self._monotonic()
+                took(end - begin)
+                begin = end
 
     def _refused(self, plugin: AdmissionPlugin, step: str, request: AdmissionRequest, begin: float) -> None:
         labels = (plugin.name, step, str(request.operation), _REFUSED)
@@ -133,15 +143,6 @@ class PluginChain:
                 self._concerned.clear()
             self._concerned[key] = found
         return found
-
-    @contextmanager
-    def _phase(self, step: str, operation: str) -> Iterator[None]:
-        begin, rejected = self._monotonic(), _REFUSED
-        try:
-            yield
-            rejected = _PASSED
-        finally:
-            self._metrics.phase((step, operation, rejected), self._monotonic() - begin)
 
 
 def build_chain(

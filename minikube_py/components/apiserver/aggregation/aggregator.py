@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from aiohttp import web
 
 from minikube_py.components.apiserver.aggregation.connections import Connections
+from minikube_py.components.apiserver.aggregation.identity import identity_headers
 from minikube_py.components.apiserver.aggregation.remote import Remote
 from minikube_py.components.apiserver.http.call import Call, Response, answer_text
 from minikube_py.components.apiserver.service_endpoints import NoEndpoint
 from minikube_py.components.apiserver.streaming.passing import carry
 from minikube_py.components.apiserver.streaming.relay import relay_upgrade, wants_upgrade
-from minikube_py.components.apiserver.types import UserInfo
 from minikube_py.machinery.objects import Object
 
 if TYPE_CHECKING:
@@ -133,15 +132,3 @@ class Aggregator:
 
 def _unreachable(error: BaseException) -> web.Response:
     return answer_text(f"error trying to reach service: {error}", 503)
-
-
-def identity_headers(user: UserInfo) -> list[tuple[str, str]]:
-    """Who asks, for a server that believes the request-header certificate."""
-    headers = [("X-Remote-User", user.name)]
-    if user.uid:
-        headers.append(("X-Remote-Uid", user.uid))
-    headers += [("X-Remote-Group", group) for group in user.groups]
-    for name, values in user.extra.items():
-        # Keys of extra fields are case-insensitive header names; other characters are percent-encoded.
-        headers += [(f"X-Remote-Extra-{quote(name, safe='')}", value) for value in values]
-    return headers

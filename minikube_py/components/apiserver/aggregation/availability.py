@@ -17,7 +17,8 @@ from typing import Any
 import orjson
 
 from minikube_py.client.types import Client, EventType, WriteOptions
-from minikube_py.components.apiserver.aggregation.aggregator import Aggregator, identity_headers
+from minikube_py.components.apiserver.aggregation.aggregator import Aggregator
+from minikube_py.components.apiserver.aggregation.asking import ask
 from minikube_py.components.apiserver.aggregation.remote import Remote, read_remote
 from minikube_py.components.apiserver.lookup import Lookup
 from minikube_py.components.apiserver.service_endpoints import NoEndpoint
@@ -123,7 +124,9 @@ class Availability:
         url = f"{remote.url}{remote.path}"
         try:
             async with asyncio.timeout(answer_seconds):
-                status, body = await self._get(remote, remote.path)
+                status, body = await ask(
+                    self._aggregator.connections, remote, remote.path, _AGGREGATOR, longest=_LONGEST_ANSWER
+                )
         except TimeoutError:
             why = f"Get {go_quote(url)}: context deadline exceeded"
         except (NoEndpoint, OSError, ValueError) as error:
@@ -160,19 +163,6 @@ class Availability:
             text = f"endpointslices for {shown} have no addresses with port name {name}"
             return Verdict(False, "MissingEndpoints", text)
         return None
-
-    async def _get(self, remote: Remote, path: str) -> tuple[int, bytes]:
-        """(status, body) of a GET. Raises OSError, ValueError, NoEndpoint."""
-        import aiohttp
-
-        session = await self._aggregator.connections.session(remote)
-        headers = [*identity_headers(_AGGREGATOR), ("Accept", "application/json")]
-        try:
-            async with session.get(f"{remote.url}{path}", headers=headers, allow_redirects=False) as answer:
-                body = await answer.content.read(_LONGEST_ANSWER)
-                return answer.status, body
-        except aiohttp.ClientError as error:
-            raise OSError(str(error) or type(error).__name__) from error
 
     async def _report(self, remote: Remote, verdict: Verdict) -> None:
         live = await self._client.get(API_SERVICES, remote.name)

@@ -15,7 +15,8 @@ from typing import Any
 
 import orjson
 
-from minikube_py.components.apiserver.aggregation.aggregator import Aggregator, Served, identity_headers
+from minikube_py.components.apiserver.aggregation.aggregator import Aggregator, Served
+from minikube_py.components.apiserver.aggregation.asking import ask
 from minikube_py.components.apiserver.service_endpoints import NoEndpoint
 from minikube_py.components.apiserver.types import AUTHENTICATED, SYSTEM_MASTERS, UserInfo
 from minikube_py.machinery.clock import Clock
@@ -72,21 +73,14 @@ class RemoteDocuments:
 
     async def _fetched(self, served: Served, path: str) -> Any:
         """The decoded document, None when there is none to be had now."""
-        import aiohttp
-
         remote = served.remote
-        headers = [*identity_headers(_AGGREGATOR), ("Accept", "application/json")]
         try:
-            session = await self._aggregator.connections.session(remote)
-            async with (
-                asyncio.timeout(answer_seconds),
-                session.get(f"{remote.url}{path}", headers=headers, allow_redirects=False) as answer,
-            ):
-                if answer.status != 200:
-                    return None
-                body = await answer.content.read(_LONGEST_ANSWER)
-            return await asyncio.to_thread(orjson.loads, body)
-        except (aiohttp.ClientError, NoEndpoint, OSError, ValueError, TimeoutError) as error:
+            async with asyncio.timeout(answer_seconds):
+                status, body = await ask(
+                    self._aggregator.connections, remote, path, _AGGREGATOR, longest=_LONGEST_ANSWER
+                )
+            return await asyncio.to_thread(orjson.loads, body) if status == 200 else None
+        except (NoEndpoint, OSError, ValueError, TimeoutError) as error:
             log.info("no OpenAPI of an aggregated server", extra={"name": remote.name, "error": str(error)})
             return None
 

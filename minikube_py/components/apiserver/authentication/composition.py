@@ -23,6 +23,11 @@ from minikube_py.components.apiserver.authentication.configuration import (
 )
 from minikube_py.components.apiserver.authentication.identity import Now, TokenAuthenticator
 from minikube_py.components.apiserver.authentication.issuer_keys import https_fetch
+from minikube_py.components.apiserver.authentication.join_tokens import (
+    JoinTokenAuthenticator,
+    read_join_tokens,
+    token_file,
+)
 from minikube_py.components.apiserver.authentication.legacy_tokens import LEGACY_ISSUER, LegacyTokens
 from minikube_py.components.apiserver.authentication.oidc import OidcAuthenticator
 from minikube_py.components.apiserver.authentication.service_accounts import ServiceAccountAuthenticator
@@ -63,6 +68,8 @@ class TokenSettings(Protocol):
     def api_audiences(self) -> tuple[str, ...]: ...
     @property
     def anonymous_auth(self) -> bool: ...
+    @property
+    def join_groups(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +127,9 @@ def build_token_authentication(
         chain.append(StaticTokens(read_token_file(Path(settings.token_auth_file)), audiences))
     # Their issuers differ, so the order of the first two is only one of speed: bound tokens are the common ones.
     bootstrap = BootstrapTokens(lookups(SECRETS), audiences, now)
-    chain += [bound, legacy, bootstrap, CachedTokens(structured, clock, now, metrics=shown.tokens)]
+    joining = _joining(settings, pki, audiences)
+    chain += [bound, legacy, bootstrap, *([joining] if joining is not None else [])]
+    chain.append(CachedTokens(structured, clock, now, metrics=shown.tokens))
     if webhook is not None:
         ttl = settings.authentication_token_webhook_cache_ttl_seconds
         chain.append(CachedTokens(webhook, clock, now, ttl, shown.tokens))
@@ -130,7 +139,7 @@ def build_token_authentication(
         structured=structured,
         service_account_tokens=tokens,
         legacy_tokens=legacy_tokens,
-        background=tuple(_background(settings, clock, structured)),
+        background=tuple(_background(settings, clock, structured, joining, pki)),
         closables=(structured, legacy, *([webhook] if webhook is not None else [])),
     )
 
@@ -169,10 +178,22 @@ def _webhook(
     return WebhookTokens(WebhookClient(connection, clock, metrics=metrics), version, audiences)
 
 
+def _joining(settings: TokenSettings, pki: Pki, audiences: tuple[str, ...]) -> JoinTokenAuthenticator | None:
+    if not settings.join_groups:
+        return None
+    return JoinTokenAuthenticator(read_join_tokens(token_file(pki.data_dir)), settings.join_groups, audiences)
+
+
 def _background(
-    settings: TokenSettings, clock: Clock, structured: StructuredAuthentication
+    settings: TokenSettings,
+    clock: Clock,
+    structured: StructuredAuthentication,
+    joining: JoinTokenAuthenticator | None,
+    pki: Pki,
 ) -> Iterator[Callable[[], Awaitable[None]]]:
     if settings.authentication_config:
         file = Path(settings.authentication_config)
         read = partial(read_authentication_configuration, disallowed_issuers=(settings.service_account_issuer,))
         yield lambda: follow_file(file, read, structured.apply, clock)
+    if joining is not None:
+        yield lambda: follow_file(token_file(pki.data_dir), read_join_tokens, joining.adopt, clock)

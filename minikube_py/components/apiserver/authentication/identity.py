@@ -45,6 +45,12 @@ def service_account_groups(namespace: str) -> tuple[str, ...]:
     return (SERVICE_ACCOUNTS_GROUP, f"{SERVICE_ACCOUNTS_GROUP}:{namespace}")
 
 
+def service_account_user(namespace: str, name: str) -> UserInfo:
+    """The identity of a service account that needs no token: a control loop in this process."""
+    groups = (*service_account_groups(namespace), AUTHENTICATED)
+    return UserInfo(service_account_user_name(namespace, name), groups)
+
+
 def split_service_account(user_name: str) -> tuple[str, str] | None:
     """(namespace, name) of a service account's user name, or None (``serviceaccount.SplitUsername``)."""
     if not user_name.startswith(SERVICE_ACCOUNT_PREFIX):

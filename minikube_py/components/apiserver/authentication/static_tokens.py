@@ -27,18 +27,25 @@ class StaticTokens:
 
 
 def read_token_file(path: Path) -> dict[str, UserInfo]:
-    """The users by their tokens. Blocks. Raises OSError, and ConfigurationError with the line at fault."""
+    """The users by their tokens. Blocks. Raises ConfigurationError with the file and the line at fault."""
     users: dict[str, UserInfo] = {}
-    with path.open(newline="") as file:
-        for number, row in enumerate(csv.reader(file, skipinitialspace=True), 1):
-            if not row or row[0].startswith("#"):
-                continue
-            if len(row) < 3:
-                raise ConfigurationError(
-                    f"{path}:{number}: needs at least 3 columns (token, user, uid), found {len(row)}"
-                )
-            if not row[0]:
-                raise ConfigurationError(f"{path}:{number}: the token is empty")
-            groups = tuple(group for group in row[3].split(",") if group) if len(row) > 3 else ()
-            users[row[0]] = as_authenticated(UserInfo(row[1], groups, row[2]))
+    for number, row in enumerate(_rows(path), 1):
+        if not row or row[0].startswith("#"):
+            continue
+        if len(row) < 3:
+            raise ConfigurationError(f"{path}:{number}: needs at least 3 columns (token, user, uid), found {len(row)}")
+        if not row[0]:
+            raise ConfigurationError(f"{path}:{number}: the token is empty")
+        groups = tuple(group for group in row[3].split(",") if group) if len(row) > 3 else ()
+        users[row[0]] = as_authenticated(UserInfo(row[1], groups, row[2]))
     return users
+
+
+def _rows(path: Path) -> list[list[str]]:
+    try:
+        with path.open(newline="") as file:
+            return list(csv.reader(file, skipinitialspace=True))
+    except OSError as error:
+        raise ConfigurationError(f"--token-auth-file: cannot read {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigurationError(f"--token-auth-file: {path} is not a CSV file: {error}") from error

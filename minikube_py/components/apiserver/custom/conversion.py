@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from minikube_py.components.apiserver.storage.entry import Entry
+from minikube_py.machinery.custom_resources.places import Place
 from minikube_py.machinery.decoding import drop_unknown
 from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.objects import Object, thaw
@@ -30,6 +31,7 @@ class Version:
     api_version: str
     schema: Schema
     default: Callable[[Object], None]
+    places: Place
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from minikube_py.components.apiserver.custom.conversion import Version, Versions, reader, writer
 from minikube_py.components.apiserver.registry.kinds import kube_version_key
 from minikube_py.machinery.conditions import condition_is_true
+from minikube_py.machinery.custom_resources.defaults import fill_defaults
+from minikube_py.machinery.custom_resources.places import DEFAULTS, Place, marked_places
 from minikube_py.machinery.kind import Cell, Column, Kind, Scale, Subresource, no_change
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, since
 from minikube_py.machinery.kinds.common.printing import name as name_of
@@ -31,7 +33,8 @@ def kinds_of(crd: Object, reading: Reading) -> list[Kind]:
     by_name: dict[str, Version] = {}
     for item in declared:
         raw, resource = _raw(item), resource_of(crd, str(item["name"]))
-        by_name[resource.api_version] = Version(resource.api_version, _schema(raw), _defaulter(raw))
+        places = marked_places(raw)
+        by_name[resource.api_version] = Version(resource.api_version, _schema(raw), _defaulter(places), places)
     storage = by_name[resource_of(crd, stored_version(crd)).api_version]
     versions = Versions(by_name, storage, reading.changed_after)
     return [_kind(crd, version, versions, reading) for version in declared if version.get("served")]
@@ -89,9 +92,9 @@ def _kind(crd: Object, version: Object, versions: Versions, reading: Reading) ->
     parts = version.get("subresources") or {}
     scale = parts.get("scale")
     columns, row = _columns(version.get("additionalPrinterColumns") or ())
-    validator = ResourceValidator(raw, scale)
     stored = resource_of(crd, stored_version(crd))
     this = versions.by_name[resource.api_version]
+    validator = ResourceValidator(this.places, scale)
     conversion = _conversion(crd, this, versions, reading)
     return Kind(
         resource=resource,
@@ -207,11 +210,9 @@ def _scale(declared: Mapping[str, Any]) -> Scale:
     )
 
 
-def _defaulter(raw: Mapping[str, Any]) -> Callable[[Object], None]:
+def _defaulter(places: Place) -> Callable[[Object], None]:
     """What fills in the schema's defaults."""
-    from minikube_py.machinery.custom_resources.defaults import fill_defaults, has_defaults
-
-    return partial(fill_defaults, raw) if has_defaults(raw) else no_change
+    return partial(fill_defaults, places) if places.below & DEFAULTS else no_change
 
 
 def _selectable(fields: Sequence[Mapping[str, Any]]) -> dict[str, Callable[[Object], str]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from minikube_py.client.types import PatchType
 from minikube_py.components.apiserver.http.bodies import Expected
 from minikube_py.components.apiserver.http.call import Call, Response
@@ -23,6 +21,7 @@ from minikube_py.components.apiserver.registry.outcome import Outcome
 from minikube_py.components.apiserver.registry.pods import bind, evict
 from minikube_py.components.apiserver.registry.scale import get_scale, scale_table, update_scale
 from minikube_py.components.apiserver.types import Defaulting, Operation, RequestContext, VirtualHandler
+from minikube_py.machinery.errors import bad_request
 from minikube_py.machinery.kind import Kind, Subresource
 from minikube_py.machinery.managed_fields import track_update
 from minikube_py.machinery.objects import Object
@@ -50,7 +49,10 @@ async def scale(core: Core, kind: Kind, call: Call) -> Response:
         patch_type = patch_type_of(call)
         apply = patch_type is PatchType.APPLY
         options = write_options(call.query, call.request.query_string, "PatchOptions", apply=apply, patch=True)
-        body: Any = await read_patch(call, patch_type, options["field_validation"])
+        body, problems = await read_patch(call, patch_type, options["field_validation"])
+        if problems and options["field_validation"] == "Strict":
+            raise bad_request(f"strict decoding error: {', '.join(problems)}")
+        call.warnings.extend(problems)
 
         def change(current: Object) -> Object:
             if patch_type is PatchType.JSON:

@@ -38,6 +38,10 @@ class Call:
     waited: list[float] = field(default_factory=list)
     """Seconds that the request spent in a queue and in webhooks, as the only element; none: it was not measured."""
     deprecated: bool = False
+    give_up: Callable[[Response], None] | None = None
+    """Of a write in a task of its own, which nobody cancels: sends the answer when its time is over."""
+    overdue: bool = False
+    """Whether ``give_up`` was called."""
     on_start: Callable[[int], Awaitable[None]] | None = None
     """Called with the status code when an answer that takes long begins."""
 

@@ -22,6 +22,7 @@ _PARTS = {"get": get, "update": update_object, "patch": patch_object}
 DEPRECATED = {
     ("", "v1", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
 }
+_ACROSS_NAMESPACES = ("list", "watch")
 _METHOD_VERBS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
 
 
@@ -94,8 +95,8 @@ class Dispatcher:
             if info.group and not core.kinds.has_builtin(info.group):
                 return not_found_page()
             raise no_such_resource()
-        if kind.resource.namespaced and not info.namespace and (info.subresource or info.verb in ("get", "update")):
-            return _not_here(kind)
+        if kind.resource.namespaced and not info.namespace and info.verb not in _ACROSS_NAMESPACES:
+            return _across_namespaces(kind, info)
         if not kind.resource.namespaced and info.namespace and info.resource != "namespaces":
             return _not_here(kind)
         deprecation = DEPRECATED.get((info.group, info.version, info.resource)) or kind.extra.get("deprecation")
@@ -165,6 +166,13 @@ def _not_here(kind: Kind) -> Response:
     if is_custom(kind):
         return not_found_page()
     raise no_such_resource()
+
+
+def _across_namespaces(kind: Kind, info: RequestInfo) -> Response:
+    """The answer to what cannot be done in all namespaces at once: only lists and watches can."""
+    if is_custom(kind) or "list" not in kind.verbs or (info.name and info.verb != "deletecollection"):
+        return _not_here(kind)
+    raise method_not_allowed()
 
 
 def _by_selector(call: Call) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qs
 
 import orjson
 from aiohttp import web
@@ -23,6 +25,7 @@ from minikube_py.components.apiserver.http.call import (
 from minikube_py.components.apiserver.http.negotiation import negotiate
 from minikube_py.components.apiserver.http.views import content_type, encode
 from minikube_py.components.apiserver.registry.kinds import Kinds
+from minikube_py.machinery.errors import go_quote
 from minikube_py.machinery.objects import Object
 
 KUBERNETES_VERSION = "v1.36.2"
@@ -68,6 +71,37 @@ def version_info() -> Object:
         "compiler": platform.python_implementation().lower(),
         "platform": f"linux/{machine}",
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """``text``: a line for each check."""
+
+    well: bool
+    text: str
+
+
+async def _always_well() -> str:
+    return ""
+
+
+async def _health_report(checks: Mapping[str, Check], excluded: Sequence[str]) -> _Report:
+    """Everybody may read this page, so it does not say why a check fails; the page of that check does."""
+    lines: list[str] = []
+    well = True
+    for name, check in checks.items():
+        if name in excluded:
+            lines.append(f"[+]{name} excluded: ok")
+        elif await check():
+            well = False
+            lines.append(f"[-]{name} failed: reason withheld")
+        else:
+            lines.append(f"[+]{name} ok")
+    unknown = [name for name in dict.fromkeys(excluded) if name not in checks]
+    if unknown:
+        listed = ", ".join(go_quote(name) for name in unknown)
+        lines.append(f"warn: some health checks cannot be excluded: no matches for {listed}")
+    return _Report(well, "".join(f"{line}\n" for line in lines))
 
 
 class Endpoints:
@@ -139,20 +173,11 @@ class Endpoints:
                 return not_found_page()
             why = await checks[name]()
             return answer_text("ok") if not why else answer_text(f"internal server error: {why}", 500)
-        excluded = {call.query[key] for key in ("exclude",) if key in call.query}
-        lines, failed = ["[+]ping ok"], False
-        for check_name, check in checks.items():
-            if check_name in excluded:
-                lines.append(f"[+]{check_name} excluded: ok")
-                continue
-            why = await check()
-            failed = failed or bool(why)
-            lines.append(f"[-]{check_name} failed: {why}" if why else f"[+]{check_name} ok")
-        if failed:
-            return answer_text("\n".join([*lines, f"{root} check failed"]) + "\n", 500)
-        if "verbose" in call.query:
-            return answer_text("\n".join([*lines, f"{root} check passed"]) + "\n")
-        return answer_text("ok")
+        query = parse_qs(call.request.query_string, keep_blank_values=True)
+        report = await _health_report({"ping": _always_well, **checks}, query.get("exclude", []))
+        if not report.well:
+            return answer_text(f"{report.text}{root} check failed\n", 500)
+        return answer_text(f"{report.text}{root} check passed\n" if "verbose" in query else "ok")
 
     def _health_checks(self) -> dict[str, Check]:
         return {name: check for name, check in self._checks.items() if name not in _READINESS_CHECKS}

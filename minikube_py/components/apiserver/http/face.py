@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
+import os
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
 from minikube_py.components.apiserver.audit.auditor import Auditor
+from minikube_py.components.apiserver.authentication.bearer import token_of
 from minikube_py.components.apiserver.flowcontrol.control import RETRY_AFTER_SECONDS, Flow, FlowControl, TooManyRequests
 from minikube_py.components.apiserver.flowcontrol.width import seats_of
 from minikube_py.components.apiserver.http import auditing
-from minikube_py.components.apiserver.http.call import BODY, Call, Response, answer_object, answer_text
+from minikube_py.components.apiserver.http.call import BODY, Call, Response, answer_bytes, answer_object, answer_text
 from minikube_py.components.apiserver.http.compression import compress
 from minikube_py.components.apiserver.http.dispatch import Dispatcher, method_not_allowed
 from minikube_py.components.apiserver.http.metrics import (
@@ -76,6 +77,7 @@ class Face:
         denied: Denied = denied_plainly,
         flow: FlowControl | None = None,
         auditor: Auditor | None = None,
+        public: Mapping[str, Callable[[], bytes]] | None = None,
     ) -> None:
         self._dispatcher = dispatcher
         self._authenticator = authenticator
@@ -86,24 +88,37 @@ class Face:
         self._denied = denied
         self._flow = flow
         self._auditor = auditor
+        self._public = dict(public or {})
         self._writes: set[asyncio.Task[Response]] = set()
 
     async def __call__(self, request: web.BaseRequest) -> Response:
         """The answer to one request; never raises, except when the request is cancelled."""
+        return await self._counted(request, None)
+
+    async def write(self, request: web.BaseRequest, give_up: Callable[[Response], None]) -> Response:
+        """The answer to a write in a task of its own that nobody cancels; the write then needs no further task.
+
+        When it takes too long, ``give_up`` sends the answer; what is returned in the end is the same, for nobody.
+        """
+        return await self._counted(request, give_up)
+
+    async def _counted(self, request: web.BaseRequest, give_up: Callable[[Response], None] | None) -> Response:
         begin = self._clock.monotonic()
         info = parse_request(request.method, request.raw_path)
         in_flight, sort = self._metrics.in_flight, MUTATING if info.verb in WRITES else READ_ONLY
         if not info.long_running:
             in_flight[sort] += 1
         try:
-            return await self._answer(request, info, begin)
+            return await self._answer(request, info, begin, give_up)
         finally:
             if not info.long_running:
                 in_flight[sort] -= 1
 
-    async def _answer(self, request: web.BaseRequest, info: RequestInfo, begin: float) -> Response:
-        request_id = request.headers.get("Audit-Id") or secrets.token_hex(16)
-        call = Call(request, info, ANONYMOUS, request_id, metrics=self._metrics)
+    async def _answer(
+        self, request: web.BaseRequest, info: RequestInfo, begin: float, give_up: Callable[[Response], None] | None
+    ) -> Response:
+        request_id = request.headers.get("Audit-Id") or os.urandom(16).hex()
+        call = Call(request, info, ANONYMOUS, request_id, metrics=self._metrics, give_up=give_up)
         try:
             response = await self._timed(call)
         except ApiError as error:
@@ -164,13 +179,39 @@ class Face:
             with self._metrics.running(_gauge_labels(call)):
                 return await self._guarded(call)
         seconds = request_timeout(call.query, LONGEST_SECONDS)
+        if call.give_up is not None:
+            return await self._watched(call, seconds, call.give_up)
         try:
             async with asyncio.timeout(seconds):
                 return await self._guarded(call)
         except TimeoutError as error:
-            raise timeout("Timeout: request did not complete within the allotted timeout", 0) from error
+            raise _overdue() from error
+
+    async def _watched(self, call: Call, seconds: float, give_up: Callable[[Response], None]) -> Response:
+        """A write in a task of its own: when its time is over the client is told, and the write goes on."""
+        task = asyncio.current_task()
+        assert task is not None
+
+        def over() -> None:
+            call.overdue = True
+            response = _error_answer(call, _overdue())
+            _add_headers(call, response)
+            give_up(response)
+
+        timer = task.get_loop().call_later(seconds, over)
+        self._writes.add(task)
+        try:
+            response = await self._guarded(call)
+        finally:
+            timer.cancel()
+            self._writes.discard(task)
+        if call.overdue:
+            raise _overdue()
+        return response
 
     async def _guarded(self, call: Call) -> Response:
+        if call.info.path in self._public and call.info.method == "GET":  # whoever asks, and knows nobody yet
+            return answer_bytes(self._public[call.info.path](), media_type="text/plain")
         attributes = call.info.attributes()
         user = await self._identify(call, attributes)
         filters = self._metrics.identity.filters
@@ -234,14 +275,16 @@ class Face:
             raise self._denied(user, attributes, reason)
         if call.info.resource_request and call.info.method not in _METHODS:
             raise method_not_allowed()
-        if call.info.verb in WRITES and not call.info.long_running:
+        if call.give_up is not None:
+            if call.overdue:
+                raise _overdue()
+            elsewhere.set(_waited(call))
+        elif call.info.verb in WRITES and not call.info.long_running:
             return await self._to_its_end(call)
         return await self._dispatcher.answer(call)
 
     async def _to_its_end(self, call: Call) -> Response:
-        if not call.waited:
-            call.waited.append(0.0)
-        elsewhere.set(call.waited)
+        elsewhere.set(_waited(call))
         task = asyncio.create_task(self._dispatcher.answer(call), name="api-write")
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
@@ -249,40 +292,49 @@ class Face:
 
     async def _identify(self, call: Call, attributes: Attributes) -> UserInfo:
         request = call.request
-        header = request.headers.get("Authorization", "")
-        token = header[7:].strip() if header[:7].lower() == "bearer " else ""
-        credentials = Credentials(
-            bearer_token=token,
-            peer_certificate_der=peer_certificate(request.transport),
-            peer_address=request.remote or "",
-            headers=request.headers,
-            path=call.info.path,
-        )
+        token, certificate = "", peer_certificate(request.transport)
         begin, identity = self._clock.monotonic(), self._metrics.identity
         try:
+            token = token_of(request.headers)
+            credentials = Credentials(token, certificate, request.remote or "", request.headers, call.info.path)
             user = await self._authenticator.authenticate(credentials)
             if user is None:
                 raise unauthorized()
             identity.succeeded(self._clock.monotonic() - begin)
             identity.known(user.name)
         except ApiError:
-            presented = credentials.bearer_token or credentials.peer_certificate_der
-            identity.authentications.took("error" if presented else "failure", self._clock.monotonic() - begin)
+            result = "error" if token or certificate else "failure"
+            identity.authentications.took(result, self._clock.monotonic() - begin)
             if self._auditor is not None:
                 await auditing.refuse(self._auditor, call, attributes)
             raise
         return user
 
     async def _finish(self, call: Call, response: Response) -> None:
-        headers = response.headers
-        headers["Audit-Id"] = call.request_id
-        headers.setdefault("Cache-Control", "no-cache, private")
-        if call.flow is not None and call.flow.schema.uid:
-            headers.update(call.flow.headers)
-        if call.warnings:
-            add_warnings(headers, call.warnings)
+        _add_headers(call, response)
         if isinstance(response, web.Response):
             await compress(call.request, response)
+
+
+def _add_headers(call: Call, response: Response) -> None:
+    headers = response.headers
+    headers["Audit-Id"] = call.request_id
+    headers.setdefault("Cache-Control", "no-cache, private")
+    if call.flow is not None and call.flow.schema.uid:
+        headers.update(call.flow.headers)
+    if call.warnings:
+        add_warnings(headers, call.warnings)
+
+
+def _overdue() -> ApiError:
+    return timeout("Timeout: request did not complete within the allotted timeout", 0)
+
+
+def _waited(call: Call) -> list[float]:
+    """Where webhooks add the seconds that they take."""
+    if not call.waited:
+        call.waited.append(0.0)
+    return call.waited
 
 
 def peer_certificate(transport: asyncio.BaseTransport | None) -> bytes:

@@ -11,6 +11,8 @@ JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.
 SERVED = (JSON, YAML, PROTOBUF)
 STREAMED = (f"{JSON};stream=watch", f"{PROTOBUF};stream=watch")
 _NONE = "406: Not Acceptable\n\nAvailable representations: " + ", ".join(SERVED)
+_CONVERSION = frozenset({"as", "g", "v"})
+"""Parameters of an Accept clause that ask for another kind of answer."""
 _VIEWS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 
 
@@ -75,16 +77,23 @@ def negotiate(accept: str, pretty: str, user_agent: str, *, views: bool = True, 
         return Form(pretty=wants_pretty)
     for clause in parse_accept(accept):
         media_type = JSON if clause.media_type == "*/*" else clause.media_type
-        if media_type not in SERVED:
+        parameters = clause.parameters
+        if media_type not in SERVED or not _streams_and_versions_fit(media_type, parameters, views=views):
             continue
-        view = clause.parameters.get("as", "")
-        if not view:
-            return Form(media_type, pretty=wants_pretty and media_type == JSON)
-        version = clause.parameters.get("v", "")
-        known = view in _VIEWS and clause.parameters.get("g") == "meta.k8s.io" and version in ("v1", "v1beta1")
+        is_pretty = media_type == JSON and (wants_pretty or parameters.get("pretty") == "1")
+        if not parameters.keys() & _CONVERSION:
+            return Form(media_type, pretty=is_pretty)
+        view, version = parameters.get("as", ""), parameters.get("v", "")
+        known = view in _VIEWS and parameters.get("g") == "meta.k8s.io" and version in ("v1", "v1beta1")
         if views and known and (tables or view != "Table"):
-            return Form(media_type, view, version, wants_pretty and media_type == JSON)
+            return Form(media_type, view, version, is_pretty)
     raise ApiError(406, "NotAcceptable", _NONE, details={})
+
+
+def _streams_and_versions_fit(media_type: str, parameters: dict[str, str], *, views: bool) -> bool:
+    """Whether a clause's ``stream`` and ``sv`` (the version of generic kinds) are served."""
+    stream, server_version = parameters.get("stream", ""), parameters.get("sv", "")
+    return (not stream or (stream == "watch" and media_type != YAML)) and server_version in ("", "v1" if views else "")
 
 
 def negotiate_watch(accept: str, user_agent: str) -> Form:
@@ -98,8 +107,8 @@ def negotiate_watch(accept: str, user_agent: str) -> Form:
 
 def _wants_pretty(pretty: str, user_agent: str) -> bool:
     if pretty:
-        return pretty not in ("0", "false", "False")
-    return user_agent.startswith(("curl/", "Wget/", "Mozilla/"))
+        return pretty in ("1", "t", "T", "true", "True", "TRUE")
+    return user_agent.startswith(("curl", "Wget", "Mozilla/5.0"))
 
 
 def error_form(accept: str) -> Form:

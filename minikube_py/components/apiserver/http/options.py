@@ -6,7 +6,7 @@ import re
 from urllib.parse import parse_qsl
 
 from minikube_py.client.types import DeleteOptions
-from minikube_py.components.apiserver.http.request_info import Query
+from minikube_py.components.apiserver.http.request_info import Query, truth
 from minikube_py.components.apiserver.storage.lists import ListOptions
 from minikube_py.machinery.errors import FieldError, bad_request, forbidden_field, invalid, invalid_value, required
 from minikube_py.machinery.objects import Object
@@ -38,7 +38,17 @@ def list_options(query: Query) -> ListOptions:
         match=query.get("resourceVersionMatch", ""),
         limit=max(0, integer(query, "limit") or 0),
         continue_token=query.get("continue", ""),
+        initial_events=truth(query["sendInitialEvents"]) if "sendInitialEvents" in query else None,
     )
+
+
+def table_include(query: Query) -> str:
+    """What rows of a Table carry of their objects. ApiError 400."""
+    include = query.get("includeObject") or "Metadata"
+    if include not in ("None", "Metadata", "Object"):
+        error = invalid_value("includeObject", include, "must be 'Metadata', 'Object', 'None', or empty")
+        raise bad_request(f"Unable to convert to Table as requested: {error.field}: {error.body()}")
+    return include
 
 
 def write_options(query: Query, raw_query: str, name: str, *, apply: bool = False, patch: bool = False) -> Object:
@@ -90,6 +100,13 @@ def _manager_errors(manager: str) -> list[FieldError]:
     return errors
 
 
+def orphans_dependents(query: Query, body: Object) -> bool | None:
+    """The old form of a propagation policy; None when it is not given."""
+    if body:
+        return body.get("orphanDependents")
+    return truth(query["orphanDependents"]) if "orphanDependents" in query else None
+
+
 def delete_options(query: Query, raw_query: str, body: Object) -> DeleteOptions:
     """DeleteOptions from the body, or from the query when there is none. ApiError 400 and 422."""
     given = dict(body)
@@ -99,8 +116,9 @@ def delete_options(query: Query, raw_query: str, body: Object) -> DeleteOptions:
             given["gracePeriodSeconds"] = grace
         if query.get("propagationPolicy"):
             given["propagationPolicy"] = query["propagationPolicy"]
-        if query.get("orphanDependents"):
-            given["orphanDependents"] = query["orphanDependents"] not in ("0", "false")
+        orphan = orphans_dependents(query, {})
+        if orphan is not None:
+            given["orphanDependents"] = orphan
     dry_run = list(given.get("dryRun") or ())
     dry_run += [value for key, value in parse_qsl(raw_query) if key == "dryRun"] if raw_query else []
     _check_delete(given, dry_run)
@@ -147,6 +165,21 @@ def duration_seconds(text: str) -> float | None:
     return -total if text.startswith("-") else total
 
 
+_UNIT = re.compile(
+    r"[+-]?(?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h)|\.\d+(?:ns|us|µs|ms|s|m|h))*(?:\d+\.?\d*|\.\d+)([^0-9.]*)"
+)
+
+
+def _duration_problem(text: str) -> str:
+    """Go's complaint about a malformed duration: its first number has no unit, or one that does not exist."""
+    found = _UNIT.match(text)
+    if found is None:
+        return f'time: invalid duration "{text}"'
+    if not found[1]:
+        return f'time: missing unit in duration "{text}"'
+    return f'time: unknown unit "{found[1]}" in duration "{text}"'
+
+
 def request_timeout(query: Query, longest: float) -> float:
     """Seconds that the request may take. ApiError 400 for a malformed ``timeout``."""
     text = query.get("timeout", "")
@@ -154,5 +187,5 @@ def request_timeout(query: Query, longest: float) -> float:
         return longest
     found = duration_seconds(text)
     if found is None:
-        raise bad_request(f'invalid timeout specified in the request URL - time: invalid duration "{text}"')
+        raise bad_request(f"invalid timeout specified in the request URL - {_duration_problem(text)}")
     return min(found, longest) if found > 0 else longest

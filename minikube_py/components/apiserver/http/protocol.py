@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
@@ -18,7 +17,7 @@ from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooL
 
 from minikube_py.components.apiserver.http.call import answer_object
 from minikube_py.components.apiserver.http.dispatch import method_not_allowed
-from minikube_py.components.apiserver.http.face import peer_certificate
+from minikube_py.components.apiserver.http.face import Face, peer_certificate
 from minikube_py.components.apiserver.http.negotiation import Form
 from minikube_py.components.apiserver.http.quick_get import QuickGets, boundary
 from minikube_py.components.apiserver.http.whole_requests import Whole, WholeRequests
@@ -44,20 +43,20 @@ class Connection(web.RequestHandler):
         "_address",
         "_answering",
         "_certificate",
-        "_face",
         "_first_request",
         "_held",
         "_holds_back",
         "_owed",
         "_quick",
         "_whole",
+        "_write",
     )
 
     def __init__(self, manager: Server, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
         super().__init__(manager, loop=loop, **settings)
         self._quick = manager.quick_gets
         self._whole = manager.whole_requests
-        self._face = manager.face
+        self._write = manager.write
         self._answering: asyncio.Task[None] | None = None
         self._held: list[bytes] | None = None
         self._holds_back = False
@@ -121,7 +120,7 @@ class Connection(web.RequestHandler):
         assert task is not None
         try:
             request = whole.request(self, task)
-            response = await self._face(request)
+            response = await self._write(request, self._give_up)
             if self.transport is not None:
                 await self._send(request, response)
         except ConnectionError:
@@ -131,6 +130,13 @@ class Connection(web.RequestHandler):
             self.force_close()
         finally:
             self._end_answer()
+
+    def _give_up(self, response: web.StreamResponse) -> None:
+        """Answer a write that takes too long. It goes on without its connection."""
+        answer = self._whole.plain_answer(response) if self._whole is not None else None
+        if answer is not None and self.transport is not None:
+            self.transport.write(answer)
+        self.force_close()
 
     async def _send(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
         answer = self._whole.plain_answer(response) if self._whole is not None else None
@@ -205,14 +211,14 @@ class Server(web.Server):
 
     def __init__(
         self,
-        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        face: Face,
         *,
         quick_gets: QuickGets | None = None,
         whole_requests: WholeRequests | None = None,
         **settings: Any,
     ) -> None:
-        super().__init__(handler, **settings)
-        self.face = handler
+        super().__init__(face, **settings)
+        self.write = face.write
         self.quick_gets = quick_gets
         self.whole_requests = whole_requests
 

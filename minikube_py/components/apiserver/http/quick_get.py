@@ -21,6 +21,7 @@ from email.utils import formatdate
 from typing import Any
 
 from minikube_py.components.apiserver.aggregation.aggregator import Aggregator
+from minikube_py.components.apiserver.authentication.bearer import bearer_token
 from minikube_py.components.apiserver.flowcontrol.control import Flow, FlowControl
 from minikube_py.components.apiserver.http.dispatch import DEPRECATED
 from minikube_py.components.apiserver.http.metrics import RequestMetrics, RequestSeries, system_client
@@ -234,7 +235,7 @@ def _read_headers(rest: bytes) -> _Client | None:
     authorization = found.get(b"authorization", "")
     if not form.plain_json or (authorization and authorization[:7].lower() != "bearer "):
         return None
-    return _Client(authorization[7:].strip(), (200, system_client(found.get(b"user-agent", ""))))
+    return _Client(bearer_token(authorization), (200, system_client(found.get(b"user-agent", ""))))
 
 
 def _completed(work: Coroutine[Any, Any, Any]) -> Any:

@@ -5,7 +5,7 @@ Pure and cached: the same paths come again and again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import parse_qsl, unquote
 
@@ -38,6 +38,8 @@ class RequestInfo:
     subresource: str = ""
     rest: str = ""
     legacy_watch: bool = False
+    _asked: list[Attributes] = field(default_factory=list, repr=False, compare=False)
+    """``attributes``, once they were asked for."""
 
     @property
     def long_running(self) -> bool:
@@ -48,6 +50,11 @@ class RequestInfo:
 
     def attributes(self) -> Attributes:
         """The request as authorization sees it."""
+        if not self._asked:
+            self._asked.append(self._attributes())
+        return self._asked[0]
+
+    def _attributes(self) -> Attributes:
         if not self.resource_request:
             shown = self.path == _SWAGGER_UI or self.path.startswith(f"{_SWAGGER_UI}/")
             return Attributes(self.method.lower(), _SHOWN_DOCUMENTS if shown else self.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import partial as partial_of
+from typing import Any
 
 import orjson
 
@@ -13,7 +14,13 @@ from minikube_py.components.apiserver.http.bodies import Expected, decode
 from minikube_py.components.apiserver.http.bulk import encode_many, join_entries
 from minikube_py.components.apiserver.http.call import Call, Response, answer_bytes, answer_object, read_body
 from minikube_py.components.apiserver.http.negotiation import JSON, Form, negotiate
-from minikube_py.components.apiserver.http.options import delete_options, list_options, write_options
+from minikube_py.components.apiserver.http.options import (
+    delete_options,
+    list_options,
+    orphans_dependents,
+    table_include,
+    write_options,
+)
 from minikube_py.components.apiserver.http.views import check_view, content_type, partial, partial_list, table
 from minikube_py.components.apiserver.http.watching import watch
 from minikube_py.components.apiserver.registry.core import Core, in_version
@@ -28,8 +35,6 @@ from minikube_py.components.apiserver.storage.entry import Entry, head_bytes
 from minikube_py.components.apiserver.storage.lists import Page, parse_revision, read_page, too_large
 from minikube_py.components.apiserver.storage.selection import Selection, select
 from minikube_py.machinery.decoding import (
-    MAX_DEPTH,
-    check_depth,
     check_types,
     duplicate_fields,
     duplicate_yaml_keys,
@@ -39,10 +44,12 @@ from minikube_py.machinery.decoding import (
 from minikube_py.machinery.errors import ApiError, bad_request, unsupported_media_type
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.objects import Object
+from minikube_py.machinery.patching.reading import PatchForm, read_patch_text
 from minikube_py.machinery.schema import definitions
 
 _DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 _META = ("kind", "apiVersion", "metadata")
+_OF_ANOTHER_KIND = ("no kind", "does not match", "unknown conversion")
 DECODED_AT_ONCE = 128 * 1024
 """JSON bodies up to this size are decoded and checked on the event loop, larger ones in a thread."""
 READ_AT_ONCE = 8 * 1024
@@ -78,7 +85,7 @@ def _viewed(core: Core, kind: Kind, call: Call, obj: Object, form: Form) -> Obje
             meta,
             core.clock.now(),
             version=form.view_version,
-            include=call.query.get("includeObject", "Metadata"),
+            include=table_include(call.query),
         )
     return partial(kind, obj, form.view_version)
 
@@ -101,13 +108,6 @@ async def list_objects(core: Core, kind: Kind, call: Call) -> Response:
     form = form_of(call)
     if form.view:
         check_view(form, kind, is_list=True)
-    if query.get("sendInitialEvents"):
-        raise ApiError(
-            422,
-            "Invalid",
-            'ListOptions.meta.k8s.io "" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is forbidden '
-            "for list",
-        )
     selection = select(
         kind,
         info.namespace,
@@ -139,7 +139,8 @@ async def _typed_list(core: Core, kind: Kind, page: Page, selection: Selection) 
 async def _shown_list(core: Core, kind: Kind, call: Call, page: Page, form: Form) -> bytes:
     """A Table, a list of metadata, or a typed list in another media type or version."""
     meta, now = _list_meta(page), core.clock.now()
-    include, version = call.query.get("includeObject", "Metadata"), form.view_version
+    include = table_include(call.query) if form.view == "Table" else ""
+    version = form.view_version
 
     def objects_of(entries: Sequence[Entry]) -> list[Object]:
         return [in_version(kind, entry.object) for entry in entries]
@@ -245,22 +246,27 @@ def patch_type_of(call: Call, *, custom: bool = False) -> PatchType:
     return found
 
 
-async def read_patch(call: Call, patch_type: PatchType, validation: str) -> Object | list[Object]:
-    """The patch in the request's body. ApiError 400 when it is malformed, or repeats keys and is to be strict."""
+_FORMS = {
+    PatchType.JSON: PatchForm.JSON,
+    PatchType.MERGE: PatchForm.MERGE,
+    PatchType.STRATEGIC: PatchForm.STRATEGIC,
+}
+
+
+async def read_patch(call: Call, patch_type: PatchType, validation: str) -> tuple[Any, list[str]]:
+    """The patch in the request's body, and what a strict reader objects to. ApiError 400 when it is malformed.
+
+    What is objected to in an applied configuration is an error, or a warning, of its own.
+    """
     data = await read_body(call.request)
     if patch_type is PatchType.APPLY:
         if len(data) > READ_AT_ONCE:
-            return await asyncio.to_thread(_applied, data, validation, call.warnings)
-        return _applied(data, validation, call.warnings)
-    try:
-        found: Object | list[Object] = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        from minikube_py.machinery.json_errors import explain
-
-        raise bad_request(f"error decoding patch: {explain(data) or error}") from error
-    if data.count(b"{") + data.count(b"[") > MAX_DEPTH:  # no text nests deeper than it has brackets
-        check_depth(found)
-    return found
+            return await asyncio.to_thread(_applied, data, validation, call.warnings), []
+        return _applied(data, validation, call.warnings), []
+    form = _FORMS[patch_type]
+    if len(data) > DECODED_AT_ONCE:
+        return await asyncio.to_thread(read_patch_text, data, form, validation)
+    return read_patch_text(data, form, validation)
 
 
 def _is_json(data: bytes) -> bool:
@@ -295,7 +301,7 @@ async def patch_object(core: Core, kind: Kind, call: Call) -> Response:
     options = write_options(
         call.query, call.request.query_string, "PatchOptions", apply=patch_type is PatchType.APPLY, patch=True
     )
-    body = await read_patch(call, patch_type, options["field_validation"])
+    body, problems = await read_patch(call, patch_type, options["field_validation"])
     info = call.info
     outcome = await patch(
         core,
@@ -306,6 +312,7 @@ async def patch_object(core: Core, kind: Kind, call: Call) -> Response:
         body,
         patch_type=patch_type,
         subresource=info.subresource,
+        problems=problems,
     )
     return answer(core, kind, call, outcome)
 
@@ -321,9 +328,9 @@ async def read_delete_options(core: Core, call: Call) -> Object:
     try:
         draft = decode(data, content_type, expected, core.kinds, validation="Ignore", warnings=[])
     except ApiError as error:
-        if "no kind" not in error.message and "does not match" not in error.message:
+        if not any(text in error.message for text in _OF_ANOTHER_KIND):
             raise
-        # A body of another kind counts by its fields alone.
+        # A body of another kind, or of another group's DeleteOptions, counts by its fields alone.
         draft = parse_yaml(data) if "yaml" in content_type else parse_json(data)
         check_types(expected.schema, draft, expected.kind)
     return {key: value for key, value in draft.items() if key not in _META}
@@ -337,7 +344,17 @@ async def delete_object(core: Core, kind: Kind, call: Call) -> Response:
     ctx = call.context(dry_run=options.dry_run)
     info = call.info
     outcome = await delete(core, ctx, kind, info.namespace, info.name, options, raw_options=raw)
-    return answer(core, kind, call, outcome)
+    waits = not outcome.status and _waits_for_deletion(outcome.object["metadata"])
+    # Only whoever asks for cascading deletion in the old way learns it from the status code.
+    accepted = waits and orphans_dependents(call.query, raw) is False
+    return answer(core, kind, call, outcome, status=202 if accepted else None)
+
+
+def _waits_for_deletion(meta: Object) -> bool:
+    """Whether an object that was to be deleted is still there."""
+    if not meta.get("deletionTimestamp"):
+        return False
+    return bool(meta.get("finalizers") or meta.get("deletionGracePeriodSeconds"))
 
 
 async def delete_objects(core: Core, kind: Kind, call: Call) -> Response:
@@ -353,11 +370,13 @@ async def delete_objects(core: Core, kind: Kind, call: Call) -> Response:
         labels=query.get("labelSelector", ""),
         fields=query.get("fieldSelector", ""),
     )
-    revision = core.caches.revision
-    listed = await delete_collection(core, call.context(dry_run=options.dry_run), kind, selection, options)
-    meta: Object = {"resourceVersion": str(revision)}
+    ctx = call.context(dry_run=options.dry_run)
+    page = await delete_collection(core, ctx, kind, selection, options, list_options(query))
+    meta, listed = _list_meta(page), [in_version(kind, entry.object) for entry in page.entries]
     if form.view == "Table":
-        return answer_object(table(kind, listed, meta, core.clock.now(), version=form.view_version), form)
+        include = table_include(query)
+        shown = table(kind, listed, meta, core.clock.now(), version=form.view_version, include=include)
+        return answer_object(shown, form)
     if form.view:
         return answer_object(partial_list(kind, listed, meta, form.view_version), form)
     return answer_object(list_object(kind, listed, meta), form)

@@ -17,7 +17,7 @@ from aiohttp import web
 from minikube_py.components.apiserver.http.bulk import SHOWN_AT_ONCE
 from minikube_py.components.apiserver.http.call import Call, Response
 from minikube_py.components.apiserver.http.negotiation import JSON, PROTOBUF, Form, negotiate_watch
-from minikube_py.components.apiserver.http.options import integer, list_options
+from minikube_py.components.apiserver.http.options import integer, list_options, table_include
 from minikube_py.components.apiserver.http.request_info import truth
 from minikube_py.components.apiserver.http.views import partial, table
 from minikube_py.components.apiserver.http.warnings import add_warnings
@@ -28,7 +28,8 @@ from minikube_py.components.apiserver.storage.cache import CacheEvent
 from minikube_py.components.apiserver.storage.entry import Entry
 from minikube_py.components.apiserver.storage.lists import MATCHED_AT_ONCE, check_options, parse_revision, too_large
 from minikube_py.components.apiserver.storage.selection import ADDED, Selection, select
-from minikube_py.machinery.errors import ApiError
+from minikube_py.machinery.errors import ApiError, bad_request
+from minikube_py.machinery.field_selectors import parse_field_selector
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.objects import Object
 
@@ -105,12 +106,15 @@ def _json_frame(type: str, entry: Entry) -> bytes:
 
 
 async def watch(core: Core, kind: Kind, call: Call) -> Response:
-    """Answer a watch request. ApiError before the first byte: 400, 406, 410, 422, 500, 504."""
+    """Answer a watch request. ApiError before the first byte: 400, 406, 422, 500.
+
+    A revision that cannot be watched from (410, 504) is told by the stream's only event, as the reference does.
+    """
     info, query, begin = call.info, call.query, core.clock.monotonic()
     form = negotiate_watch(call.accept, call.user_agent)
     options = list_options(query)
-    initial = truth(query["sendInitialEvents"]) if query.get("sendInitialEvents") else None
-    check_options(options, watch=True, initial_events=initial)
+    initial = options.initial_events
+    check_options(options, watch=True)
     selection = select(
         kind,
         info.namespace,
@@ -118,17 +122,23 @@ async def watch(core: Core, kind: Kind, call: Call) -> Response:
         labels=query.get("labelSelector", ""),
         fields=query.get("fieldSelector", ""),
     )
+    include = table_include(query) if form.view == "Table" else ""
+    if info.legacy_watch:
+        check_named(info.name, query.get("fieldSelector", ""))
     asked = parse_revision(options.resource_version, watch=True)
     cache, newest = core.cache(kind), core.caches.revision
-    if asked > newest:
-        raise too_large(asked, newest)
     starts_with_state = asked == 0 or initial is True
     stored = cache.entries(selection.namespace) if starts_with_state else ()
-    stream = open_watch(core.caches, kind, cache, selection, newest if starts_with_state else asked)
+    try:
+        if initial and asked > newest:
+            raise too_large(asked, newest)
+        stream = open_watch(core.caches, kind, cache, selection, newest if starts_with_state else asked)
+    except ApiError as error:
+        return await _refused(call, Frames(kind, form, include, core.clock.now), error, form)
     try:
         backlog = await _state(await entries_in(kind, stored), selection)
         counted = call.metrics.events_of((info.group, info.version, info.resource)) if call.metrics else None
-        frames = Frames(kind, form, query.get("includeObject", "Metadata"), core.clock.now, counted)
+        frames = Frames(kind, form, include, core.clock.now, counted)
         if frames.shows_nothing and backlog:
             response = await _begin(call, form)
             await response.write_eof()
@@ -148,6 +158,19 @@ async def watch(core: Core, kind: Kind, call: Call) -> Response:
         return await _serve(call, response, stream, frames, bookmarks=bookmarks)
     finally:
         stream.close()
+
+
+async def _refused(call: Call, frames: Frames, error: ApiError, form: Form) -> Response:
+    response = await _begin(call, form)
+    await response.write(frames.error(error))
+    await response.write_eof()
+    return response
+
+
+def check_named(name: str, fields: str) -> None:
+    """ApiError 400 when a watch of one name in its path also selects fields, and not (only) that name."""
+    if name and fields and parse_field_selector(fields).exact("metadata.name") != name:
+        raise bad_request("fieldSelector metadata.name doesn't match requested name")
 
 
 async def _state(stored: Sequence[Entry], selection: Selection) -> Sequence[Entry]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from minikube_py.components.apiserver.metrics.registry import RegistryMetrics
+from minikube_py.components.apiserver.registry.judged import Judged
 from minikube_py.components.apiserver.registry.kinds import Kinds, schema_of
 from minikube_py.components.apiserver.registry.outcome import Outcome
 from minikube_py.components.apiserver.registry.reset_fields import reset_fields
@@ -30,6 +31,7 @@ from minikube_py.datastore.types import StoreCorrupt, StoreTimeout, StoreUnavail
 from minikube_py.machinery.clock import Clock
 from minikube_py.machinery.errors import ApiError, not_found, service_unavailable, timeout
 from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.known_fields import KnownFields
 from minikube_py.machinery.managed_fields import Elsewhere, manager_name, same_but_times, track_update
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import NODES
@@ -56,6 +58,8 @@ class Core:
     virtual: dict[tuple[str, str, str], VirtualHandler] = field(default_factory=dict)
     allocators: Mapping[tuple[str, str], Allocator] = field(default_factory=dict)
     metrics: RegistryMetrics = field(default_factory=RegistryMetrics)
+    judged: Judged = field(default_factory=Judged)
+    known_fields: KnownFields = field(default_factory=KnownFields)
     stale: Callable[[str], bool] | None = None
     """Of a store that encrypts: whether the value of a datastore key should be written anew."""
 
@@ -166,6 +170,7 @@ class Core:
             subresource=subresource,
             reset=reset_fields(kind, subresource),
             elsewhere=elsewhere,
+            known=self.known_fields,
         )
 
     def allocator(self, kind: Kind) -> Allocator | None:

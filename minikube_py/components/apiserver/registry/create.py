@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 
+from minikube_py.components.apiserver.registry.admin_access import new_claim_errors
 from minikube_py.components.apiserver.registry.core import Core, admission_request
 from minikube_py.components.apiserver.registry.kinds import is_custom
-from minikube_py.components.apiserver.registry.metadata import fill_new, identify
+from minikube_py.components.apiserver.registry.metadata import fill_new, identify, names_revision
 from minikube_py.components.apiserver.registry.outcome import Outcome
+from minikube_py.components.apiserver.registry.owners import drop_repeated_owners
 from minikube_py.components.apiserver.registry.reservation import Reservation
 from minikube_py.components.apiserver.types import Operation, RequestContext
 from minikube_py.datastore.types import KeyExists
@@ -48,6 +50,7 @@ async def _create_once(
     kind.default(draft)
     _drop_status(kind, draft)
     if not tracked:
+        drop_repeated_owners(ctx, draft)
         core.track(ctx, kind, None, draft)
     name = str(draft["metadata"].get("name") or "")
     request = admission_request(ctx, kind, Operation.CREATE, namespace=namespace, name=name, draft=draft, old=None)
@@ -55,15 +58,17 @@ async def _create_once(
     if request.reinvocation.wanted:  # a webhook or policy changed the draft, and may not do more than a client
         identify(kind, draft, namespace)
         _drop_status(kind, draft)
+    drop_repeated_owners(ctx, draft, admitted=True)
     fill_new(kind, draft, core.clock.now())
+    ctx.warnings.extend(kind.early_warnings(draft))
     kind.prepare_create(draft)
     allocator = core.allocator(kind)
     if allocator is None:
-        await _check(ctx, kind, draft)
+        await _check(core, ctx, kind, draft)
         await core.admission.validate(request)
         return await _store(core, ctx, kind, draft)
     with Reservation(allocator.reserve(draft, None, dry_run=ctx.dry_run)) as reserved:
-        await _check(ctx, kind, draft)
+        await _check(core, ctx, kind, draft)
         await core.admission.validate(request)
         return await reserved.spent_by(_store(core, ctx, kind, draft))
 
@@ -74,8 +79,12 @@ def _drop_status(kind: Kind, draft: Object) -> None:
         draft.pop("status", None)
 
 
-async def _check(ctx: RequestContext, kind: Kind, draft: Object) -> None:
+async def _check(core: Core, ctx: RequestContext, kind: Kind, draft: Object) -> None:
     errors = metadata_errors(kind, draft, builtin=not is_custom(kind))
+    errors += new_claim_errors(core, kind, draft)
+    mark = core.judged.mark(kind, draft)
+    if not errors and core.judged.in_order(mark):
+        return
     try:
         errors += kind.validate(draft)
     except TakesLong as later:
@@ -83,7 +92,10 @@ async def _check(ctx: RequestContext, kind: Kind, draft: Object) -> None:
     if errors:
         name = str(draft["metadata"].get("name") or "")
         raise invalid(kind.stored_as.group, kind.resource.kind, name, errors)
-    ctx.warnings.extend(kind.warnings(draft, None))
+    warnings = kind.warnings(draft, None)
+    ctx.warnings.extend(warnings)
+    if mark is not None and not warnings:
+        core.judged.remember(mark)
 
 
 async def _store(core: Core, ctx: RequestContext, kind: Kind, draft: Object) -> Outcome:
@@ -94,7 +106,7 @@ async def _store(core: Core, ctx: RequestContext, kind: Kind, draft: Object) -> 
         if found is not None:
             raise already_exists(kind.resource.group, kind.resource.plural, name)
         return Outcome(draft, created=True)
-    if meta.get("resourceVersion"):
+    if names_revision(meta):
         raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
     try:
         entry = await core.write(kind, draft, None, client=ctx.user_agent)

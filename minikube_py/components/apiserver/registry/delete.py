@@ -7,8 +7,6 @@ policies are finalizers for the garbage collector.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from minikube_py.client.types import NO_DELETE_OPTIONS, DeleteOptions
 from minikube_py.components.apiserver.registry.core import (
     OPTIONS_VERSION,
@@ -18,8 +16,9 @@ from minikube_py.components.apiserver.registry.core import (
 from minikube_py.components.apiserver.registry.kinds import is_custom
 from minikube_py.components.apiserver.registry.outcome import Outcome
 from minikube_py.components.apiserver.registry.update import ATTEMPTS, is_definition, may_go
-from minikube_py.components.apiserver.registry.versions import entries_in, read_entry
+from minikube_py.components.apiserver.registry.versions import converter_of, read_entry
 from minikube_py.components.apiserver.storage.entry import Entry
+from minikube_py.components.apiserver.storage.lists import EVERYTHING_NEWEST, ListOptions, Page, read_page
 from minikube_py.components.apiserver.storage.selection import Selection
 from minikube_py.components.apiserver.types import Operation, RequestContext
 from minikube_py.datastore.types import RevisionMismatch
@@ -118,23 +117,24 @@ class _Overtaken(Exception):
 
 
 async def delete_collection(
-    core: Core, ctx: RequestContext, kind: Kind, selection: Selection, options: DeleteOptions
-) -> Sequence[Object]:
-    """Delete what the selection matches; returns the states as they were listed."""
-    entries = [
-        entry
-        for entry in await entries_in(kind, core.cache(kind).entries(selection.namespace))
-        if selection.in_scope(entry.namespace, entry.name) and selection.matches(entry)
-    ]
-    listed: list[Object] = []
-    for entry in entries:
+    core: Core,
+    ctx: RequestContext,
+    kind: Kind,
+    selection: Selection,
+    options: DeleteOptions,
+    listing: ListOptions = EVERYTHING_NEWEST,
+) -> Page:
+    """Delete what a list with these options would show; returns that list, with the states before."""
+    converter = converter_of(kind)
+    convert = converter.entries if converter is not None else None
+    page = await read_page(core.caches, core.cache(kind), selection, listing, convert)
+    for entry in page.entries:
         try:
             await delete(core, ctx, kind, entry.namespace, entry.name, options)
         except ApiError as error:
             if not is_not_found(error):
                 raise
-        listed.append(await read_entry(kind, entry))
-    return listed
+    return page
 
 
 async def _delete_state(

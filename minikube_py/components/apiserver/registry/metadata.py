@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from minikube_py.components.apiserver.storage.lists import unsigned
 from minikube_py.machinery.errors import ApiError, FieldError, bad_request, conflict
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.kinds.common.metadata import metadata_update_errors
@@ -35,6 +36,23 @@ def identify(kind: Kind, draft: Object, namespace: str) -> Object:
     return meta
 
 
+def revision_of(meta: Object) -> int:
+    """The resourceVersion in a draft, 0 for none. ApiError 500 with the reference's bare text for what is no number."""
+    text = str(meta.get("resourceVersion") or "")
+    try:
+        return unsigned(text) if text else 0
+    except ValueError as error:
+        raise ApiError(500, "", str(error)) from error
+
+
+def names_revision(meta: Object) -> bool:
+    """Whether a new object claims to have a revision; what is no number is nobody's."""
+    try:
+        return revision_of(meta) != 0
+    except ApiError:
+        return False
+
+
 def new_uid() -> str:
     """A random UUID (RFC 9562, version 4) as text. ``uuid.uuid4`` takes three times as long to say the same."""
     digits = os.urandom(16).hex()
@@ -47,7 +65,7 @@ def fill_new(kind: Kind, draft: Object, now: float) -> None:
     meta = draft["metadata"]
     for field in _SERVER_OWNED:
         meta.pop(field, None)
-    if not meta.get("resourceVersion"):
+    if not names_revision(meta):
         meta.pop("resourceVersion", None)
     meta["uid"] = new_uid()
     meta["creationTimestamp"] = rfc3339(now)
@@ -132,7 +150,10 @@ _CHECKED_ONCE = frozenset((
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
     ("", "limitranges"),
     ("", "persistentvolumes"),
+    ("admissionregistration.k8s.io", "mutatingadmissionpolicies"),
+    ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings"),
     ("flowcontrol.apiserver.k8s.io", "flowschemas"),
+    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"),
     ("policy", "poddisruptionbudgets"),
     ("storage.k8s.io", "csinodes"),
     ("storage.k8s.io", "volumeattachments"),

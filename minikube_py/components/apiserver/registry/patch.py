@@ -27,9 +27,10 @@ from minikube_py.machinery.errors import (
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.managed_fields import Elsewhere, apply_patch
 from minikube_py.machinery.objects import Object, thaw
+from minikube_py.machinery.patching.go_texts import go_map
 from minikube_py.machinery.patching.json_patch import apply_json_patch
 from minikube_py.machinery.patching.merge_patch import apply_merge_patch
-from minikube_py.machinery.patching.strategic_patch import apply_strategic_patch, go_map
+from minikube_py.machinery.patching.strategic_patch import apply_strategic_patch
 
 Patch = Object | Sequence[Object]
 
@@ -44,15 +45,26 @@ async def patch(
     *,
     patch_type: PatchType,
     subresource: str = "",
+    problems: Sequence[str] = (),
 ) -> Outcome:
-    """Patch an object or one of its parts; server-side apply creates what is missing."""
+    """Patch an object or one of its parts; server-side apply creates what is missing.
+
+    ``problems`` are what a strict reader objects to in the text of the patch.
+    """
     if patch_type is PatchType.APPLY:
         return await _apply(core, ctx, kind, namespace, name, body, subresource)
-    change = patcher(core, ctx, kind, body, patch_type)
+    change = patcher(core, ctx, kind, body, patch_type, problems)
     return await modify(core, ctx, kind, namespace, name, change, subresource=subresource, patch=True)
 
 
-def patcher(core: Core, ctx: RequestContext, kind: Kind, body: Patch, patch_type: PatchType) -> MakeDraft:
+def patcher(
+    core: Core,
+    ctx: RequestContext,
+    kind: Kind,
+    body: Patch,
+    patch_type: PatchType,
+    problems_of_text: Sequence[str] = (),
+) -> MakeDraft:
     """The change that a JSON, merge or strategic patch makes."""
     if patch_type is PatchType.STRATEGIC and is_custom(kind):
         raise unsupported_media_type(
@@ -75,7 +87,7 @@ def patcher(core: Core, ctx: RequestContext, kind: Kind, body: Patch, patch_type
             misfit = first_misfit(schema, patched)
             if misfit:
                 raise invalid("", "", "", [FieldError("FieldValueInvalid", "patch", go_map(body), misfit)])
-        problems = unknown_fields(schema, patched) if ctx.field_validation != "Ignore" else []
+        problems = [*problems_of_text, *unknown_fields(schema, patched)] if ctx.field_validation != "Ignore" else []
         if problems and ctx.field_validation == "Strict":
             raise _refused(patched, f"strict decoding error: {', '.join(problems)}")
         try:

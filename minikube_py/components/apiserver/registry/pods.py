@@ -16,7 +16,15 @@ from minikube_py.components.apiserver.registry.subresources import Part
 from minikube_py.components.apiserver.registry.update import modify
 from minikube_py.components.apiserver.types import LOOPBACK, Operation, RequestContext
 from minikube_py.machinery.conditions import condition_is_true, set_condition
-from minikube_py.machinery.errors import ApiError, FieldError, bad_request, conflict, go_quote, invalid, is_not_found
+from minikube_py.machinery.errors import (
+    ApiError,
+    FieldError,
+    aggregate_text,
+    bad_request,
+    conflict,
+    go_quote,
+    is_not_found,
+)
 from minikube_py.machinery.kind import Kind, no_change_from
 from minikube_py.machinery.objects import Object, thaw
 from minikube_py.machinery.selectors import selector_from_label_selector
@@ -43,7 +51,7 @@ async def bind(
         raise bad_request("name in URL does not match name in Binding object")
     errors = bindings.validate(body)
     if errors:
-        raise invalid("", "Binding", name, errors)
+        raise ApiError(500, "", aggregate_text(errors))  # Kubernetes makes no Status of these
     await _let_in(core, ctx, pods, "binding", namespace, name, body)
     node = str((body.get("target") or {}).get("name"))
 

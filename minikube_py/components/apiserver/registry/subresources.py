@@ -42,7 +42,8 @@ def part_of(kind: Kind, subresource: str) -> Part:
         restrict = _RESTRICT_STATUS.get((kind.resource.group, kind.resource.plural), _only_status)
         return Part("status", restrict, kind.prepare_status, kind.validate_status, "status", True)
     if subresource == "finalize":
-        return Part("finalize", _only_finalizers, no_change_from, _nothing, "finalize", True)
+        validate = cast(Validate, kind.extra.get("validate_finalize") or _nothing)
+        return Part("finalize", _only_finalizers, no_change_from, validate, "finalize", True)
     if subresource == "approval":
         validate = cast(Validate, kind.extra.get("validate_approval") or kind.validate_status)
         return Part("approval", _only_conditions, _prepare(kind, subresource), validate, "approval", True)

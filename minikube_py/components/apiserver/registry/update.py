@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from minikube_py.components.apiserver.registry.admin_access import allocation_errors
 from minikube_py.components.apiserver.registry.core import Core, admission_request
 from minikube_py.components.apiserver.registry.create import create
 from minikube_py.components.apiserver.registry.metadata import (
@@ -20,9 +21,11 @@ from minikube_py.components.apiserver.registry.metadata import (
     check_uid,
     identify,
     keep_system_fields,
+    revision_of,
     spec_changed,
 )
 from minikube_py.components.apiserver.registry.outcome import Outcome
+from minikube_py.components.apiserver.registry.owners import drop_repeated_owners
 from minikube_py.components.apiserver.registry.reservation import Reservation
 from minikube_py.components.apiserver.registry.reset_fields import reset_fields
 from minikube_py.components.apiserver.registry.signing import stamp_conditions
@@ -34,6 +37,7 @@ from minikube_py.datastore.types import RevisionMismatch
 from minikube_py.machinery.errors import conflict, invalid, invalid_value, not_found
 from minikube_py.machinery.kind import Kind, TakesLong
 from minikube_py.machinery.objects import Object, thaw
+from minikube_py.machinery.times import rfc3339
 
 ATTEMPTS = 30
 
@@ -94,6 +98,7 @@ async def modify(
         check_name(draft, name)
         if not patch:
             check_uid(kind, draft, old)
+            drop_repeated_owners(ctx, draft)
         guarded = _check_version(kind, draft, entry, name, patch=patch)
         try:
             part = part_of(kind, subresource)
@@ -107,10 +112,10 @@ async def modify(
 def _check_version(kind: Kind, draft: Object, entry: Entry, name: str, *, patch: bool) -> bool:
     """Compare the draft's resourceVersion with the newest; returns whether the client insists on it."""
     meta, current = draft["metadata"], str(entry.revision)
-    given = meta.get("resourceVersion") or ""
-    if given and given != "0" and given != current:
+    given = revision_of(meta)
+    if given and given != entry.revision:
         raise conflict(kind.resource.group, kind.resource.plural, name)
-    if not given or given == "0":
+    if not given:
         if not kind.unconditional_update and not patch:
             error = invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
             raise invalid(kind.resource.group, kind.resource.plural, name, [error])
@@ -154,9 +159,13 @@ async def _apply(
             identify(kind, draft, entry.namespace)
             keep_system_fields(kind, draft, old)
             part.restrict(draft, old)
+    drop_repeated_owners(ctx, draft, admitted=True)
     part.prepare(draft, old)
     if part.name in ("status", "approval"):
         stamp_conditions(kind, draft, old, core.clock.now())
+        stamp = kind.extra.get("stamp_status")
+        if stamp is not None:
+            stamp(draft, old, rfc3339(core.clock.now()))
     if kind.generation and not part.keeps_generation and spec_changed(kind, draft, old):
         draft["metadata"]["generation"] = int(old["metadata"].get("generation") or 0) + 1
     allocator = core.allocator(kind) if not part.name else None
@@ -186,6 +195,8 @@ async def _check(
 ) -> None:
     """Validation and validating admission. ApiError."""
     errors = changed_metadata_errors(kind, draft, old)
+    if part.name == "status":
+        errors += allocation_errors(core, kind, draft, old)
     try:
         errors += part.validate(draft, old)
     except TakesLong as later:

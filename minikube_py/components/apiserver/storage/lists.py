@@ -1,22 +1,16 @@
-"""Consistent pages of a collection: from the cache for the newest state, from the store's history before it.
-
-A continue token is Kubernetes': base64 of ``{"v":"meta.k8s.io/v1","rv":N,"start":"key after the last"}``.
-"""
+"""Consistent pages of a collection: from the cache for the newest state, from the store's history before it."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
 
-import orjson
-
 from minikube_py.components.apiserver.storage.cache import WatchCache
 from minikube_py.components.apiserver.storage.caches import Caches
+from minikube_py.components.apiserver.storage.continue_tokens import Place, compacted, decode_token, encode_token
 from minikube_py.components.apiserver.storage.entry import Entry
 from minikube_py.components.apiserver.storage.selection import Selection
 from minikube_py.datastore.types import Compacted, FutureRevision, StoreUnavailable
@@ -34,11 +28,7 @@ Convert = Callable[[Sequence[Entry]], Awaitable[Sequence[Entry]]]
 MATCHED_AT_ONCE = 128
 """Objects that selectors are matched against before other requests get their turn; each may have to be parsed."""
 _UINT64_DIGITS = 20
-TOKEN_VERSION = "meta.k8s.io/v1"
-_EXPIRED = (
-    "The provided continue parameter is too old to display a consistent list result. You can start a new list "
-    "without the continue parameter."
-)
+_TOO_OLD = "The resourceVersion for the provided list is too old."
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +39,10 @@ class ListOptions:
     match: str = ""
     limit: int = 0
     continue_token: str = ""
+    initial_events: bool | None = None
+
+
+EVERYTHING_NEWEST = ListOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +53,6 @@ class Page:
     revision: int
     continue_token: str = ""
     remaining: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    revision: int  # 0: not pinned
-    start: str
 
 
 async def read_page(
@@ -79,18 +67,20 @@ async def read_page(
     ``convert`` makes the entries of another version, before they are selected; its errors pass through.
     """
     check_options(options)
+    place = decode_token(options.continue_token) if options.continue_token else Place(0, "")
+    if options.continue_token and options.resource_version not in ("", "0"):
+        raise bad_request("specifying resource version is not allowed when using continue")
     asked = parse_revision(options.resource_version)
-    place = _decode_token(options, asked) if options.continue_token else _Place(0, "")
-    exact = asked if options.match == "Exact" and not options.continue_token else place.revision
+    exact = asked if options.match == "Exact" else place.revision
     if not exact and options.resource_version and not options.match and options.limit and asked:
         exact = asked
     newest = caches.revision
-    if max(exact, asked if not options.continue_token else 0) > newest:
+    if max(exact, asked) > newest:
         raise too_large(max(exact, asked), newest)
     entries: Sequence[Entry]
     past = bool(exact) and exact < cache.revision
     if past:
-        entries = await _past_entries(caches, cache, selection, exact, paging=bool(options.continue_token))
+        entries = await _past_entries(caches, cache, selection, exact, place)
     else:
         entries = cache.entries(selection.namespace)
     found = _after(entries, place.start, selection, namespaced=cache.shape.namespaced)
@@ -118,7 +108,7 @@ def _count(cache: WatchCache, fetched: int, returned: int, *, past: bool, consis
 
 
 async def _past_entries(
-    caches: Caches, cache: WatchCache, selection: Selection, revision: int, *, paging: bool
+    caches: Caches, cache: WatchCache, selection: Selection, revision: int, place: Place
 ) -> list[Entry]:
     prefix = cache.shape.prefix + (f"{selection.namespace}/" if selection.namespace else "")
     begin, failed = monotonic(), True
@@ -126,9 +116,7 @@ async def _past_entries(
         result = await caches.store.range(prefix, revision=revision)
         failed = False
     except Compacted as error:
-        if paging:
-            raise expired(_EXPIRED) from error
-        raise expired(f"The resourceVersion for the provided list is too old: {revision}") from error
+        raise compacted(place) if place.start else expired(_TOO_OLD) from error
     except FutureRevision as error:
         raise too_large(revision, caches.revision) from error
     except StoreUnavailable as error:  # the newest state is in memory; the past is on the disk
@@ -155,7 +143,7 @@ async def _cut(found: Sequence[Entry], selection: Selection, limit: int, revisio
         if limit <= 0 or len(found) <= limit:
             return Page(found, revision)
         page = found[:limit]
-        token = _encode_token(revision, _relative(page[-1], scoped))
+        token = encode_token(revision, _relative(page[-1], scoped))
         return Page(page, revision, token, len(found) - limit)
     matching: list[Entry] = []
     for number, entry in enumerate(found, 1):
@@ -166,60 +154,29 @@ async def _cut(found: Sequence[Entry], selection: Selection, limit: int, revisio
         if not selection.matches(entry):
             continue
         if 0 < limit <= len(matching):
-            return Page(matching, revision, _encode_token(revision, _relative(matching[-1], scoped)))
+            return Page(matching, revision, encode_token(revision, _relative(matching[-1], scoped)))
         matching.append(entry)
     return Page(matching, revision)
 
 
-def _encode_token(revision: int, last: str) -> str:
-    token = {"v": TOKEN_VERSION, "rv": revision, "start": last + "\x00"}
-    return base64.urlsafe_b64encode(orjson.dumps(token)).rstrip(b"=").decode()
-
-
-def _decode_token(options: ListOptions, asked: int) -> _Place:
-    if asked and options.resource_version != "0":
-        raise bad_request("specifying resource version is not allowed when using continue")
-    text = options.continue_token
-    try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError) as error:
-        raise bad_request(f"invalid continue token: continue key is not valid: {error}") from error
-    try:
-        token = orjson.loads(raw)
-        revision, start, version = int(token["rv"]), str(token["start"]), str(token["v"])
-        if not -(2**63) <= revision < 2**63:
-            raise ValueError("rv is no 64-bit integer")
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        from minikube_py.machinery.json_errors import explain
-
-        why = explain(raw) or "missing fields"
-        raise bad_request(f"invalid continue token: continue key is not valid: {why}") from error
-    if version != TOKEN_VERSION:
-        why = f'server does not recognize this encoded version "{version}"'
-        raise bad_request(f"invalid continue token: continue key is not valid: {why}")
-    if revision == 0:
-        why = f"incorrect encoded start resourceVersion (version {version})"
-        raise bad_request(f"invalid continue token: continue key is not valid: {why}")
-    if not start:
-        why = f"incorrect encoded start key (version {version})"
-        raise bad_request(f"invalid continue token: continue key is not valid: {why}")
-    return _Place(max(0, revision), start)
-
-
-def parse_revision(text: str, *, watch: bool = False) -> int:
-    """A resourceVersion parameter; 0 for none. ApiError for what is no number (400 in lists, 500 elsewhere)."""
-    if not text:
-        return 0
+def unsigned(text: str) -> int:
+    """An unsigned 64-bit number; ValueError with strconv's text."""
     problem = "invalid syntax"
     if text.isdecimal() and text.isascii():
         digits = text.lstrip("0")
         if len(digits) <= _UINT64_DIGITS and int(digits or "0") < 2**64:
             return int(digits or "0")
         problem = "value out of range"
-    why = f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": {problem}'
-    if watch:
-        raise ApiError(500, "", why)
-    raise bad_request(f"invalid resource version: {why}")
+    raise ValueError(f'strconv.ParseUint: parsing "{text}": {problem}')
+
+
+def parse_revision(text: str, *, watch: bool = False) -> int:
+    """A resourceVersion parameter; 0 for none. ApiError for what is no number (400 in lists, 500 elsewhere)."""
+    try:
+        return unsigned(text) if text else 0
+    except ValueError as error:
+        why = f'resourceVersion: Invalid value: "{text}": {error}'
+        raise (ApiError(500, "", why) if watch else bad_request(f"invalid resource version: {why}")) from error
 
 
 def too_large(asked: int, newest: int) -> ApiError:
@@ -230,35 +187,46 @@ def too_large(asked: int, newest: int) -> ApiError:
     return ApiError(504, "Timeout", message, details=details, headers={"Retry-After": "1"})
 
 
-def check_options(options: ListOptions, *, watch: bool = False, initial_events: bool | None = None) -> None:
+def check_options(options: ListOptions, *, watch: bool = False) -> None:
     """``ValidateListOptions``: ApiError 422 for combinations that make no sense."""
-    errors = _match_errors(options, watch, initial_events)
+    errors = _match_errors(options, watch)
     if errors:
         raise invalid("meta.k8s.io", "ListOptions", "", errors)
 
 
-def _match_errors(options: ListOptions, watch: bool, initial_events: bool | None) -> list[FieldError]:
-    match, version, field = options.match, options.resource_version, "resourceVersionMatch"
-    if initial_events is not None:
-        if not watch:
-            return [forbidden_field("sendInitialEvents", "sendInitialEvents is forbidden for list")]
-        if match != "NotOlderThan":
-            text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-            return [forbidden_field(field, text)]
-        return []
-    if not match:
-        return []
-    if watch:
-        text = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-        return [forbidden_field(field, text)]
+def _match_errors(options: ListOptions, watch: bool) -> list[FieldError]:
+    match, version, initial_events = options.match, options.resource_version, options.initial_events
+    field = "resourceVersionMatch"
     errors: list[FieldError] = []
-    if not version:
-        errors.append(forbidden_field(field, "resourceVersionMatch is forbidden unless resourceVersion is provided"))
-    if options.continue_token:
-        errors.append(forbidden_field(field, "resourceVersionMatch is forbidden when continue is provided"))
-    if match not in ("Exact", "NotOlderThan"):
-        supported = 'supported values: "", "Exact", "NotOlderThan"'
-        errors.append(FieldError("FieldValueNotSupported", field, match, supported))
-    if match == "Exact" and version == "0":
-        errors.append(forbidden_field(field, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'))
+    if watch and initial_events is not None and match != "NotOlderThan":
+        text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        errors.append(forbidden_field(field, text))
+    if match:
+        if watch and initial_events is None:
+            text = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+            errors.append(forbidden_field(field, text))
+        if not watch and not version:
+            text = "resourceVersionMatch is forbidden unless resourceVersion is provided"
+            errors.append(forbidden_field(field, text))
+        # A watch names the unsupported value before the token, a list after it.
+        found = [_unsupported_match(match, watch=watch), _match_with_token(options)]
+        errors += [error for error in (found if watch else reversed(found)) if error is not None]
+        if not watch and match == "Exact" and version == "0":
+            errors.append(forbidden_field(field, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'))
+    if not watch and initial_events is not None:
+        errors.append(forbidden_field("sendInitialEvents", "sendInitialEvents is forbidden for list"))
     return errors
+
+
+def _unsupported_match(match: str, *, watch: bool) -> FieldError | None:
+    known = ("NotOlderThan",) if watch else ("Exact", "NotOlderThan", "")
+    if match in known:
+        return None
+    listed = ", ".join(f'"{item}"' for item in known)
+    return FieldError("FieldValueNotSupported", "resourceVersionMatch", match, f"supported values: {listed}")
+
+
+def _match_with_token(options: ListOptions) -> FieldError | None:
+    if not options.continue_token:
+        return None
+    return forbidden_field("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")

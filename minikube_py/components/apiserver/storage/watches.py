@@ -28,7 +28,7 @@ class WatchStream:
     """Iterate with ``next_batch``; ``close`` ends it at once. ``revision``: all up to it was handed out."""
 
     def __init__(self, caches: Caches, cache: WatchCache, selection: Selection, start: int) -> None:
-        """Begin after ``start``, which must not lie in the future. Raises Expired when it is compacted."""
+        """Begin after ``start``, which may lie in the future. Raises Expired when it is compacted."""
         self._caches = caches
         self._cache = cache
         self._selection = selection
@@ -38,7 +38,8 @@ class WatchStream:
         self._end: Callable[[], None] | None = None
         self._past: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
-        self.revision = start
+        self._start = start
+        self.revision = min(start, caches.revision)
         recent = cache.since(start)
         if recent is None:
             if start < caches.store.compacted_revision:
@@ -79,7 +80,7 @@ class WatchStream:
         self._wake.set()
 
     def _offer(self, event: CacheEvent) -> None:
-        seen = self._selection.transition(event)
+        seen = self._selection.transition(event) if event.revision > self._start else None
         if seen is None or self._closed:
             return
         if len(self._ready) >= BUFFER:

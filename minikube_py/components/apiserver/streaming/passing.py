@@ -46,13 +46,16 @@ async def carry(
     from yarl import URL
 
     headers = [(name, value) for name, value in request.headers.items() if _passes(name.lower())]
+    with_body = with_body and request.body_exists
+    if with_body and request.content_length is not None:  # else it goes in chunks, which not every backend reads
+        headers.append(("Content-Length", str(request.content_length)))
     started = False
     try:
         async with session.request(
             request.method,
             URL(url, encoded=True),
             headers=[*headers, *identity],
-            data=request.content if with_body and request.body_exists else None,
+            data=request.content if with_body else None,
             allow_redirects=False,
             skip_auto_headers=("Accept-Encoding", "User-Agent"),
         ) as answer:

@@ -2,8 +2,10 @@
 
 A request is recognised by its signer, subject and usages; whether its maker may have it is asked with a
 SubjectAccessReview on ``certificatesigningrequests/selfnodeclient`` (a node renews its own) or
-``/nodeclient`` (a bootstrapping node). Serving certificates are never approved here, as in Kubernetes:
-nobody in the cluster can vouch for the names they ask for.
+``/nodeclient`` (a bootstrapping node). Serving certificates are never approved here (see ``serving_approving``).
+
+Who joins with a token of pyk3s (``settings.joining_group``) gets no certificate in the name of a node that exists:
+a leaked token must not be good for the Secrets of that node's pods. The request is denied.
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ from minikube_py.components.controllers.certificates.requests import (
     parse_request,
 )
 from minikube_py.components.controllers.kit import WRITE, Kit, follow
+from minikube_py.machinery.errors import ApiError, is_not_found
 from minikube_py.machinery.objects import Object, name_of, thaw
-from minikube_py.machinery.resources import CERTIFICATE_SIGNING_REQUESTS, SUBJECT_ACCESS_REVIEWS
+from minikube_py.machinery.resources import CERTIFICATE_SIGNING_REQUESTS, NODES, SUBJECT_ACCESS_REVIEWS
 
 log = logging.getLogger(__name__)
 
+NODE_NAME_TAKEN = "NodeNameTaken"
 _MESSAGES = {
     "selfnodeclient": "Auto approving self kubelet client certificate after SubjectAccessReview.",
     "nodeclient": "Auto approving kubelet client certificate after SubjectAccessReview.",
@@ -62,7 +66,7 @@ class ApprovingController:
         tried = recognized(request, asked)
         for permission in tried:
             if await self._allowed(request, permission):
-                await self._approve(request, _MESSAGES[permission])
+                await self._decide(request, await self._decision(request, asked, permission))
                 return
         if tried:
             log.info("recognized certificate request is not allowed", extra={"request": key, "tried": tried})
@@ -89,9 +93,27 @@ class ApprovingController:
         answer = await self._kit.client.create(SUBJECT_ACCESS_REVIEWS, review)
         return bool((answer.get("status") or {}).get("allowed"))
 
-    async def _approve(self, request: Object, message: str) -> None:
+    async def _decision(self, request: Object, asked: Asked, permission: str) -> Object:
+        """The condition that is put on an allowed request."""
+        spec, group = request.get("spec") or {}, self._kit.settings.joining_group
+        if spec.get("username") != asked.common_name and group and group in (spec.get("groups") or ()):
+            name = asked.common_name.removeprefix("system:node:")
+            if await self._exists(name):
+                text = f'a node named "{name}" exists already'
+                return {"type": "Denied", "status": "True", "reason": NODE_NAME_TAKEN, "message": text}
+        return {"type": "Approved", "status": "True", "reason": "AutoApproved", "message": _MESSAGES[permission]}
+
+    async def _exists(self, node: str) -> bool:
+        try:
+            await self._kit.client.get(NODES, node)
+        except ApiError as error:
+            if is_not_found(error):
+                return False
+            raise
+        return True
+
+    async def _decide(self, request: Object, condition: Object) -> None:
         draft = thaw(request)
-        condition = {"type": "Approved", "status": "True", "reason": "AutoApproved", "message": message}
         draft.setdefault("status", {}).setdefault("conditions", []).append(condition)
         await self._kit.client.update(CERTIFICATE_SIGNING_REQUESTS, draft, subresource="approval", options=WRITE)
 

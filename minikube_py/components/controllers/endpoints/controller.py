@@ -67,6 +67,7 @@ class EndpointsController:
         self._nodes = kit.client.informer(NODES)
         self._slices = kit.client.informer(ENDPOINT_SLICES)
         self._endpoints = kit.client.informer(ENDPOINTS)
+        self._endpoints_client = kit.client_of("endpoint-controller")
         self._slices.add_index(_BY_SERVICE, _service_of)
         self._queue: WorkQueue[str] = WorkQueue(kit.clock, name="endpointslice")
 
@@ -211,9 +212,9 @@ class EndpointsController:
         draft["metadata"].setdefault("annotations", {})[LAST_CHANGE] = self._stamp(service, pods)
         try:
             if live is not None:
-                await self._kit.client.update(ENDPOINTS, draft, namespace, options=WRITE)
+                await self._endpoints_client.update(ENDPOINTS, draft, namespace, options=WRITE)
             else:
-                await self._kit.client.create(ENDPOINTS, draft, namespace, options=WRITE)
+                await self._endpoints_client.create(ENDPOINTS, draft, namespace, options=WRITE)
         except ApiError as error:
             if is_already_exists(error) or is_not_found(error):
                 self._queue.add_rate_limited(key_of(service))
@@ -228,7 +229,7 @@ class EndpointsController:
         if live is None or LAST_CHANGE not in annotations_of(live):
             return
         try:
-            await self._kit.client.delete(ENDPOINTS, name, namespace)
+            await self._endpoints_client.delete(ENDPOINTS, name, namespace)
         except ApiError as error:
             if not is_not_found(error):
                 raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from minikube_py.machinery.cel.errors import EvaluationError
@@ -72,6 +73,10 @@ def _whole(unit: int) -> Callable[[timedelta], int]:
 
 def timestamp_of(text: str) -> datetime:
     """An RFC 3339 time; ``EvaluationError`` when it is none."""
+    return _known_timestamp(text) if len(text) <= _REMEMBERED else _parse_timestamp(text)
+
+
+def _parse_timestamp(text: str) -> datetime:
     match = _TIMESTAMP.fullmatch(text)
     if match is not None:
         year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
@@ -89,6 +94,10 @@ def timestamp_of(text: str) -> datetime:
 
 def duration_of(text: str) -> timedelta:
     """A duration as Go writes them (``1h30m``); ``EvaluationError`` when it is none."""
+    return _known_duration(text) if len(text) <= _REMEMBERED else _parse_duration(text)
+
+
+def _parse_duration(text: str) -> timedelta:
     body = text[1:] if text[:1] in ("+", "-") else text
     if body == "0":
         return timedelta()
@@ -105,6 +114,12 @@ def duration_of(text: str) -> timedelta:
     if total > (1 << 63) - 1:
         raise EvaluationError(f'time: invalid duration "{text}"')
     return duration(timedelta(microseconds=-total / 1000 if text.startswith("-") else total / 1000))
+
+
+_REMEMBERED = 64
+"""Longer texts are parsed anew each time. A field is looked at by its format and by each rule that reads it."""
+_known_timestamp = lru_cache(maxsize=512)(_parse_timestamp)
+_known_duration = lru_cache(maxsize=512)(_parse_duration)
 
 
 def go_duration(value: timedelta) -> str:

@@ -22,6 +22,7 @@ from minikube_py.machinery.kinds.admissionregistration.policies import (
 )
 from minikube_py.machinery.kinds.admissionregistration.webhooks import condition_errors
 from minikube_py.machinery.kinds.common.checks import Errors, qualified_name
+from minikube_py.machinery.kinds.common.condition_validation import condition_errors as standard_condition_errors
 from minikube_py.machinery.kinds.common.go_values import go_object
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name, part
 from minikube_py.machinery.kinds.common.setting import child, set_default
@@ -103,6 +104,11 @@ def _audit_errors(path: str, entry: Mapping[str, Any], key: str, scope: Scope) -
     return errors
 
 
+def validate_status(policy: Object, old: Object) -> list[FieldError]:
+    """``validateValidatingAdmissionPolicyStatus``."""
+    return standard_condition_errors("status.conditions", part(policy, "status").get("conditions") or ())
+
+
 def row(policy: Mapping[str, Any], now: float) -> Sequence[Cell]:
     spec = part(policy, "spec")
     return (name(policy), len(spec.get("validations") or ()), parameter_kind_text(spec), age(policy, now))
@@ -125,6 +131,7 @@ KIND = Kind(
     prepare_status=keep_metadata,
     validate=validate,
     validate_update=lambda new, old: validate(new),
+    validate_status=validate_status,
     generation=True,
     has_status=True,
     unconditional_update=False,

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from minikube_py.machinery.errors import FieldError, duplicate, invalid_value, required, too_many
 from minikube_py.machinery.kinds.admissionregistration.expressions import BOOLEAN, Scope, expression_errors
-from minikube_py.machinery.kinds.common.checks import Errors, label_selector_errors, one_of, qualified_name
+from minikube_py.machinery.kinds.common.checks import Errors, label_selector_errors, named, one_of, qualified_name
 from minikube_py.machinery.kinds.common.setting import items, set_default
-from minikube_py.machinery.names import dns1123_subdomain_errors, in_range_errors
+from minikube_py.machinery.names import dns1035_label_errors, dns1123_subdomain_errors, in_range_errors
 from minikube_py.machinery.objects import Object
 
 _VERSIONS = ("v1", "v1beta1")
@@ -53,7 +53,12 @@ def webhook_errors(configuration: Object, *, mutating: bool) -> Errors:
 def _version_errors(path: str, versions: Sequence[str]) -> Errors:
     if not versions:
         return [required(path, "must specify one of v1, v1beta1")]
-    errors: Errors = [duplicate(f"{path}[{at}]", v) for at, v in enumerate(versions) if v in versions[:at]]
+    errors: Errors = []
+    for at, version in enumerate(versions):
+        field = f"{path}[{at}]"
+        errors += (
+            [duplicate(field, version)] if version in versions[:at] else named(field, version, dns1035_label_errors)
+        )
     if not any(version in _VERSIONS for version in versions):
         errors.append(invalid_value(path, list(versions), "must include at least one of v1, v1beta1"))
     return errors

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from minikube_py.machinery.custom_resources.embedded import embedded_errors
+from minikube_py.machinery.custom_resources.places import marked_places
 from minikube_py.machinery.custom_resources.rules import compile_rules
 from minikube_py.machinery.custom_resources.values import value_errors
 from minikube_py.machinery.errors import invalid_value
@@ -42,9 +43,10 @@ def _value_errors(path: str, schema: Json, embedded: bool, *, unpruned: bool) ->
     errors: Errors = []
     if not unpruned and has_unknown_fields(default, schema, embedded=embedded):
         errors.append(invalid_value(path, default, "must not have unknown fields"))
-    found = list(embedded_errors(schema, default, path)) or value_errors(schema, default, path)
+    places = marked_places(schema)
+    found = list(embedded_errors(places, default, path)) or value_errors(schema, default, path)
     if not found:
-        rules = compile_rules(schema, root=embedded)
+        rules = compile_rules(places, root=embedded)
         found = rules.errors(default, default, path, forgiving=False) if rules is not None else []
     return errors + found
 

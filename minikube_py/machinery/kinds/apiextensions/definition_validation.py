@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from minikube_py.machinery.custom_resources.rules import has_rules
+from minikube_py.machinery.custom_resources.places import RULES, marked_places
 from minikube_py.machinery.errors import (
     FieldError,
     duplicate,
@@ -257,7 +257,7 @@ class _Schemas:
         if self.structural and not unreadable:
             found = structural_errors(path, schema) or default_errors(path, schema, pruned=self.pruned)
             errors += found
-            if not found and has_rules(schema):
+            if not found and marked_places(schema).below & RULES:
                 context = root_context(schema)
         errors += schema_errors(path, schema, self.options, root=True, context=context)
         if unreadable and not errors:

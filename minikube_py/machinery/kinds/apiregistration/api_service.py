@@ -7,7 +7,7 @@ from typing import Any
 
 from minikube_py.machinery.errors import FieldError, invalid_value, required
 from minikube_py.machinery.kind import Cell, Kind, Subresource
-from minikube_py.machinery.kinds.common.checks import Errors, named, subdomain
+from minikube_py.machinery.kinds.common.checks import Errors, named, one_of_in_order, subdomain
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name, part
 from minikube_py.machinery.kinds.common.setting import child, set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status, keep_metadata
@@ -61,6 +61,15 @@ def validate(api_service: Object) -> list[FieldError]:
     return errors
 
 
+def validate_status(api_service: Object, old: Object) -> list[FieldError]:
+    """``ValidateAPIServiceStatus``: conditions are true, false or unknown."""
+    errors: Errors = []
+    for index, condition in enumerate(part(api_service, "status").get("conditions") or ()):
+        path = f"status.conditions[{index}].status"
+        errors += one_of_in_order(path, condition.get("status") or "", ("True", "False", "Unknown"))
+    return errors
+
+
 def row(api_service: Mapping[str, Any], now: float) -> Sequence[Cell]:
     service = part(api_service, "spec").get("service")
     shown = "Local" if service is None else f"{service.get('namespace')}/{service.get('name')}"
@@ -86,6 +95,7 @@ KIND = Kind(
     prepare_status=keep_metadata,
     validate=validate,
     validate_update=lambda new, old: validate(new),
+    validate_status=validate_status,
     name_errors=name_is_path_segment,
     has_status=True,
     unconditional_update=False,

@@ -18,7 +18,7 @@ DEFINITION = "io.k8s.api.apps.v1.ControllerRevision"
 
 
 def validate(revision: Object) -> list[FieldError]:
-    """``ValidateControllerRevisionCreate``."""
+    """``ValidateControllerRevision``."""
     errors: list[FieldError] = []
     if revision.get("data") is None:
         errors.append(required("data", "data is mandatory"))
@@ -27,8 +27,7 @@ def validate(revision: Object) -> list[FieldError]:
 
 def validate_update(revision: Object, old: Object) -> list[FieldError]:
     """The data never changes."""
-    errors = non_negative("revision", revision.get("revision"))
-    return errors + immutable("data", revision.get("data"), old.get("data"))
+    return validate(revision) + immutable("data", revision.get("data"), old.get("data"))
 
 
 def row(revision: Mapping[str, Any], now: float) -> Sequence[Cell]:

@@ -12,7 +12,6 @@ from minikube_py.machinery.kinds.common.checks import (
     label_selector_errors,
     non_negative,
     not_supported_in_order,
-    percent_of,
     percent_over_100,
 )
 from minikube_py.machinery.kinds.common.go_values import go_object
@@ -35,7 +34,12 @@ from minikube_py.machinery.kinds.common.printing import (
 )
 from minikube_py.machinery.kinds.common.setting import child, set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status, immutable
-from minikube_py.machinery.kinds.common.workload import always_restart_errors, template_match_errors
+from minikube_py.machinery.kinds.common.workload import (
+    always_restart_errors,
+    collision_errors,
+    int_or_percent_value,
+    template_match_errors,
+)
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import DAEMON_SETS
 
@@ -104,22 +108,19 @@ def _strategy_errors(path: str, strategy: Mapping[str, Any]) -> list[FieldError]
     pairs = ((f"{field}.maxUnavailable", unavailable), (f"{field}.maxSurge", surge))
     errors = [error for where, value in pairs for error in int_or_percent(where, value)]
     errors += [error for where, value in pairs for error in percent_over_100(where, value)]
-    zero_unavailable, zero_surge = _is_zero(unavailable), _is_zero(surge)
-    if zero_unavailable and zero_surge:
+    some_unavailable, some_surge = int_or_percent_value(unavailable), int_or_percent_value(surge)
+    if not some_unavailable and not some_surge:
         errors.append(required(f"{field}.maxUnavailable", "cannot be 0 when maxSurge is 0"))
-    if not zero_unavailable and not zero_surge:
+    if some_unavailable and some_surge:
         text = "may not be set when maxUnavailable is non-zero"
         errors.append(invalid_value(f"{field}.maxSurge", surge, text))
     return errors
 
 
-def _is_zero(value: int | str) -> bool:
-    return value == 0 or percent_of(value) == 0
-
-
 def validate_update(daemon_set: Object, old: Object) -> list[FieldError]:
+    """``daemonSetStrategy.ValidateUpdate`` checks the spec twice; the selector of apps/v1 is immutable."""
     selectors = [(obj.get("spec") or {}).get("selector") for obj in (daemon_set, old)]
-    return validate(daemon_set) + immutable("spec.selector", *selectors)
+    return 2 * validate(daemon_set) + immutable("spec.selector", *selectors)
 
 
 def validate_status(daemon_set: Object, old: Object) -> list[FieldError]:
@@ -130,9 +131,7 @@ def validate_status(daemon_set: Object, old: Object) -> list[FieldError]:
                   "observedGeneration", "updatedNumberScheduled", "numberAvailable", "numberUnavailable",
                   "collisionCount"):  # fmt: skip
         errors += non_negative(f"status.{field}", status.get(field))
-    if before.get("collisionCount") is not None and (status.get("collisionCount") or 0) < before["collisionCount"]:
-        errors.append(invalid_value("status.collisionCount", status.get("collisionCount"), "cannot be decremented"))
-    return errors
+    return errors + collision_errors(status, before)
 
 
 def warnings(daemon_set: Object, old: Object | None) -> list[str]:

@@ -12,7 +12,6 @@ from minikube_py.machinery.kinds.common.checks import (
     label_selector_errors,
     non_negative,
     not_supported_in_order,
-    percent_of,
     percent_over_100,
 )
 from minikube_py.machinery.kinds.common.go_values import go_object
@@ -33,7 +32,14 @@ from minikube_py.machinery.kinds.common.printing import (
 )
 from minikube_py.machinery.kinds.common.setting import child, set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status, immutable, keep_labels
-from minikube_py.machinery.kinds.common.workload import name_warnings, replicated_template_errors, valid_selector
+from minikube_py.machinery.kinds.common.workload import (
+    collision_errors,
+    int_or_percent_value,
+    name_warnings,
+    replicated_template_errors,
+    spec_is_new,
+    valid_selector,
+)
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import DEPLOYMENTS
 
@@ -104,14 +110,9 @@ def _rolling_errors(path: str, rolling: Mapping[str, Any]) -> list[FieldError]:
     unavailable, surge = rolling.get("maxUnavailable", 0), rolling.get("maxSurge", 0)
     errors = int_or_percent(f"{path}.maxUnavailable", unavailable)
     errors += int_or_percent(f"{path}.maxSurge", surge)
-    if _is_zero(unavailable) and _is_zero(surge):
+    if not int_or_percent_value(unavailable) and not int_or_percent_value(surge):
         errors.append(invalid_value(f"{path}.maxUnavailable", unavailable, "may not be 0 when `maxSurge` is 0"))
     return errors + percent_over_100(f"{path}.maxUnavailable", unavailable)
-
-
-def _is_zero(value: int | str) -> bool:
-    percent = percent_of(value)
-    return value == 0 or percent == 0
 
 
 def validate_update(deployment: Object, old: Object) -> list[FieldError]:
@@ -125,10 +126,8 @@ def validate_status(deployment: Object, old: Object) -> list[FieldError]:
     status, before = deployment.get("status") or {}, old.get("status") or {}
     errors: list[FieldError] = []
     for field in ("observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas",
-                  "unavailableReplicas"):  # fmt: skip
+                  "unavailableReplicas", "terminatingReplicas", "collisionCount"):  # fmt: skip
         errors += non_negative(f"status.{field}", status.get(field))
-    collisions = status.get("collisionCount")
-    errors += non_negative("status.collisionCount", collisions)
     total, ready = status.get("replicas") or 0, status.get("readyReplicas") or 0
     for field in ("updatedReplicas", "readyReplicas", "availableReplicas"):
         if (status.get(field) or 0) > total:
@@ -136,15 +135,13 @@ def validate_status(deployment: Object, old: Object) -> list[FieldError]:
     if (status.get("availableReplicas") or 0) > ready:
         text = "cannot be greater than readyReplicas"
         errors.append(invalid_value("status.availableReplicas", status["availableReplicas"], text))
-    if before.get("collisionCount") is not None and (collisions or 0) < before["collisionCount"]:
-        errors.append(invalid_value("status.collisionCount", collisions, "cannot be decremented"))
-    return errors
+    return errors + collision_errors(status, before)
 
 
 def warnings(deployment: Object, old: Object | None) -> list[str]:
-    """Warnings of the template, when it is new or changed."""
+    """Warnings of the template, when anything of the spec or of the annotations is new."""
     template = (deployment.get("spec") or {}).get("template") or {}
-    if old is not None and (old.get("spec") or {}).get("template") == template:
+    if not spec_is_new(deployment, old):
         return []
     return [*name_warnings(deployment, old), *template_warnings("spec.template", template)]
 

@@ -25,7 +25,7 @@ from minikube_py.machinery.kinds.common.printing import (
 )
 from minikube_py.machinery.kinds.common.setting import child, set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status, immutable
-from minikube_py.machinery.kinds.common.workload import name_warnings, replicated_template_errors
+from minikube_py.machinery.kinds.common.workload import name_warnings, replicated_template_errors, spec_is_new
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import REPLICA_SETS
 
@@ -58,9 +58,9 @@ def validate(replica_set: Object) -> list[FieldError]:
 
 
 def validate_update(replica_set: Object, old: Object) -> list[FieldError]:
-    """The selector of apps/v1 is immutable."""
+    """``rsStrategy.ValidateUpdate`` checks the spec twice; the selector of apps/v1 is immutable."""
     selectors = [(obj.get("spec") or {}).get("selector") for obj in (replica_set, old)]
-    return validate(replica_set) + immutable("spec.selector", *selectors)
+    return 2 * validate(replica_set) + immutable("spec.selector", *selectors)
 
 
 def validate_status(replica_set: Object, old: Object) -> list[FieldError]:
@@ -68,7 +68,7 @@ def validate_status(replica_set: Object, old: Object) -> list[FieldError]:
     status = replica_set.get("status") or {}
     counts = {field: status.get(field) or 0 for field in _COUNTS}
     errors: list[FieldError] = []
-    for field in (*_COUNTS, "observedGeneration"):
+    for field in (*_COUNTS, "terminatingReplicas", "observedGeneration"):
         errors += non_negative(f"status.{field}", status.get(field))
     for field in ("fullyLabeledReplicas", "readyReplicas", "availableReplicas"):
         if counts[field] > counts["replicas"]:
@@ -84,6 +84,8 @@ _COUNTS = ("replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplic
 
 def warnings(replica_set: Object, old: Object | None) -> list[str]:
     template = (replica_set.get("spec") or {}).get("template") or {}
+    if not spec_is_new(replica_set, old):
+        return []
     return [*name_warnings(replica_set, old), *template_warnings("spec.template", template)]
 
 

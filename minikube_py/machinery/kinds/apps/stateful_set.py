@@ -15,7 +15,7 @@ from minikube_py.machinery.kinds.common.checks import (
     one_of_in_order,
     percent_over_100,
 )
-from minikube_py.machinery.kinds.common.claim_validation import claim_spec_errors
+from minikube_py.machinery.kinds.common.claim_validation import claim_spec_errors, claim_spec_warnings
 from minikube_py.machinery.kinds.common.go_values import go_object
 from minikube_py.machinery.kinds.common.pod_defaults import default_claim_spec, default_pod_template
 from minikube_py.machinery.kinds.common.pod_template_validation import pod_template_errors
@@ -34,7 +34,14 @@ from minikube_py.machinery.kinds.common.printing import (
 )
 from minikube_py.machinery.kinds.common.setting import child, items, set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status
-from minikube_py.machinery.kinds.common.workload import always_restart_errors, collision_errors, template_match_errors
+from minikube_py.machinery.kinds.common.workload import (
+    always_restart_errors,
+    collision_errors,
+    int_or_percent_value,
+    spec_is_new,
+    template_match_errors,
+    valid_selector,
+)
 from minikube_py.machinery.names import name_is_dns_label
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import STATEFUL_SETS
@@ -73,6 +80,25 @@ def fill(stateful_set: Object) -> None:
         set_default(child(claim, "status"), phase="Pending")
 
 
+_reset = fresh_status(DEFINITION)
+
+
+def prepare_create(stateful_set: Object) -> None:
+    _reset(stateful_set)
+    _drop_disabled(stateful_set, {})
+
+
+def prepare_update(stateful_set: Object, old: Object) -> None:
+    _drop_disabled(stateful_set, old)
+
+
+def _drop_disabled(stateful_set: Object, old: Object) -> None:
+    """``maxUnavailable`` is dropped where nobody used it before: its feature gate is off in v1.36."""
+    rolling, before = (part(obj, "spec", "updateStrategy").get("rollingUpdate") or {} for obj in (stateful_set, old))
+    if before.get("maxUnavailable") is None:
+        rolling.pop("maxUnavailable", None)
+
+
 def validate(stateful_set: Object) -> list[FieldError]:
     """``ValidateStatefulSet``."""
     spec = stateful_set.get("spec") or {}
@@ -88,8 +114,11 @@ def validate(stateful_set: Object) -> list[FieldError]:
         errors += label_selector_errors("spec.selector", selector)
         if not selector.get("matchLabels") and not selector.get("matchExpressions"):
             errors.append(invalid_value("spec.selector", selector, "empty selector is invalid for statefulset"))
-    errors += template_match_errors("spec.template.metadata.labels", selector, template)
-    errors += pod_template_errors("spec.template", template)
+    if valid_selector(selector):
+        errors += template_match_errors("spec.template.metadata.labels", selector, template)
+        errors += pod_template_errors("spec.template", template)
+    else:
+        errors.append(invalid_value("spec.selector", selector, ""))
     errors += always_restart_errors("spec.template.spec", template.get("spec") or {}, "StatefulSet")
     if spec.get("serviceName"):
         errors += label("spec.serviceName", spec["serviceName"])
@@ -133,7 +162,7 @@ def _strategy_errors(path: str, strategy: Mapping[str, Any]) -> list[FieldError]
     unavailable = rolling.get("maxUnavailable")
     if unavailable is not None:
         errors += int_or_percent(f"{field}.maxUnavailable", unavailable)
-        if unavailable in (0, "0%"):
+        if not int_or_percent_value(unavailable):
             errors.append(invalid_value(f"{field}.maxUnavailable", unavailable, "cannot be 0"))
         errors += percent_over_100(f"{field}.maxUnavailable", unavailable)
     return errors
@@ -167,11 +196,12 @@ def validate_status(stateful_set: Object, old: Object) -> list[FieldError]:
 
 
 def warnings(stateful_set: Object, old: Object | None) -> list[str]:
+    """Warnings of the template and of the claims; those of claims have an odd path after an update."""
     spec = stateful_set.get("spec") or {}
-    template = spec.get("template") or {}
-    found = []
-    if old is None or (old.get("spec") or {}).get("template") != template:
-        found = template_warnings("spec.template", template)
+    found = template_warnings("spec.template", spec.get("template") or {}) if spec_is_new(stateful_set, old) else []
+    for index, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
+        path = f"spec.volumeClaimTemplates[{index}]" + ("" if old is None else ".Spec")
+        found += claim_spec_warnings(path, claim.get("spec") or {})
     if (spec.get("revisionHistoryLimit") or 0) < 0:
         found.append("spec.revisionHistoryLimit: a negative value retains all historical revisions; "
                      "a value >= 0 is recommended")  # fmt: skip
@@ -200,7 +230,8 @@ KIND = Kind(
     subresources=(Subresource("scale", kind="Scale", group="autoscaling", version="v1"), Subresource("status")),
     scale=Scale(),
     default=defaults(DEFINITION, fill),
-    prepare_create=fresh_status(DEFINITION),
+    prepare_create=prepare_create,
+    prepare_update=prepare_update,
     validate=validate,
     validate_update=validate_update,
     validate_status=validate_status,

@@ -7,16 +7,17 @@ from typing import Any
 
 from minikube_py.machinery.kind import Cell, Kind, Subresource
 from minikube_py.machinery.kinds.autoscaling import hpa_validation
+from minikube_py.machinery.kinds.autoscaling.conversion import CPU_PERCENT, cpu_metric
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name, part
 from minikube_py.machinery.kinds.common.setting import child, set_default
-from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status
+from minikube_py.machinery.kinds.common.shape import to_wire_form
+from minikube_py.machinery.kinds.common.strategy import fresh_status
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import Resource
 
 DEFINITION = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler"
 SPEC, STATUS = f"{DEFINITION}Spec", f"{DEFINITION}Status"
 RESOURCE = Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
-CPU_PERCENT = 80
 
 
 def fill(autoscaler: Object) -> None:
@@ -24,20 +25,37 @@ def fill(autoscaler: Object) -> None:
     spec = child(autoscaler, "spec")
     set_default(spec, minReplicas=1)
     if not spec.get("metrics"):
-        target = {"type": "Utilization", "averageUtilization": CPU_PERCENT}
-        spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+        spec["metrics"] = [cpu_metric(CPU_PERCENT)]
+    default_behavior(spec)
+
+
+def default_behavior(spec: Object) -> None:
+    """``SetDefaults_HorizontalPodAutoscalerBehavior``."""
     behavior = spec.get("behavior")
-    if behavior is not None:
-        up, down = child(behavior, "scaleUp"), child(behavior, "scaleDown")
-        set_default(up, stabilizationWindowSeconds=0, selectPolicy="Max")
-        if not up.get("policies"):
-            up["policies"] = [
-                {"type": "Pods", "value": 4, "periodSeconds": 15},
-                {"type": "Percent", "value": 100, "periodSeconds": 15},
-            ]
-        set_default(down, selectPolicy="Max")
-        if not down.get("policies"):
-            down["policies"] = [{"type": "Percent", "value": 100, "periodSeconds": 15}]
+    if behavior is None:
+        return
+    up, down = child(behavior, "scaleUp"), child(behavior, "scaleDown")
+    set_default(up, stabilizationWindowSeconds=0, selectPolicy="Max")
+    if up.get("policies") is None:
+        up["policies"] = [
+            {"type": "Pods", "value": 4, "periodSeconds": 15},
+            {"type": "Percent", "value": 100, "periodSeconds": 15},
+        ]
+    set_default(down, selectPolicy="Max")
+    if down.get("policies") is None:
+        down["policies"] = [{"type": "Percent", "value": 100, "periodSeconds": 15}]
+
+
+def default(autoscaler: Object) -> None:
+    """The wire form and the defaults. A list of no policies is not defaulted: it is an error."""
+    behavior = (autoscaler.get("spec") or {}).get("behavior") or {}
+    empty = [side for side in ("scaleUp", "scaleDown") if (behavior.get(side) or {}).get("policies") == []]
+    to_wire_form(DEFINITION, autoscaler)
+    if empty:
+        behavior = child(child(autoscaler, "spec"), "behavior")
+    for side in empty:
+        child(behavior, side)["policies"] = []
+    fill(autoscaler)
 
 
 def row(autoscaler: Mapping[str, Any], now: float) -> Sequence[Cell]:
@@ -104,10 +122,10 @@ KIND = Kind(
     short_names=("hpa",),
     categories=("all",),
     subresources=(Subresource("status"),),
-    default=defaults(DEFINITION, fill),
+    default=default,
     prepare_create=fresh_status(DEFINITION),
     validate=hpa_validation.validate,
-    validate_update=lambda new, old: hpa_validation.validate(new),
+    validate_update=hpa_validation.validate_update,
     validate_status=hpa_validation.validate_status,
     has_status=True,
     columns=COLUMNS,

@@ -8,12 +8,11 @@ from typing import Any
 
 from minikube_py.machinery.errors import FieldError, invalid_value, required
 from minikube_py.machinery.kind import Cell, Kind, Subresource
-from minikube_py.machinery.kinds.batch.job import default_failure_policy
+from minikube_py.machinery.kinds.batch.job import default_failure_policy, job_spec_warnings
 from minikube_py.machinery.kinds.batch.job_validation import job_spec_errors
 from minikube_py.machinery.kinds.batch.schedule import schedule_error, zone_exists
 from minikube_py.machinery.kinds.common.checks import non_negative, not_supported_in_order
 from minikube_py.machinery.kinds.common.pod_defaults import default_pod_template
-from minikube_py.machinery.kinds.common.pod_template_warnings import template_warnings
 from minikube_py.machinery.kinds.common.printing import (
     AGE,
     CONTAINERS,
@@ -30,7 +29,7 @@ from minikube_py.machinery.kinds.common.printing import (
 )
 from minikube_py.machinery.kinds.common.setting import child, set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status
-from minikube_py.machinery.kinds.common.workload import name_warnings
+from minikube_py.machinery.kinds.common.workload import name_warnings, spec_is_new
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import CRON_JOBS
 
@@ -122,12 +121,21 @@ def validate_update(cron_job: Object, old: Object) -> list[FieldError]:
     return _spec_errors(cron_job.get("spec") or {}, old.get("spec") or {})
 
 
+_ZONE_IN_SCHEDULE = (
+    "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see "
+    "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
+)
+
+
 def warnings(cron_job: Object, old: Object | None) -> list[str]:
+    """Warnings of the job's spec, and of a zone that the schedule of an older object still names."""
     spec = cron_job.get("spec") or {}
-    template = part(spec, "jobTemplate", "spec", "template")
-    if old is not None and part(old, "spec", "jobTemplate", "spec", "template") == template:
-        return []
-    return [*name_warnings(cron_job, old), *template_warnings("spec.jobTemplate.spec.template", template)]
+    found = name_warnings(cron_job, old)
+    if spec_is_new(cron_job, old):
+        found += job_spec_warnings("spec.jobTemplate.spec", part(spec, "jobTemplate", "spec"))
+    if old is not None and "TZ" in (spec.get("schedule") or ""):
+        found.append(_ZONE_IN_SCHEDULE)
+    return found
 
 
 def row(cron_job: Mapping[str, Any], now: float) -> Sequence[Cell]:

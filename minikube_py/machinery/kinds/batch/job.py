@@ -32,7 +32,7 @@ from minikube_py.machinery.kinds.common.printing import (
 )
 from minikube_py.machinery.kinds.common.setting import child, items, set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status
-from minikube_py.machinery.kinds.common.workload import name_warnings
+from minikube_py.machinery.kinds.common.workload import name_warnings, spec_is_new
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import JOBS
 from minikube_py.machinery.times import parse_time
@@ -96,15 +96,21 @@ def prepare_create(job: Object) -> None:
 def warnings(job: Object, old: Object | None) -> list[str]:
     """The template's warnings, and settings that do not scale."""
     spec = job.get("spec") or {}
-    found = name_warnings(job, old)
+    return [*name_warnings(job, old), *job_spec_warnings("spec", spec)] if spec_is_new(job, old) else []
+
+
+_TOO_MANY_INDEXES = (
+    "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes "
+    "might not be able to track completedIndexes when a big number of indexes fail"
+)
+
+
+def job_spec_warnings(path: str, spec: Mapping[str, Any]) -> list[str]:
+    """``WarningsForJobSpec``."""
     completions, parallelism = spec.get("completions") or 0, spec.get("parallelism") or 0
-    if spec.get("completionMode") == "Indexed" and completions > 100_000 and parallelism > 10_000:
-        found.append("In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than "
-                     "10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes "
-                     "fail")  # fmt: skip
-    if old is None or (old.get("spec") or {}).get("template") != spec.get("template"):
-        found += template_warnings("spec.template", spec.get("template") or {})
-    return found
+    many = spec.get("completionMode") == "Indexed" and completions > 100_000 and parallelism > 10_000
+    found = [f"{path}: {_TOO_MANY_INDEXES}"] if many else []
+    return found + template_warnings(f"{path}.template", spec.get("template") or {})
 
 
 def row(job: Mapping[str, Any], now: float) -> Sequence[Cell]:

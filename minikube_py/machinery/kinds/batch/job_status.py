@@ -186,7 +186,8 @@ def _going_back_errors(change: _Change) -> Errors:
         if change.said(condition) and not change.says(condition):
             text = f"cannot disable the terminal {condition}=True condition"
             errors.append(invalid_without_value(_CONDITIONS, text))
-    counters = (("failed", change.spec.get("backoffLimitPerIndex") is None), ("succeeded", not change.indexed))
+    elastic = change.indexed and change.spec.get("completions") == change.spec.get("parallelism")
+    counters = (("failed", True), ("succeeded", not elastic))
     for field, bound in counters:
         if bound and (now.get(field) or 0) < (before.get(field) or 0):
             text = f"cannot decrease the {field} counter"

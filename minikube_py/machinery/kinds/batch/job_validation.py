@@ -313,7 +313,7 @@ def validate_job_update(job: Object, old: Object) -> Errors:
     errors = validate_job(job) + _selected_spec_errors("spec", spec)
     errors += _completion_errors(spec, before)
     errors += immutable("spec.selector", spec.get("selector"), before.get("selector"))
-    if not _template_may_change(spec, before):
+    if not _template_may_change(job, old):
         template = spec.get("template") or {}
         errors.append(invalid_value("spec.template", go_pod_template(template), IMMUTABLE))
     for field in ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"):
@@ -332,20 +332,33 @@ def _completion_errors(spec: Mapping[str, Any], before: Mapping[str, Any]) -> Er
     return []
 
 
-_SCHEDULING_LABELS = ("labels", "annotations")
-
-
-def _template_may_change(spec: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
-    """A suspended job that never started may change what its pods need to be scheduled."""
-    new, old = spec.get("template") or {}, before.get("template") or {}
-    if new == old:
+def _template_may_change(job: Object, old: Object) -> bool:
+    """A suspended job without running pods may change where its pods may run and what they ask for."""
+    spec, before = job.get("spec") or {}, old.get("spec") or {}
+    new, former = spec.get("template") or {}, before.get("template") or {}
+    if new == former:
         return True
-    if not before.get("suspend"):
+    status = old.get("status") or {}
+    if not before.get("suspend") or (status.get("startTime") and status.get("active")):
         return False
-    return bool(_without_scheduling(new) == _without_scheduling(old))
+    return bool(_fixed_part(new) == _fixed_part(former))
 
 
-def _without_scheduling(template: Mapping[str, Any]) -> Any:
-    meta = {key: value for key, value in (template.get("metadata") or {}).items() if key not in _SCHEDULING_LABELS}
-    free = ("nodeSelector", "tolerations", "schedulingGates", "affinity")
-    return meta, {key: value for key, value in (template.get("spec") or {}).items() if key not in free}
+_FREE_METADATA = ("labels", "annotations")
+_FREE_SPEC = ("nodeSelector", "tolerations", "schedulingGates", "affinity", "containers", "initContainers")
+
+
+def _fixed_part(template: Mapping[str, Any]) -> Any:
+    """What a suspended job may not change of its template either."""
+    meta = {key: value for key, value in (template.get("metadata") or {}).items() if key not in _FREE_METADATA}
+    pod = template.get("spec") or {}
+    rest = {key: value for key, value in pod.items() if key not in _FREE_SPEC}
+    affinity = {key: value for key, value in (pod.get("affinity") or {}).items() if key != "nodeAffinity"}
+    containers = [[_without_amounts(each) for each in pod.get(key) or ()] for key in ("containers", "initContainers")]
+    return meta, rest, affinity, containers
+
+
+def _without_amounts(container: Mapping[str, Any]) -> Any:
+    resources = container.get("resources") or {}
+    kept = {key: value for key, value in resources.items() if key not in ("requests", "limits")}
+    return {**container, "resources": kept}

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minikube_py.machinery.errors import FieldError, duplicate, forbidden_field, invalid_value, not_supported, required
+from minikube_py.machinery.errors import (
+    FieldError,
+    duplicate,
+    forbidden_field,
+    go_quote,
+    invalid_value,
+    not_supported,
+    required,
+)
 from minikube_py.machinery.kind import Cell, Kind, Subresource
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, human_duration, name, part
 from minikube_py.machinery.kinds.common.setting import child, items, set_default
@@ -93,6 +102,28 @@ def _request_problem(encoded: str | None) -> str:
     return ""
 
 
+_BLOCK = re.compile(rb"-----BEGIN ([^-\n]*)-----\n(.*?)-----END \1-----", re.DOTALL)
+
+
+def certificate_problem(encoded: str) -> str:
+    """Why this is no list of certificates in PEM blocks (``validateCertificate``); empty when it is, or is empty."""
+    if not encoded:
+        return ""
+    blocks = _BLOCK.findall(base64.b64decode(encoded).replace(b"\r\n", b"\n"))
+    for sort, body in blocks:
+        if sort != b"CERTIFICATE":
+            return f"only CERTIFICATE PEM blocks are allowed, found {go_quote(sort.decode(errors='replace'))}"
+        if b":" in body:
+            return "no PEM block headers are permitted"
+        from cryptography import x509
+
+        try:
+            x509.load_der_x509_certificate(base64.b64decode(body))
+        except ValueError as error:
+            return str(error)
+    return "" if blocks else "must contain at least one CERTIFICATE PEM block"
+
+
 def _signer_errors(path: str, signer: str) -> list[FieldError]:
     if not signer:
         return [required(path)]
@@ -119,12 +150,12 @@ def _condition_errors(status: Mapping[str, Any]) -> list[FieldError]:
             errors.append(required(f"{path}.status"))
         elif value not in allowed:
             errors.append(not_supported(f"{path}.status", value, allowed))
-        if kind in seen and kind not in ("Approved", "Denied", "Failed"):
-            errors.append(duplicate(f"{path}.type", kind))
         opposite = {"Approved": "Denied", "Denied": "Approved"}.get(kind)
         if opposite in seen:
             text = "Approved and Denied conditions are mutually exclusive"
             errors.append(invalid_value("status.conditions", kind, text))
+        if kind in seen:
+            errors.append(duplicate(f"{path}.type", kind))
         seen.add(kind)
     return errors
 
@@ -135,26 +166,54 @@ def validate_update(request: Object, old: Object) -> list[FieldError]:
 
 
 def validate_status(request: Object, old: Object) -> list[FieldError]:
-    """``ValidateCertificateSigningRequestStatusUpdate``: decisions and certificates are final."""
+    """``ValidateCertificateSigningRequestStatusUpdate``: decisions are made elsewhere, certificates are final."""
     status, before = request.get("status") or {}, old.get("status") or {}
-    errors = _condition_errors(status) + _removed_errors(status, before)
-    certificate, was = status.get("certificate"), before.get("certificate")
-    if certificate and certificate != was:
-        if was:
-            text = "updates may not modify set certificate content"
-            errors.append(forbidden_field("status.certificate", text))
-        elif b"-----BEGIN CERTIFICATE-----" not in base64.b64decode(certificate):
-            text = "must contain at least one CERTIFICATE PEM block"
-            errors.append(invalid_value("status.certificate", "<certificate data>", text))
+    certificate, was = status.get("certificate") or "", before.get("certificate") or ""
+    errors = _condition_errors(status)
+    wrong = certificate_problem(certificate) if certificate != was else ""
+    if wrong and not (was and certificate_problem(was)):
+        errors.append(invalid_value("status.certificate", "<certificate data>", wrong))
+    errors += _removed_errors(status, before)
+    for kind in _DECISIONS:
+        if len(_of_type(status, kind)) > len(_of_type(before, kind)):
+            text = f'updates may not add a condition of type "{kind}"'
+            errors.append(forbidden_field("status.conditions", text))
+    if was and certificate != was:
+        errors.append(forbidden_field("status.certificate", "updates may not modify existing certificate content"))
     return errors
 
 
+def validate_approval(request: Object, old: Object) -> list[FieldError]:
+    """``ValidateCertificateSigningRequestApprovalUpdate``: decisions are added, never taken back."""
+    status = request.get("status") or {}
+    return _condition_errors(status) + _removed_errors(status, old.get("status") or {})
+
+
+_DECISIONS = ("Approved", "Denied")
+
+
+def prepare_status(request: Object, old: Object) -> None:
+    """Decisions that are there stay as they are (``preserveConditionInstances``)."""
+    status, before = request.get("status") or {}, old.get("status") or {}
+    conditions = status.get("conditions") or []
+    for kind in _DECISIONS:
+        kept = _of_type(before, kind)
+        if len(kept) != len(_of_type(status, kind)):
+            continue
+        places = (place for place, condition in enumerate(conditions) if condition.get("type") == kind)
+        for place, condition in zip(places, kept, strict=True):
+            conditions[place] = thaw(condition)
+
+
+def _of_type(status: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
+    return [condition for condition in status.get("conditions") or () if condition.get("type") == kind]
+
+
 def _removed_errors(status: Mapping[str, Any], before: Mapping[str, Any]) -> list[FieldError]:
-    kept = [condition.get("type") for condition in status.get("conditions") or ()]
     return [
         forbidden_field("status.conditions", f'updates may not remove a condition of type "{kind}"')
-        for kind in ("Approved", "Denied", "Failed")
-        if any(condition.get("type") == kind for condition in before.get("conditions") or ()) and kind not in kept
+        for kind in (*_DECISIONS, "Failed")
+        if len(_of_type(status, kind)) < len(_of_type(before, kind))
     ]
 
 
@@ -199,6 +258,7 @@ KIND = Kind(
     validate=validate,
     validate_update=validate_update,
     validate_status=validate_status,
+    prepare_status=prepare_status,
     name_errors=name_is_path_segment,
     has_status=True,
     columns=(
@@ -211,5 +271,5 @@ KIND = Kind(
     ),
     row=row,
     selectable={"spec.signerName": lambda request: str(part(request, "spec").get("signerName") or "")},
-    extra={"unsupported_field": "field label not supported: {field}"},
+    extra={"unsupported_field": "field label not supported: {field}", "validate_approval": validate_approval},
 )

@@ -6,7 +6,7 @@ Each takes the field's path first and returns field errors; an empty list means 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 from minikube_py.machinery.errors import (
@@ -77,6 +77,13 @@ def one_of_in_order(path: str, value: Any, supported: Iterable[str]) -> Errors:
     """An enumeration whose error lists the supported values in the given order."""
     listed = list(supported)
     return [] if value in listed else [not_supported_in_order(path, value, listed)]
+
+
+def preemption_errors(path: str, policy: str | None) -> Errors:
+    """``ValidatePreemptionPolicy``; unset is valid."""
+    if policy is None:
+        return []
+    return one_of_in_order(path, policy, ("PreemptLowerPriority", "Never")) if policy else [required(path)]
 
 
 def not_supported_in_order(path: str, value: Any, supported: Iterable[str]) -> FieldError:
@@ -176,9 +183,19 @@ def percent_of(value: int | str | None) -> int | None:
     return None
 
 
-def ip_texts(value: str) -> list[str]:
-    """Texts against something that is not an address (``validation.IsValidIP``)."""
-    return [] if is_ip(value) else ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
+def ip_texts(value: str, stored: Container[str] = ()) -> list[str]:
+    """Texts against something that is not an address (``IsValidIPForLegacyField``, strict as since v1.36).
+
+    What the ``stored`` object already holds stays valid.
+    """
+    address = parse_ip(value)
+    if value in stored:
+        return []
+    if address is None:
+        return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
+    if isinstance(address, ipaddress.IPv6Address):
+        return [] if address.ipv4_mapped is None else ["must not be an IPv4-mapped IPv6 address"]
+    return [] if str(address) == value else ["must not have leading 0s"]
 
 
 def is_ip(value: str) -> bool:
@@ -197,11 +214,39 @@ def parse_ip(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None
     return None if getattr(found, "scope_id", None) else found
 
 
-def cidr_errors(path: str, value: str) -> Errors:
-    """``IsValidCIDR``."""
-    if parse_cidr(value) is not None:
+def cidr_errors(path: str, value: str, stored: Container[str] = ()) -> Errors:
+    """``IsValidCIDRForLegacyField``, strict as since v1.36; what the ``stored`` object already holds stays valid."""
+    network, (text, _, length) = parse_cidr(value), value.partition("/")
+    host = parse_ip(text)
+    if value in stored:
         return []
-    return [invalid_value(path, value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)")]
+    if network is None or host is None:
+        return [invalid_value(path, value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)")]
+    if (host.version == 4 and str(host) != text) or str(int(length)) != length:
+        return [invalid_value(path, value, "must not have leading 0s in IP or prefix length")]
+    if isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is not None:
+        return [invalid_value(path, value, "must not have an IPv4-mapped IPv6 address")]
+    if host != network.network_address:
+        return [invalid_value(path, value, "must not have bits set beyond the prefix length")]
+    return []
+
+
+def interface_address_errors(path: str, value: str) -> Errors:
+    """``IsValidInterfaceAddress``: an address with the length of its network's prefix."""
+    network, host = parse_cidr(value), parse_ip(value.partition("/")[0])
+    if network is None or host is None:
+        text = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)"
+        return [invalid_value(path, value, text)]
+    canonical = f"{_go_ip(host)}/{network.prefixlen}"
+    return [] if canonical == value else [invalid_value(path, value, f'must be in canonical form ("{canonical}")')]
+
+
+def canonical_cidr_errors(path: str, value: str) -> Errors:
+    """``IsValidCIDR``: for fields that never took anything but the canonical form."""
+    errors, network = cidr_errors(path, value), parse_cidr(value)
+    if not errors and str(network) != value:
+        errors.append(invalid_value(path, value, f'must be in canonical form ("{network}")'))
+    return errors
 
 
 def parse_cidr(value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:

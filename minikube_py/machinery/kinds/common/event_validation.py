@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from minikube_py.machinery.errors import FieldError, invalid_value, required
@@ -18,24 +19,38 @@ _NOTE_LENGTH = 1024
 _CLUSTER_NAMESPACES = ("default", "kube-system")
 
 
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """How a version of the API calls what both have, and how Kubernetes blames the controller."""
+
+    involved: str
+    controller: str
+    message: str
+
+
+_CORE = _Names("involvedObject", "reportingComponent", "message")
+_NEW = _Names("regarding", "reportingController", "note")
+
+
 def validate_core_event(event: Object) -> list[FieldError]:
     """A v1 event; one with an eventTime is held to the new rules in part."""
+    return _loose_errors(event, _CORE)
+
+
+def _loose_errors(event: Object, names: _Names) -> list[FieldError]:
+    """``legacyValidateEvent``: events lie in the namespace of their object, and new ones say who reports what."""
     namespace = (event.get("metadata") or {}).get("namespace") or ""
-    errors = _namespace_errors(namespace, event.get("involvedObject") or {}, "involvedObject")
-    errors += [invalid_value("namespace", namespace, text) for text in dns1123_subdomain_errors(namespace)]
-    return errors
-
-
-def _namespace_errors(namespace: str, involved: Mapping[str, Any], field: str) -> list[FieldError]:
-    """Events lie in the namespace of their object; those of cluster-scoped ones in "default"."""
-    target = involved.get("namespace") or ""
-    if not target:
-        if namespace not in ("", *_CLUSTER_NAMESPACES):
-            return [invalid_value(f"{field}.namespace", target, "does not match event.namespace")]
-        return []
-    if namespace != target:
-        return [invalid_value(f"{field}.namespace", target, "does not match event.namespace")]
-    return []
+    target = (event.get(names.involved) or {}).get("namespace") or ""
+    if event.get("eventTime"):
+        astray = not target and namespace not in _CLUSTER_NAMESPACES
+    else:
+        astray = namespace != target if target else namespace not in ("", "default")
+    errors: list[FieldError] = []
+    if astray:
+        errors.append(invalid_value("involvedObject.namespace", target, "does not match event.namespace"))
+    if event.get("eventTime"):
+        errors += _reporter_errors(event, names)
+    return errors + [invalid_value("namespace", namespace, text) for text in dns1123_subdomain_errors(namespace)]
 
 
 def validate_core_event_update(event: Object, old: Object) -> list[FieldError]:
@@ -45,30 +60,35 @@ def validate_core_event_update(event: Object, old: Object) -> list[FieldError]:
 
 def validate_new_event(event: Object) -> list[FieldError]:
     """``ValidateEventCreate`` for events.k8s.io/v1 requests."""
-    namespace = (event.get("metadata") or {}).get("namespace") or ""
-    errors = _namespace_errors(namespace, event.get("regarding") or {}, "involvedObject")
+    errors = _loose_errors(event, _NEW) + _series_errors(event.get("series"))
     if not event.get("eventTime"):
         errors.append(required("eventTime"))
     if event.get("type") not in ("Normal", "Warning"):
         errors.append(invalid_value("type", "", f"has invalid value: {event.get('type') or ''}"))
-    errors += [invalid_value("namespace", namespace, text) for text in dns1123_subdomain_errors(namespace)]
-    errors += _reporter_errors(event)
-    return errors + _series_errors(event.get("series"))
+    for field in ("firstTimestamp", "lastTimestamp", "count"):
+        if event.get(f"deprecated{field[0].upper()}{field[1:]}"):
+            errors.append(invalid_value(field, "", _UNSET))
+    if any((event.get("deprecatedSource") or {}).values()):
+        errors.append(invalid_value("source", "", _UNSET))
+    return errors
 
 
-def _reporter_errors(event: Object) -> list[FieldError]:
-    controller = event.get("reportingController") or ""
+_UNSET = "needs to be unset"
+
+
+def _reporter_errors(event: Object, names: _Names) -> list[FieldError]:
+    controller = event.get(names.controller) or ""
     errors: list[FieldError] = []
     if not controller:
-        errors.append(required("reportingController"))
-    errors += qualified_name("reportingController", controller)
+        errors.append(required(names.controller))
+    errors += qualified_name(names.controller, controller)
     for field, limit in (("reportingInstance", 128), ("action", _ACTION_LENGTH), ("reason", _REASON_LENGTH)):
         value = event.get(field) or ""
         if not value:
             errors.append(required(field))
-        if len(value) > limit:
+        if len(value.encode()) > limit:
             errors.append(invalid_value(field, "", f"can have at most {limit} characters"))
-    if len(event.get("note") or "") > _NOTE_LENGTH:
+    if len((event.get(names.message) or "").encode()) > _NOTE_LENGTH:
         errors.append(invalid_value("message", "", f"can have at most {_NOTE_LENGTH} characters"))
     return errors
 
@@ -105,10 +125,12 @@ _FROZEN = (
 
 def validate_new_event_update(event: Object, old: Object) -> list[FieldError]:
     """``ValidateEventUpdate`` for events.k8s.io/v1 requests: only the series moves on."""
-    errors: list[FieldError] = []
+    errors = _loose_errors(event, _NEW)
+    if (event.get("series") or None) != (old.get("series") or None):
+        errors += _series_errors(event.get("series"))
     for field, new_name in _FROZEN:
         errors += _kept(field, event.get(new_name), old.get(new_name))
-    return validate_new_event(event) + errors
+    return errors
 
 
 def _kept(field: str, new: Any, before: Any) -> list[FieldError]:

@@ -85,6 +85,26 @@ _LAYOUTS = {
     "SuccessPolicy": "Rules[]SuccessPolicyRule",
     "PodDisruptionBudgetSpec": "MinAvailable- Selector! MaxUnavailable- UnhealthyPodEvictionPolicy-",
     "ServiceCIDRSpec": "CIDRs-",
+    "PriorityLevelConfigurationReference": 'Name""',
+    "FlowDistinguisherMethod": 'Type""',
+    "UserSubject": 'Name""',
+    "GroupSubject": 'Name""',
+    "ServiceAccountSubject": 'Namespace"" Name""',
+    "FlowSchemaSubject": 'Kind"" User*UserSubject Group*GroupSubject ServiceAccount*ServiceAccountSubject',
+    "ResourcePolicyRule": "Verbs- APIGroups- Resources- ClusterScope? Namespaces-",
+    "NonResourcePolicyRule": "Verbs- NonResourceURLs-",
+    "PolicyRulesWithSubjects": "Subjects[]FlowSchemaSubject ResourceRules[]ResourcePolicyRule "
+    "NonResourceRules[]NonResourcePolicyRule",
+    "FlowSchemaSpec": "PriorityLevelConfigurationPriorityLevelConfigurationReference MatchingPrecedence0 "
+    "DistinguisherMethod*FlowDistinguisherMethod Rules[]PolicyRulesWithSubjects",
+    "QueuingConfiguration": "Queues0 HandSize0 QueueLengthLimit0",
+    "LimitResponse": 'Type"" Queuing*QueuingConfiguration',
+    "LimitedPriorityLevelConfiguration": "NominalConcurrencyShares0 LimitResponseLimitResponse LendablePercent- "
+    "BorrowingLimitPercent-",
+    "ExemptPriorityLevelConfiguration": "NominalConcurrencyShares- LendablePercent-",
+    "PriorityLevelConfigurationSpec": 'Type"" Limited*LimitedPriorityLevelConfiguration '
+    "Exempt*ExemptPriorityLevelConfiguration",
+    "CSINodeDriver": 'Name"" NodeID"" TopologyKeys- Allocatable-',
     "VolumeAttachmentSource": "PersistentVolumeName- InlineVolumeSpec-",
     "VolumeAttachmentSpec": 'Attacher"" SourceVolumeAttachmentSource NodeName""',
     "NonResourceAttributes": 'Path"" Verb""',

@@ -159,7 +159,7 @@ def _owner_errors(path: str, owners: Sequence[Mapping[str, Any]]) -> list[FieldE
 def _one_owner_errors(path: str, owner: Mapping[str, Any]) -> list[FieldError]:
     errors: list[FieldError] = []
     api_version, kind = owner.get("apiVersion") or "", owner.get("kind") or ""
-    if not api_version.rpartition("/")[2]:
+    if not api_version.rpartition("/")[2] or api_version.count("/") > 1:
         errors.append(invalid_value(f"{path}.apiVersion", api_version, "version must not be empty"))
     errors += [
         invalid_value(f"{path}.{field}", owner.get(field) or "", "must not be empty")

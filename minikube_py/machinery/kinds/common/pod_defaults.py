@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from minikube_py.machinery.kinds.common.pod_sums import containers_need
+from minikube_py.machinery.kinds.common.resource_names import is_huge_page, is_pod_resource
 from minikube_py.machinery.kinds.common.setting import child, items, set_default
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.quantities import parse_quantity
@@ -255,8 +257,30 @@ def default_pod(draft: Object) -> None:
             _requests_from_limits(container.get("resources") or {})
     set_default(spec, enableServiceLinks=True)
     if spec.get("resources"):
-        _requests_from_limits(spec["resources"])
+        _default_pod_resources(spec)
     _mirror_addresses(draft.get("status") or {})
+
+
+def _default_pod_resources(spec: Object) -> None:
+    """Resources of the pod as a whole follow from those of its containers, then requests from limits.
+
+    Of what cannot be overcommitted (huge pages) the containers' limits give the pod's limit, which gives the request.
+    """
+    resources = spec["resources"]
+    if not (resources.get("requests") or resources.get("limits")):
+        return
+    for name, amount in containers_need(spec, "limits").items():
+        if is_huge_page(name):
+            child(resources, "limits").setdefault(name, str(amount))
+    requests = dict(resources.get("requests") or {})
+    for name, amount in containers_need(spec, "requests").items():
+        if name in ("cpu", "memory"):
+            requests.setdefault(name, str(amount))
+    for name, text in (resources.get("limits") or {}).items():
+        if is_pod_resource(name):
+            requests.setdefault(name, text)
+    if requests:
+        resources["requests"] = requests
 
 
 def _mirror_addresses(status: Object) -> None:

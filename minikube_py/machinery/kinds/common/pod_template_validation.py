@@ -8,6 +8,7 @@ from typing import Any
 from minikube_py.machinery.errors import FieldError, forbidden_field
 from minikube_py.machinery.kinds.common.metadata import annotation_errors, label_errors
 from minikube_py.machinery.kinds.common.podspec.annotations import pod_annotation_errors
+from minikube_py.machinery.kinds.common.podspec.profiles import profile_errors
 from minikube_py.machinery.kinds.common.podspec.spec import pod_spec_errors
 
 
@@ -20,6 +21,7 @@ def pod_template_errors(
     errors += annotation_errors(f"{path}.annotations", meta.get("annotations"))
     errors += pod_annotation_errors(f"{path}.annotations", meta.get("annotations") or {}, spec)
     errors += pod_spec_errors(f"{path}.spec", spec)
+    errors += profile_errors(f"{path}.spec", meta.get("annotations") or {}, spec)
     if spec.get("ephemeralContainers"):
         text = "ephemeral containers not allowed in pod template"
         errors.append(forbidden_field(f"{path}.spec.ephemeralContainers", text))

@@ -50,8 +50,22 @@ _STORAGE_CLASS = ".storageclass.storage.k8s.io/"
 _ATTACHABLE = "attachable-volumes-"
 
 
+POD_RESOURCES = ("cpu", "hugepages-", "memory")
+"""What a pod may ask for as a whole, as Kubernetes lists it."""
+
+
 def is_huge_page(name: str) -> bool:
     return name.startswith(_HUGE)
+
+
+def is_pod_resource(name: str) -> bool:
+    """Whether a pod may ask for it as a whole (``IsSupportedPodLevelResource``)."""
+    return name in POD_RESOURCES or is_huge_page(name)
+
+
+def can_overcommit(name: str) -> bool:
+    """Whether less may be asked for than the limit (``IsOvercommitAllowed``)."""
+    return is_native(name) and not is_huge_page(name)
 
 
 def is_native(name: str) -> bool:
@@ -139,7 +153,7 @@ def requirements_errors(
 
 def _request_errors(path: str, name: str, amount: Any, limits: Mapping[str, Any]) -> list[FieldError]:
     asked = quantity(amount)
-    overcommit = is_native(name) and not is_huge_page(name)
+    overcommit = can_overcommit(name)
     if name not in limits:
         return [] if overcommit else [required_limit(f"{path}.limits")]
     limit = quantity(limits[name])

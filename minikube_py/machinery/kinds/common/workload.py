@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from minikube_py.machinery.errors import ApiError, FieldError, invalid_value, required
-from minikube_py.machinery.kinds.common.checks import not_supported_in_order
+from minikube_py.machinery.kinds.common.checks import not_supported_in_order, percent_of
 from minikube_py.machinery.kinds.common.pod_template_validation import pod_template_errors
 from minikube_py.machinery.names import dns1123_label_errors
 from minikube_py.machinery.objects import Object
@@ -79,6 +79,23 @@ def collision_errors(status: Mapping[str, Any], before: Mapping[str, Any]) -> li
     if was is None or (now is not None and now >= was):
         return []
     return [invalid_value("status.collisionCount", now or 0, "cannot be decremented")]
+
+
+def int_or_percent_value(value: int | str) -> int:
+    """``getIntOrPercentValue``: the number, also of a percentage; 0 for a text that is neither."""
+    percent = percent_of(value)
+    if percent is not None:
+        return percent
+    try:
+        return int(value)
+    except ValueError:
+        return 0
+
+
+def spec_is_new(obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> bool:
+    """Whether the object is new or its generation was counted up: warnings of its spec are due."""
+    generations = [(each.get("metadata") or {}).get("generation") for each in (obj, old or {})]
+    return old is None or generations[0] != generations[1]
 
 
 NAME_IN_PODS = (

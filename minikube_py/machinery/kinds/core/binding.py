@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from minikube_py.machinery.errors import FieldError, invalid_value, required
+from minikube_py.machinery.errors import FieldError, required
 from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.kinds.common.checks import not_supported_in_order
 from minikube_py.machinery.kinds.common.strategy import wire_form
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import BINDINGS
@@ -16,7 +17,7 @@ def validate(binding: Object) -> list[FieldError]:
     target = binding.get("target") or {}
     errors: list[FieldError] = []
     if target.get("kind") not in (None, "", "Node"):
-        errors.append(invalid_value("target.kind", target["kind"], "must be empty or 'Node'"))
+        errors.append(not_supported_in_order("target.kind", target["kind"], ("Node", "<empty>")))
     if not target.get("name"):
         errors.append(required("target.name"))
     return errors

@@ -37,7 +37,7 @@ def validate(config_map: Object) -> list[FieldError]:
                 errors.append(invalid_value(f"data[{key}]", key, text))
             total += len(value.encode()) if field == "data" else _decoded_length(value)
     if total > MAX_BYTES:
-        errors.append(too_long("", MAX_BYTES))
+        errors.append(too_long("[]", MAX_BYTES))
     return errors
 
 

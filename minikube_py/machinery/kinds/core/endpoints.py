@@ -9,6 +9,7 @@ from minikube_py.machinery.errors import FieldError, required
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.kinds.common.checks import (
     ip_texts,
+    ip_warnings,
     label,
     non_special_ip_errors,
     one_of,
@@ -20,7 +21,7 @@ from minikube_py.machinery.kinds.common.checks import (
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name
 from minikube_py.machinery.kinds.common.setting import items, set_default
 from minikube_py.machinery.kinds.common.strategy import defaults
-from minikube_py.machinery.objects import Object
+from minikube_py.machinery.objects import Object, labels_of
 from minikube_py.machinery.resources import ENDPOINTS
 
 DEFINITION = "io.k8s.api.core.v1.Endpoints"
@@ -83,7 +84,15 @@ def validate_update(endpoints: Object, old: Object) -> list[FieldError]:
 
 
 def warnings(endpoints: Object, old: Object | None) -> list[str]:
-    return ["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"]
+    """The kind is deprecated; addresses that others than its controller write may be written oddly."""
+    found = ["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"]
+    if labels_of(endpoints).get("endpoints.kubernetes.io/managed-by") == "endpoint-controller":
+        return found
+    for index, subset in enumerate(endpoints.get("subsets") or ()):
+        for field in ("addresses", "notReadyAddresses"):
+            for number, address in enumerate(subset.get(field) or ()):
+                found += ip_warnings(f"subsets[{index}].{field}[{number}].ip", address.get("ip") or "")
+    return found
 
 
 def row(endpoints: Mapping[str, Any], now: float) -> tuple[str, str, str]:

@@ -8,8 +8,12 @@ from typing import Any
 
 from minikube_py.machinery.errors import FieldError, duplicate, forbidden_field, invalid_value, required
 from minikube_py.machinery.kind import Kind
-from minikube_py.machinery.kinds.common.checks import non_negative_quantity, qualified_name, quantity
-from minikube_py.machinery.kinds.common.resource_names import container_resource_errors, standard_resource_errors
+from minikube_py.machinery.kinds.common.checks import qualified_name, quantity
+from minikube_py.machinery.kinds.common.resource_names import (
+    can_overcommit,
+    container_resource_errors,
+    standard_resource_errors,
+)
 from minikube_py.machinery.kinds.common.setting import child, items
 from minikube_py.machinery.kinds.common.strategy import defaults
 from minikube_py.machinery.objects import Object
@@ -117,17 +121,12 @@ def _bounds_errors(path: str, name: str, item: Mapping[str, Any]) -> list[FieldE
         if low is not None and high is not None and low.nano > 0 and ratio.nano * low.nano > high.nano * 10**9:
             text = f"ratio {ratio} is greater than max/min = {high.nano / low.nano:f}"
             wrong("maxLimitRequestRatio", ratio, text)
-    errors += _overcommit_errors(path, name, normal, asked)
-    for field in ("default", "defaultRequest"):
-        if field in found:
-            errors += non_negative_quantity(f"{path}.{field}[{name}]", item[field][name])
-    return errors
+    return errors + _overcommit_errors(path, name, normal, asked)
 
 
 def _overcommit_errors(path: str, name: str, normal: Any, asked: Any) -> list[FieldError]:
     """Huge pages and extended resources cannot be overcommitted."""
-    overcommit = not name.startswith("hugepages-") and ("/" not in name or "kubernetes.io/" in name)
-    if overcommit or normal is None or asked is None or normal == asked:
+    if can_overcommit(name) or normal is None or asked is None or normal == asked:
         return []
     text = f"default value {normal} must equal to defaultRequest value {asked} in {name}"
     return [invalid_value(f"{path}.defaultRequest[{name}]", str(asked), text)]

@@ -53,6 +53,14 @@ def validate(namespace: Object) -> list[FieldError]:
     return errors
 
 
+def validate_finalize(namespace: Object, old: Object) -> list[FieldError]:
+    """``ValidateNamespaceFinalizeUpdate``."""
+    errors: list[FieldError] = []
+    for index, finalizer in enumerate((namespace.get("spec") or {}).get("finalizers") or ()):
+        errors += _finalizer_errors(f"spec.finalizers[{index}]", finalizer)
+    return errors
+
+
 def _finalizer_errors(path: str, finalizer: str) -> list[FieldError]:
     errors = [invalid_value(path, finalizer, text) for text in qualified_name_errors(finalizer)]
     if "/" not in finalizer and finalizer not in _STANDARD:
@@ -93,5 +101,5 @@ KIND = Kind(
     columns=(NAME, column("Status", text="The status of the namespace"), AGE),
     row=row,
     selectable={"status.phase": lambda namespace: str(part(namespace, "status").get("phase") or "")},
-    extra={"unsupported_field": "field label not supported: {field}"},
+    extra={"unsupported_field": "field label not supported: {field}", "validate_finalize": validate_finalize},
 )

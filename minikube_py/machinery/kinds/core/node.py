@@ -102,6 +102,11 @@ def _amount_errors(status: Mapping[str, Any]) -> list[FieldError]:
 
 
 def validate_update(node: Object, old: Object) -> list[FieldError]:
+    """A node is valid as a new one is, and changes as it may; Kubernetes tells what is wrong with both twice."""
+    return validate(node) + validate_change(node, old)
+
+
+def validate_change(node: Object, old: Object) -> list[FieldError]:
     """``ValidateNodeUpdate``: CIDRs and provider id are set once. Kubernetes reports taints under metadata."""
     spec, before, status = node.get("spec") or {}, old.get("spec") or {}, node.get("status") or {}
     errors = _amount_errors(status)
@@ -125,9 +130,16 @@ def validate_update(node: Object, old: Object) -> list[FieldError]:
 
 
 def prepare_update(node: Object, old: Object) -> None:
-    """Status changes through its subresource only; the registry keeps it."""
+    """Status changes through its subresource only; the registry keeps it. The kubelet's configuration is not set."""
     if "status" in old:
         node["status"] = thaw(old["status"])
+    if (old.get("spec") or {}).get("configSource") is None:
+        (node.get("spec") or {}).pop("configSource", None)
+
+
+def prepare_create(node: Object) -> None:
+    """Nodes are no longer told their kubelet's configuration."""
+    (node.get("spec") or {}).pop("configSource", None)
 
 
 def warnings(node: Object, old: Object | None) -> list[str]:
@@ -196,9 +208,11 @@ KIND = Kind(
         Subresource("status"),
     ),
     default=defaults(DEFINITION, fill),
+    prepare_create=prepare_create,
     prepare_update=prepare_update,
     validate=validate,
     validate_update=validate_update,
+    validate_status=validate_change,
     warnings=warnings,
     has_status=True,
     columns=(

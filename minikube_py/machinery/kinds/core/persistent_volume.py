@@ -88,7 +88,7 @@ def validate(volume: Object) -> list[FieldError]:
     name = (volume.get("metadata") or {}).get("name") or ""
     if disk.get("initiatorName") is not None and len(f"{name}:{disk.get('targetPortal') or ''}") > 64:
         errors.append(invalid_value("spec.iscsi.targetportal", disk.get("targetPortal") or "", ISCSI_TOO_LONG))
-    if spec.get("local") is not None and affinity is None:
+    if spec.get("local") is not None and bound is None:
         errors.append(required("spec.nodeAffinity", "Local volume requires node affinity"))
     if posixpath.normpath((spec.get("hostPath") or {}).get("path") or ".") in ("/", "//") and policy == "Recycle":
         text = "may not be 'recycle' for a hostPath mount of '/'"
@@ -180,9 +180,32 @@ def validate_update(volume: Object, old: Object) -> list[FieldError]:
 
 
 def _affinity_update_errors(affinity: Mapping[str, Any] | None, before: Mapping[str, Any]) -> Errors:
-    if affinity == before:
+    if _with_stable_keys(before, affinity) == affinity:
         return []
-    return [invalid_value("nodeAffinity", go_object("VolumeNodeAffinity", affinity), "field is immutable")]
+    text = "field is immutable, except for updating from beta label to GA"
+    return [invalid_value("nodeAffinity", go_object("VolumeNodeAffinity", affinity), text)]
+
+
+_STABLE = {
+    "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
+    "beta.kubernetes.io/os": "kubernetes.io/os",
+    "beta.kubernetes.io/arch": "kubernetes.io/arch",
+    "beta.kubernetes.io/instance-type": "node.kubernetes.io/instance-type",
+}
+
+
+def _with_stable_keys(before: Any, now: Any) -> Any:
+    """The old affinity with beta labels called as in the new one, where that uses their stable names."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        found = {name: _with_stable_keys(value, now.get(name)) for name, value in before.items()}
+        key = before.get("key")
+        if isinstance(key, str) and _STABLE.get(key) == now.get("key"):
+            found["key"] = now["key"]
+        return found
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        return [_with_stable_keys(one, other) for one, other in zip(before, now, strict=True)]
+    return before
 
 
 def _settable(source: Mapping[str, Any], before: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -192,13 +215,17 @@ def _settable(source: Mapping[str, Any], before: Mapping[str, Any]) -> Mapping[s
     return {key: value for key, value in source.items() if key != "controllerExpandSecretRef"}
 
 
-def prepare_status(volume: Object, old: Object) -> None:
-    """The time of the last change of phase is kept while the phase is the same."""
+def stamp_status(volume: Object, old: Object, now: str) -> None:
+    """A change of phase is noted with its time, unless the client says when it was."""
     status, before = volume.get("status") or {}, old.get("status") or {}
-    if status.get("phase") == before.get("phase") and before.get("lastPhaseTransitionTime"):
-        status.setdefault("lastPhaseTransitionTime", before["lastPhaseTransitionTime"])
+    if status.get("phase") == before.get("phase"):
+        return
+    if status.get(_PHASE_TIME) in (None, before.get(_PHASE_TIME)):
+        status[_PHASE_TIME] = now
+        volume["status"] = status
 
 
+_PHASE_TIME = "lastPhaseTransitionTime"
 _RECYCLE = (
     "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach "
     "is to use dynamic provisioning."
@@ -252,10 +279,10 @@ KIND = Kind(
     subresources=(Subresource("status"),),
     default=defaults(DEFINITION, fill),
     prepare_create=prepare_create,
-    prepare_status=prepare_status,
     validate=validate,
     validate_update=validate_update,
     warnings=warnings,
+    extra={"stamp_status": stamp_status},
     has_status=True,
     columns=(
         NAME,

@@ -84,9 +84,10 @@ def validate_update(claim: Object, old: Object) -> list[FieldError]:
         _set_back(kept, spec, "volumeName")
     errors += _storage_class_errors(claim, old, changed)
     requests = (changed.get("resources") or {}).get("requests")
-    if (claim.get("status") or {}).get("phase") == "Bound" and requests is not None:
-        requests["storage"] = _requested(before)
-    _set_back(changed, before, "volumeAttributesClassName")
+    if (claim.get("status") or {}).get("phase") == "Bound":
+        if requests is not None:
+            requests["storage"] = _requested(before)
+        _set_back(changed, before, _ATTRIBUTES_CLASS)
     if changed != kept:
         shown = [go_object("PersistentVolumeClaimSpec", value) for value in (kept, changed)]
         errors.append(forbidden_field("spec", _FROZEN + go_diff(*shown)))
@@ -95,7 +96,7 @@ def validate_update(claim: Object, old: Object) -> list[FieldError]:
         text = "field can not be less than status.capacity"
         errors.append(forbidden_field("spec.resources.requests.storage", text))
     errors += immutable("volumeMode", spec.get("volumeMode"), before.get("volumeMode"))
-    return errors + _attributes_class_errors(spec.get(_ATTRIBUTES_CLASS), before.get(_ATTRIBUTES_CLASS))
+    return errors + _attributes_class_errors(spec, before, old.get("status") or {})
 
 
 _ATTRIBUTES_CLASS = "volumeAttributesClassName"
@@ -116,13 +117,16 @@ def _storage_class_errors(claim: Object, old: Object, changed: Object) -> list[F
     return immutable(f"metadata.annotations.{BETA_CLASS_ANNOTATION}", noted or "", was_noted or "")
 
 
-def _attributes_class_errors(new: str | None, before: str | None) -> list[FieldError]:
-    if before is None or new:
+def _attributes_class_errors(
+    spec: Mapping[str, Any], before: Mapping[str, Any], status: Mapping[str, Any]
+) -> list[FieldError]:
+    """A class of attributes that the volume has cannot be taken away, only exchanged."""
+    new = spec.get(_ATTRIBUTES_CLASS)
+    if new or new == before.get(_ATTRIBUTES_CLASS) or status.get("currentVolumeAttributesClassName") is None:
         return []
-    what = "nil" if new is None else "an empty string"
-    if new == before:
-        return []
-    return [forbidden_field(f"spec.{_ATTRIBUTES_CLASS}", f"update from non-nil value to {what} is forbidden")]
+    what = "nil" if new is None else "empty string"
+    text = f"update to {what} is forbidden when status.currentVolumeAttributesClassName is not nil"
+    return [forbidden_field(f"spec.{_ATTRIBUTES_CLASS}", text)]
 
 
 _RESIZE_STATES = (

@@ -6,7 +6,9 @@ from minikube_py.machinery.kind import Kind, Subresource
 from minikube_py.machinery.kinds.common.pod_defaults import default_pod
 from minikube_py.machinery.kinds.common.printing import part, yes_no
 from minikube_py.machinery.kinds.common.strategy import defaults
-from minikube_py.machinery.kinds.core import pod_printer, pod_strategy, pod_validation
+from minikube_py.machinery.kinds.core import pod_app_armor, pod_printer, pod_strategy, pod_validation
+from minikube_py.machinery.kinds.core.pod_judged import judged_text
+from minikube_py.machinery.kinds.core.pod_resize import validate_resize
 from minikube_py.machinery.kinds.core.pod_warnings import pod_warnings
 from minikube_py.machinery.resources import PODS
 
@@ -37,7 +39,9 @@ KIND = Kind(
     validate=pod_validation.validate_pod,
     validate_update=pod_validation.validate_pod_update,
     validate_status=pod_validation.validate_pod_status,
+    early_warnings=pod_app_armor.early_warnings,
     warnings=pod_warnings,
+    judged_text=judged_text,
     generation=True,
     has_status=True,
     grace_period=pod_strategy.grace_period,
@@ -58,7 +62,7 @@ KIND = Kind(
         "unsupported_field": "field label not supported: {field}",
         "row_conditions": pod_printer.row_conditions,
         "validate_ephemeralcontainers": pod_validation.validate_ephemeral_containers_update,
-        "validate_resize": pod_validation.validate_resize,
+        "validate_resize": validate_resize,
     },
 )
 

@@ -8,14 +8,17 @@ from typing import Any
 from minikube_py.machinery.errors import forbidden_field, invalid_value
 from minikube_py.machinery.kinds.common.checks import Errors
 from minikube_py.machinery.kinds.common.go_values import go_list, go_object
-from minikube_py.machinery.kinds.common.podspec.annotations import APP_ARMOR, MIRROR
+from minikube_py.machinery.kinds.common.podspec.annotations import APP_ARMOR, MIRROR, pod_annotation_errors
 from minikube_py.machinery.objects import Object
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
 def annotation_update_errors(pod: Object, old: Object) -> Errors:
-    """``ValidatePodSpecificAnnotationUpdates``: AppArmor's and the mirror annotation stay as they are."""
+    """``ValidatePodSpecificAnnotationUpdates``: AppArmor's and the mirror annotation stay as they are.
+
+    The errors of the annotations themselves are told here too, beside those that ``validate_pod`` tells.
+    """
     new, before = ((obj.get("metadata") or {}).get("annotations") or {} for obj in (pod, old))
     errors: Errors = []
     for key in sorted(before):
@@ -30,7 +33,7 @@ def annotation_update_errors(pod: Object, old: Object) -> Errors:
             errors.append(_forbidden(key, "may not add AppArmor annotations"))
         if key == MIRROR:
             errors.append(_forbidden(key, "may not add mirror pod annotation"))
-    return errors
+    return errors + pod_annotation_errors("metadata.annotations", new, pod.get("spec") or {})
 
 
 def _forbidden(key: str, text: str) -> Any:

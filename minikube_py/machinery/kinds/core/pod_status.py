@@ -18,6 +18,7 @@ from minikube_py.machinery.kinds.common.go_values import go_list, go_object
 from minikube_py.machinery.objects import Object
 
 _SYSTEM_CONDITIONS = frozenset({"PodScheduled", "Ready", "Initialized"})
+NOT_NEGATIVE = "must be a non-negative integer"
 _ONE_EACH = "may specify no more than one IP for each IP family"
 
 
@@ -25,6 +26,9 @@ def condition_errors(conditions: Sequence[Mapping[str, Any]]) -> Errors:
     """Types of conditions are qualified names; Kubernetes reports them under ``metadata``."""
     errors: Errors = []
     for index, condition in enumerate(conditions):
+        observed = condition.get("observedGeneration") or 0
+        if observed < 0:
+            errors.append(invalid_value(f"metadata.conditions[{index}].observedGeneration", observed, NOT_NEGATIVE))
         if condition.get("type") not in _SYSTEM_CONDITIONS:
             errors += qualified_name(f"metadata.conditions[{index}].Type", condition.get("type") or "")
     return errors

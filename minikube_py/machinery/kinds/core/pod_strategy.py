@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from minikube_py.machinery.kinds.common.pod_gates import drop_gated_fields
 from minikube_py.machinery.kinds.common.setting import items
 from minikube_py.machinery.kinds.common.shape import to_wire_form
+from minikube_py.machinery.kinds.core import pod_app_armor
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.quantities import quantity_milli
 
@@ -24,8 +26,10 @@ def prepare_create(draft: Object) -> None:
     if spec.get("schedulingGates"):
         created = (draft.get("metadata") or {}).get("creationTimestamp")
         draft["status"]["conditions"] = [{**_GATED, "lastTransitionTime": created}]
+    drop_gated_fields(spec)
     labels = (draft.get("metadata") or {}).get("labels") or {}
     _merge_match_label_keys(spec, labels)
+    pod_app_armor.synchronise(draft)
     to_wire_form(DEFINITION, draft)
 
 
@@ -44,6 +48,7 @@ def prepare_update(draft: Object, old: Object) -> None:
     spec = draft.get("spec") or {}
     if spec.get("serviceAccountName"):
         spec["serviceAccount"] = spec["serviceAccountName"]
+    drop_gated_fields(spec, old.get("spec"))
 
 
 def prepare_status(draft: Object, old: Object) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.kinds.common.pod_defaults import default_pod_template
+from minikube_py.machinery.kinds.common.pod_gates import drop_gated_template_fields
 from minikube_py.machinery.kinds.common.pod_template_validation import pod_template_errors
+from minikube_py.machinery.kinds.common.pod_template_warnings import template_warnings
 from minikube_py.machinery.kinds.common.printing import (
     AGE,
     CONTAINERS,
@@ -45,8 +47,11 @@ KIND = Kind(
     singular="podtemplate",
     definition=DEFINITION,
     default=defaults(DEFINITION, fill),
+    prepare_create=lambda template: drop_gated_template_fields(template.get("template")),
+    prepare_update=lambda template, old: drop_gated_template_fields(template.get("template"), old.get("template")),
     validate=lambda template: pod_template_errors("template", template.get("template") or {}),
     validate_update=lambda new, old: pod_template_errors("template", new.get("template") or {}, old.get("template")),
+    warnings=lambda template, old: template_warnings("template", template.get("template") or {}),
     generation=True,
     columns=(
         NAME,

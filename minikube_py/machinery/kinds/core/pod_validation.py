@@ -6,57 +6,72 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minikube_py.machinery.errors import forbidden_field, invalid_value, required
-from minikube_py.machinery.kinds.common.checks import Errors, subdomain
+from minikube_py.machinery.kinds.common.checks import Errors, non_negative, subdomain
 from minikube_py.machinery.kinds.common.go_values import go_diff, go_object
-from minikube_py.machinery.kinds.common.podspec.annotations import pod_annotation_errors
+from minikube_py.machinery.kinds.common.podspec.annotations import MIRROR, pod_annotation_errors
 from minikube_py.machinery.kinds.common.podspec.containers import image_space_errors
+from minikube_py.machinery.kinds.common.podspec.profiles import profile_errors
 from minikube_py.machinery.kinds.common.podspec.scheduling import toleration_errors
-from minikube_py.machinery.kinds.common.podspec.spec import MAX_DEADLINE_SECONDS, pod_spec_errors
+from minikube_py.machinery.kinds.common.podspec.spec import MAX_DEADLINE_SECONDS, WHOLE_OBJECT, pod_spec_errors
+from minikube_py.machinery.kinds.core.container_status import container_status_errors, transition_errors
 from minikube_py.machinery.kinds.core.pod_changes import annotation_update_errors, gated_errors
 from minikube_py.machinery.kinds.core.pod_status import (
+    NOT_NEGATIVE,
     claim_status_errors,
     condition_errors,
     host_address_errors,
     pod_address_errors,
 )
-from minikube_py.machinery.kinds.core.pod_strategy import qos_class
 from minikube_py.machinery.objects import Object, thaw
-from minikube_py.machinery.quantities import quantity_milli
 
 _UPDATE_FORBIDDEN = (
     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
     "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 )
-_RESIZE_FORBIDDEN = "only cpu and memory resources are mutable"
 
 
 def validate_pod(pod: Object) -> Errors:
     """``ValidatePodCreate``."""
     spec = pod.get("spec") or {}
-    errors = _whole_errors(pod)
+    errors = whole_pod_errors(pod)
     if spec.get("ephemeralContainers"):
         errors.append(forbidden_field("spec.ephemeralContainers", "cannot be set on create"))
     if spec.get("nodeName") and spec.get("schedulingGates"):
         text = "cannot be set until all schedulingGates have been cleared"
         errors.append(forbidden_field("spec.nodeName", text))
-    return errors
+    return errors + profile_errors("spec", (pod.get("metadata") or {}).get("annotations") or {}, spec)
 
 
-def _whole_errors(pod: Mapping[str, Any]) -> Errors:
+def whole_pod_errors(pod: Mapping[str, Any]) -> Errors:
     """``validatePodMetadataAndSpec``, but for the metadata that all kinds have."""
     meta, spec = pod.get("metadata") or {}, pod.get("spec") or {}
-    errors = pod_annotation_errors("metadata.annotations", meta.get("annotations") or {}, spec)
-    errors += pod_spec_errors("spec", spec, meta.get("name") or "", is_pod=True)
+    annotations = meta.get("annotations") or {}
+    errors = pod_annotation_errors("metadata.annotations", annotations, spec)
+    errors += pod_spec_errors("spec", spec, meta.get("name") or "", is_pod=True, mirrored=MIRROR in annotations)
+    if not spec.get("serviceAccountName"):
+        errors += _token_errors(spec)
+    errors += non_negative("spec.terminationGracePeriodSeconds", spec.get("terminationGracePeriodSeconds"))
     for sort in ("containers", "initContainers"):
         errors += image_space_errors(f"spec.{sort}", spec.get(sort) or ())
     return errors
 
 
+def _token_errors(spec: Mapping[str, Any]) -> Errors:
+    """Without an account there are no tokens of it."""
+    text = "must not be specified when serviceAccountName is not set"
+    return [
+        forbidden_field(f"spec.volumes[{index}].projected.sources[{number}].serviceAccountToken", text)
+        for index, volume in enumerate(spec.get("volumes") or ())
+        for number, source in enumerate((volume.get("projected") or {}).get("sources") or ())
+        if source.get("serviceAccountToken") is not None
+    ]
+
+
 def validate_pod_update(pod: Object, old: Object) -> Errors:
     """``ValidatePodUpdate``: images, deadline, additional tolerations and, while gated, scheduling constraints."""
     spec, before = pod.get("spec") or {}, old.get("spec") or {}
-    errors = _whole_errors(pod) + annotation_update_errors(pod, old)
+    errors = whole_pod_errors(pod) + annotation_update_errors(pod, old)
     for name in ("containers", "initContainers"):
         if len(spec.get(name) or ()) != len(before.get(name) or ()):
             errors.append(forbidden_field(f"spec.{name}", "pod updates may not add or remove containers"))
@@ -175,47 +190,29 @@ def validate_pod_status(pod: Object, old: Object) -> Errors:
     nominated = status.get("nominatedNodeName") or ""
     if nominated and nominated != before.get("nominatedNodeName"):
         errors += subdomain("status.nominatedNodeName", nominated)
+        if (old.get("spec") or {}).get("nodeName"):
+            text = "may not be set on pods that are already bound to a node"
+            errors.append(forbidden_field("status.nominatedNodeName", text))
+    observed = status.get("observedGeneration") or 0
+    if observed < 0:
+        errors.append(invalid_value("status.observedGeneration", observed, NOT_NEGATIVE))
     if before.get("qosClass") and status.get("qosClass") != before["qosClass"]:
         errors.append(invalid_value("status.qosClass", status.get("qosClass") or "", "field is immutable"))
-    spec = old.get("spec") or {}
-    sidecars = {c.get("name") for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"}
-    for field, allowed, policy in (
-        ("containerStatuses", set(), spec.get("restartPolicy")),
-        ("initContainerStatuses", sidecars, spec.get("restartPolicy")),
-        ("ephemeralContainerStatuses", set(), "Never"),
-    ):
-        errors += _restart_errors(f"status.{field}", status.get(field) or (), before.get(field) or (), policy, allowed)
-    return errors + claim_status_errors(pod) + pod_address_errors(status) + host_address_errors(status)
+    errors += transition_errors(status, before, old.get("spec") or {})
+    errors += claim_status_errors(pod) + pod_address_errors(status) + host_address_errors(status)
+    return errors + container_status_errors(pod)
 
 
-def _restart_errors(
-    path: str,
-    new: Sequence[Mapping[str, Any]],
-    before: Sequence[Mapping[str, Any]],
-    policy: str | None,
-    sidecars: set[Any],
-) -> Errors:
-    """A terminated container that may not restart cannot be reported as running again."""
-    if policy == "Always":
-        return []
-    states = {status.get("name"): status.get("state") or {} for status in new}
-    errors: Errors = []
-    for index, status in enumerate(before):
-        terminated, name = (status.get("state") or {}).get("terminated"), status.get("name")
-        if terminated is None or name in sidecars or name not in states:
-            continue
-        if policy == "OnFailure" and terminated.get("exitCode"):
-            continue
-        if states[name].get("terminated") is None:
-            errors.append(forbidden_field(f"{path}[{index}].state", "may not be transitioned to non-terminated state"))
-    return errors
+def is_static(pod: Mapping[str, Any]) -> bool:
+    """Whether the pod mirrors one of a node's own files."""
+    return MIRROR in ((pod.get("metadata") or {}).get("annotations") or {})
 
 
 def validate_ephemeral_containers_update(pod: Object, old: Object) -> Errors:
     """``ValidatePodEphemeralContainersUpdate``: containers are only added."""
-    if _is_static(old):
-        return [forbidden_field("", "static pods do not support ephemeral containers")]
-    errors = _whole_errors(pod) + annotation_update_errors(pod, old)
+    if is_static(old):
+        return [forbidden_field(WHOLE_OBJECT, "static pods do not support ephemeral containers")]
+    errors = whole_pod_errors(pod) + annotation_update_errors(pod, old)
     listed = {c.get("name"): c for c in (pod.get("spec") or {}).get("ephemeralContainers") or ()}
     field = "spec.ephemeralContainers"
     for container in (old.get("spec") or {}).get("ephemeralContainers") or ():
@@ -227,61 +224,3 @@ def validate_ephemeral_containers_update(pod: Object, old: Object) -> Errors:
             shown = [go_object("EphemeralContainer", value) for value in (container, listed[name])]
             errors.append(forbidden_field(field, text + go_diff(*shown)))
     return errors
-
-
-def validate_resize(pod: Object, old: Object) -> Errors:
-    """``ValidatePodResize``: cpu and memory of containers change, the QoS class does not."""
-    spec, before = pod.get("spec") or {}, old.get("spec") or {}
-    if _is_static(old):
-        return [forbidden_field("", "static pods cannot be resized")]
-    if (before.get("os") or {}).get("name") == "windows":
-        return [forbidden_field("", "windows pods cannot be resized")]
-    errors = _whole_errors(pod)
-    was = (old.get("status") or {}).get("qosClass") or qos_class(before)
-    now = qos_class(spec)
-    if was != now:
-        text = "Pod QOS Class may not change as a result of resizing"
-        errors.append(invalid_value("spec", (pod.get("status") or {}).get("qosClass") or "", text))
-    for name in ("containers", "initContainers"):
-        errors += _resized_errors(name, spec.get(name) or (), before.get(name) or ())
-    if _without_resizable(spec, before) != before:
-        errors.append(forbidden_field("spec", _RESIZE_FORBIDDEN))
-    return errors
-
-
-def _is_static(pod: Mapping[str, Any]) -> bool:
-    annotations = (pod.get("metadata") or {}).get("annotations") or {}
-    return "kubernetes.io/config.mirror" in annotations
-
-
-def _resized_errors(name: str, new: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]) -> Errors:
-    errors: Errors = []
-    for index, (container, old_container) in enumerate(zip(new, before, strict=False)):
-        resources, old_resources = container.get("resources") or {}, old_container.get("resources") or {}
-        for kind, label in (("requests", "requests"), ("limits", "limits")):
-            for resource in ("cpu", "memory"):
-                had = quantity_milli((old_resources.get(kind) or {}).get(resource) or 0) > 0
-                has = quantity_milli((resources.get(kind) or {}).get(resource) or 0) > 0
-                if had and not has:
-                    field = f"spec.{name}[{index}].resources.{kind}"
-                    errors.append(forbidden_field(field, f"resource {label} cannot be removed"))
-    return errors
-
-
-def _without_resizable(spec: Mapping[str, Any], before: Mapping[str, Any]) -> Object:
-    result = thaw(dict(spec))
-    for name in ("containers", "initContainers"):
-        for container, old_container in zip(result.get(name) or (), before.get(name) or (), strict=False):
-            for kind in ("requests", "limits"):
-                _set_back_amounts(container, old_container, kind)
-    return result
-
-
-def _set_back_amounts(container: Object, old_container: Mapping[str, Any], kind: str) -> None:
-    resources = container.setdefault("resources", {})
-    before = (old_container.get("resources") or {}).get(kind) or {}
-    amounts = {name: value for name, value in (resources.get(kind) or {}).items() if name not in ("cpu", "memory")}
-    amounts |= {name: value for name, value in before.items() if name in ("cpu", "memory")}
-    resources.pop(kind, None)
-    if amounts:
-        resources[kind] = amounts

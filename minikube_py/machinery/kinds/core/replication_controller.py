@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minikube_py.machinery.errors import FieldError, required
+from minikube_py.machinery.errors import FieldError, invalid_value, required
 from minikube_py.machinery.kind import Cell, Kind, Scale, Subresource
 from minikube_py.machinery.kinds.common.checks import non_negative
 from minikube_py.machinery.kinds.common.pod_defaults import default_pod_template
+from minikube_py.machinery.kinds.common.pod_gates import drop_gated_template_fields
 from minikube_py.machinery.kinds.common.pod_template_warnings import template_warnings
 from minikube_py.machinery.kinds.common.printing import (
     AGE,
@@ -46,6 +47,21 @@ def fill(controller: Object) -> None:
     set_default(spec, replicas=1)
 
 
+_fresh_status = fresh_status(DEFINITION)
+
+
+def prepare_create(controller: Object) -> None:
+    """A new controller has no status yet, and no fields that are switched off."""
+    _fresh_status(controller)
+    drop_gated_template_fields(controller["spec"].get("template"))
+
+
+def prepare_update(controller: Object, old: Object) -> None:
+    """Fields that are switched off stay only where they are in use."""
+    template, before = ((found.get("spec") or {}).get("template") for found in (controller, old))
+    drop_gated_template_fields(template, before)
+
+
 def validate(controller: Object) -> list[FieldError]:
     """``ValidateReplicationController``."""
     spec = controller.get("spec") or {}
@@ -60,7 +76,29 @@ def validate(controller: Object) -> list[FieldError]:
     )
 
 
+_COUNTS = ("replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration")
+
+
+def validate_status(controller: Object, old: Object) -> list[FieldError]:
+    """``ValidateReplicationControllerStatus``: no count is below zero, and parts are no more than the whole."""
+    status = controller.get("status") or {}
+    counts = {name_: status.get(name_) or 0 for name_ in _COUNTS}
+    errors: list[FieldError] = []
+    for name_, count in counts.items():
+        errors += non_negative(f"status.{name_}", count)
+    for name_ in _COUNTS[1:4]:
+        if counts[name_] > counts["replicas"]:
+            errors.append(invalid_value(f"status.{name_}", counts[name_], "cannot be greater than status.replicas"))
+    if counts["availableReplicas"] > counts["readyReplicas"]:
+        text = "cannot be greater than readyReplicas"
+        errors.append(invalid_value("status.availableReplicas", counts["availableReplicas"], text))
+    return errors
+
+
 def warnings(controller: Object, old: Object | None) -> list[str]:
+    """An update warns of its template when it changes the generation."""
+    if old is not None and controller["metadata"].get("generation") == old["metadata"].get("generation"):
+        return []
     template = (controller.get("spec") or {}).get("template") or {}
     return [*name_warnings(controller, old), *template_warnings("spec.template", template)]
 
@@ -89,9 +127,11 @@ KIND = Kind(
     subresources=(Subresource("scale", kind="Scale", group="autoscaling", version="v1"), Subresource("status")),
     scale=Scale(),
     default=defaults(DEFINITION, fill),
-    prepare_create=fresh_status(DEFINITION),
+    prepare_create=prepare_create,
+    prepare_update=prepare_update,
     validate=validate,
     validate_update=lambda new, old: validate(new),
+    validate_status=validate_status,
     warnings=warnings,
     generation=True,
     has_status=True,

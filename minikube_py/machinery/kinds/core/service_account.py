@@ -19,7 +19,7 @@ def warnings(account: Object, old: Object | None) -> list[str]:
     """The annotation that limits mountable secrets is deprecated."""
     annotations = (account.get("metadata") or {}).get("annotations") or {}
     before = ((old or {}).get("metadata") or {}).get("annotations") or {}
-    if annotations.get(_ENFORCE) and before.get(_ENFORCE) != annotations[_ENFORCE]:
+    if _ENFORCE in annotations and _ENFORCE not in before:
         return [f"metadata.annotations[{_ENFORCE}]: deprecated in v1.32+; prefer separate namespaces to isolate "
                 "access to mounted secrets"]  # fmt: skip
     return []

@@ -11,6 +11,7 @@ from minikube_py.machinery.kinds.common.checks import Errors, label, one_of, sub
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name, part
 from minikube_py.machinery.kinds.common.setting import child, set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status, keep_metadata
+from minikube_py.machinery.kinds.flowcontrol.mandatory import schema_errors, status_errors
 from minikube_py.machinery.names import dns1123_label_errors
 from minikube_py.machinery.objects import Object, name_of
 from minikube_py.machinery.resources import Resource
@@ -51,7 +52,7 @@ def validate(schema: Object) -> list[FieldError]:
     errors += subdomain(path, level) if level else [required(path, "must reference a priority level")]
     for index, rule in enumerate(spec.get("rules") or ()):
         errors += _rule_errors(f"spec.rules[{index}]", rule)
-    return errors
+    return errors + schema_errors(schema) + status_errors(schema)
 
 
 def _rule_errors(path: str, rule: Mapping[str, Any]) -> Errors:
@@ -187,6 +188,7 @@ KIND = Kind(
     prepare_status=keep_metadata,
     validate=validate,
     validate_update=lambda new, old: validate(new),
+    validate_status=lambda new, old: status_errors(new),
     generation=True,
     has_status=True,
     columns=(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from minikube_py.machinery.kinds.common.checks import Errors, one_of
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name, part
 from minikube_py.machinery.kinds.common.setting import child, set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status, keep_metadata
+from minikube_py.machinery.kinds.flowcontrol.mandatory import level_errors, status_errors
 from minikube_py.machinery.objects import Object, name_of
 from minikube_py.machinery.resources import Resource
 
@@ -19,6 +21,8 @@ _LIMITED = "io.k8s.api.flowcontrol.v1.LimitedPriorityLevelConfiguration"
 _QUEUING = "io.k8s.api.flowcontrol.v1.QueuingConfiguration"
 _SHARES = 30
 _MAX_QUEUES = 10_000_000
+_MAX_HASH_BITS = 60
+"""What shuffle sharding can take from one hash: dealing a hand takes ``handSize * log2(queues)`` bits."""
 
 
 def fill(level: Object) -> None:
@@ -46,7 +50,7 @@ def validate(level: Object) -> list[FieldError]:
     if kind == "Exempt":
         if limited is not None:
             errors.append(forbidden_field("spec.limited", "must be nil if the type is not Limited"))
-        errors += _percent_errors("spec.exempt", exempt or {})
+        errors += _share_errors("spec.exempt", exempt or {}) + _percent_errors("spec.exempt", exempt or {})
     elif kind == "Limited":
         if exempt is not None:
             errors.append(forbidden_field("spec.exempt", "must be nil if the type is Limited"))
@@ -56,27 +60,37 @@ def validate(level: Object) -> list[FieldError]:
             errors += _limited_errors("spec.limited", limited)
     else:
         errors += one_of("spec.type", kind, ("Exempt", "Limited"))
-    return errors
+    return errors + level_errors(level) + status_errors(level)
+
+
+def _share_errors(path: str, limits: Mapping[str, Any]) -> Errors:
+    shares = limits.get("nominalConcurrencyShares")
+    if shares is None or shares >= 0:
+        return []
+    return [invalid_value(f"{path}.nominalConcurrencyShares", shares, "must be a non-negative integer")]
 
 
 def _percent_errors(path: str, limits: Mapping[str, Any]) -> Errors:
-    percent, shares = limits.get("lendablePercent"), limits.get("nominalConcurrencyShares")
-    errors: Errors = []
-    if shares is not None and shares < 0:
-        errors.append(invalid_value(f"{path}.nominalConcurrencyShares", shares, "must be a non-negative integer"))
-    if percent is not None and not 0 <= percent <= 100:
-        errors.append(invalid_value(f"{path}.lendablePercent", percent, "must be between 0 and 100, inclusive"))
-    return errors
+    percent = limits.get("lendablePercent")
+    if percent is None or 0 <= percent <= 100:
+        return []
+    return [invalid_value(f"{path}.lendablePercent", percent, "must be between 0 and 100, inclusive")]
 
 
 def _limited_errors(path: str, limited: Mapping[str, Any]) -> Errors:
-    errors = _percent_errors(path, limited)
+    errors = _share_errors(path, limited)
+    errors += _response_errors(f"{path}.limitResponse", limited.get("limitResponse") or {})
+    errors += _percent_errors(path, limited)
     borrowing = limited.get("borrowingLimitPercent")
     if borrowing is not None and borrowing < 0:
         text = "if specified, must be a non-negative integer"
         errors.append(invalid_value(f"{path}.borrowingLimitPercent", borrowing, text))
-    response = limited.get("limitResponse") or {}
-    kind, queuing, field = response.get("type") or "", response.get("queuing"), f"{path}.limitResponse"
+    return errors
+
+
+def _response_errors(field: str, response: Mapping[str, Any]) -> Errors:
+    kind, queuing = response.get("type") or "", response.get("queuing")
+    errors: Errors = []
     if kind == "Reject":
         if queuing is not None:
             text = "must be nil if limited.limitResponse.type is not Limited"
@@ -105,6 +119,12 @@ def _queuing_errors(path: str, queuing: Mapping[str, Any]) -> Errors:
         errors.append(invalid_value(f"{path}.handSize", hand, "must be positive"))
     elif hand > queues:
         errors.append(invalid_value(f"{path}.handSize", hand, f"should not be greater than queues ({queues})"))
+    elif math.ceil(math.log2(queues) * hand) > _MAX_HASH_BITS:
+        text = (
+            f"required entropy bits of deckSize {queues} and handSize {hand} should not be greater than "
+            f"{_MAX_HASH_BITS}"
+        )
+        errors.append(invalid_value(f"{path}.handSize", hand, text))
     return errors
 
 
@@ -135,6 +155,7 @@ KIND = Kind(
     prepare_status=keep_metadata,
     validate=validate,
     validate_update=lambda new, old: validate(new),
+    validate_status=lambda new, old: status_errors(new),
     generation=True,
     has_status=True,
     columns=(

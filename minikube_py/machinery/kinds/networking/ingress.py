@@ -39,7 +39,7 @@ def validate(ingress: Object) -> Errors:
     spec = ingress.get("spec") or {}
     errors: Errors = []
     old_class, new_class = annotations_of(ingress).get(CLASS_ANNOTATION), spec.get("ingressClassName")
-    if old_class and new_class is not None and old_class != new_class:
+    if old_class is not None and new_class is not None and old_class != new_class:
         text = "must match `ingressClassName` when both are specified"
         errors.append(invalid_value(f"annotations.{CLASS_ANNOTATION}", old_class, text))
     return _spec_errors(spec) + errors
@@ -155,11 +155,12 @@ def validate_update(ingress: Object, old: Object) -> Errors:
 def validate_status(ingress: Object, old: Object) -> list[FieldError]:
     """``ValidateIngressLoadBalancerStatus``."""
     errors: Errors = []
-    entries = ((ingress.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    entries, before = (part(obj, "status", "loadBalancer").get("ingress") or () for obj in (ingress, old))
+    stored = {entry.get("ip") for entry in before}
     for index, entry in enumerate(entries):
         path, ip, host = f"status.loadBalancer.ingress[{index}]", entry.get("ip") or "", entry.get("hostname") or ""
         if ip:
-            errors += texts_as_errors(f"{path}.ip", ip, ip_texts(ip))
+            errors += texts_as_errors(f"{path}.ip", ip, ip_texts(ip, stored))
         if host:
             errors += subdomain(f"{path}.hostname", host)
             if parse_ip(host) is not None:
@@ -168,25 +169,40 @@ def validate_status(ingress: Object, old: Object) -> list[FieldError]:
 
 
 def warnings(ingress: Object, old: Object | None) -> list[str]:
-    """The annotation that names the class is deprecated; warned of on creation."""
-    if old is None and CLASS_ANNOTATION in annotations_of(ingress):
+    """The annotation that names the class is deprecated; warned of on creation, where nothing else names it."""
+    unnamed = part(ingress, "spec").get("ingressClassName") is None
+    if old is None and unnamed and CLASS_ANNOTATION in annotations_of(ingress):
         return [f"annotation \"{CLASS_ANNOTATION}\" is deprecated, please use 'spec.ingressClassName' instead"]
     return []
 
 
 def row(ingress: Mapping[str, Any], now: float) -> Sequence[Cell]:
     spec = part(ingress, "spec")
-    rules = spec.get("rules") or ()
     balanced = part(ingress, "status", "loadBalancer").get("ingress") or ()
+    addresses = {entry.get("ip") or entry.get("hostname") for entry in balanced}
     called = spec.get("ingressClassName")
     return (
         name(ingress),
-        called if called is not None else annotations_of(ingress).get(CLASS_ANNOTATION, "<none>"),
-        ",".join(rule["host"] for rule in rules if rule.get("host")) or "*",
-        ",".join(entry.get("ip") or entry.get("hostname") or "" for entry in balanced),
+        "<none>" if called is None else called,
+        _hosts_text(spec.get("rules") or ()),
+        ",".join(sorted(address for address in addresses if address)),
         "80, 443" if spec.get("tls") else "80",
         age(ingress, now),
     )
+
+
+_SHOWN_HOSTS = 3
+
+
+def _hosts_text(rules: Sequence[Mapping[str, Any]]) -> str:
+    """``formatHosts``: the first hosts, and how many rules there are beyond their number."""
+    listed: list[str] = []
+    for rule in rules:
+        if len(listed) == _SHOWN_HOSTS:
+            return f"{','.join(listed)} + {len(rules) - _SHOWN_HOSTS} more..."
+        if rule.get("host"):
+            listed.append(rule["host"])
+    return ",".join(listed) or "*"
 
 
 KIND = Kind(

@@ -61,7 +61,7 @@ def _parameter_errors(path: str, parameters: Mapping[str, Any] | None) -> list[F
     if namespace is not None and scope == "Cluster":
         errors.append(forbidden_field(f"{path}.namespace", "`parameters.scope` is set to 'Cluster'"))
     elif scope == "Namespace":
-        if not namespace:
+        if namespace is None:
             errors.append(required(f"{path}.namespace", "`parameters.scope` is set to 'Namespace'"))
         else:
             errors += label(f"{path}.namespace", namespace)
@@ -69,10 +69,9 @@ def _parameter_errors(path: str, parameters: Mapping[str, Any] | None) -> list[F
 
 
 def validate_update(ingress_class: Object, old: Object) -> list[FieldError]:
-    """The controller never changes."""
+    """``ValidateIngressClassUpdate``: the controller never changes."""
     controllers = [(obj.get("spec") or {}).get("controller") or "" for obj in (ingress_class, old)]
-    parameters = (ingress_class.get("spec") or {}).get("parameters")
-    return immutable("spec.controller", *controllers) + _parameter_errors("spec.parameters", parameters)
+    return immutable("spec.controller", *controllers) + validate(ingress_class)
 
 
 def row(ingress_class: Mapping[str, Any], now: float) -> Sequence[Cell]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from minikube_py.machinery.errors import FieldError, required
 from minikube_py.machinery.kind import Cell, Kind
-from minikube_py.machinery.kinds.common.checks import named, parse_ip
+from minikube_py.machinery.kinds.common.checks import ip_texts, named, parse_ip
 from minikube_py.machinery.kinds.common.go_values import go_object
 from minikube_py.machinery.kinds.common.printing import NAME, age, column, name, part
 from minikube_py.machinery.kinds.common.strategy import immutable, wire_form
@@ -20,12 +20,8 @@ DEFINITION = "io.k8s.api.networking.v1.IPAddress"
 
 def name_errors(text: str, prefix: bool) -> list[str]:
     """``ValidateIPAddressName``: the canonical form of an address."""
-    address = parse_ip(text)
-    if address is None:
-        return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
-    if address.version == 4 and str(address) != text:
-        return ["must not have leading 0s"]
-    return [] if str(address) == text else [f'must be in canonical form ("{address}")']
+    wrong, address = ip_texts(text), parse_ip(text)
+    return wrong if wrong or str(address) == text else [f'must be in canonical form ("{address}")']
 
 
 def validate(address: Object) -> list[FieldError]:

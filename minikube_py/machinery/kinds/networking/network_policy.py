@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from minikube_py.machinery.errors import FieldError, forbidden_field, invalid_value, required
@@ -27,6 +27,9 @@ from minikube_py.machinery.resources import NETWORK_POLICIES
 DEFINITION = "io.k8s.api.networking.v1.NetworkPolicy"
 
 
+_PEERS = (("ingress", "from"), ("egress", "to"))
+
+
 def fill(policy: Object) -> None:
     """Ingress is always restricted; egress when there are rules for it. Ports are TCP."""
     spec = child(policy, "spec")
@@ -40,15 +43,35 @@ def fill(policy: Object) -> None:
 
 def validate(policy: Object) -> list[FieldError]:
     """``ValidateNetworkPolicySpec``."""
-    spec = policy.get("spec") or {}
+    return _spec_errors(policy.get("spec") or {}, frozenset())
+
+
+def validate_update(policy: Object, old: Object) -> list[FieldError]:
+    """``networkPolicyStrategy.ValidateUpdate`` checks the spec twice; ranges that were there may stay as they are."""
+    stored: set[str] = set()
+    for _, block in _blocks(old.get("spec") or {}):
+        stored.update((block.get("cidr") or "", *(block.get("except") or ())))
+    return 2 * _spec_errors(policy.get("spec") or {}, stored)
+
+
+def _blocks(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """All blocks of addresses with their paths."""
+    for direction, peers in _PEERS:
+        for index, rule in enumerate(spec.get(direction) or ()):
+            for number, peer in enumerate(rule.get(peers) or ()):
+                if peer.get("ipBlock") is not None:
+                    yield f"spec.{direction}[{index}].{peers}[{number}].ipBlock", peer["ipBlock"]
+
+
+def _spec_errors(spec: Mapping[str, Any], stored: Container[str]) -> list[FieldError]:
     errors = label_selector_errors("spec.podSelector", spec.get("podSelector"))
-    for direction, peers in (("ingress", "from"), ("egress", "to")):
+    for direction, peers in _PEERS:
         for index, rule in enumerate(spec.get(direction) or ()):
             path = f"spec.{direction}[{index}]"
             for number, port in enumerate(rule.get("ports") or ()):
                 errors += _port_errors(f"{path}.ports[{number}]", port)
             for number, peer in enumerate(rule.get(peers) or ()):
-                errors += _peer_errors(f"{path}.{peers}[{number}]", peer)
+                errors += _peer_errors(f"{path}.{peers}[{number}]", peer, stored)
     kinds: Sequence[str] = spec.get("policyTypes") or ()
     if len(kinds) > 2:
         text = "may not specify more than two policyTypes"
@@ -72,14 +95,15 @@ def _port_errors(path: str, port: Mapping[str, Any]) -> Errors:
     if number is not None:
         errors += port_number_or_name(f"{path}.port", number)
         if end is not None:
-            errors += [] if end >= number else [invalid_value(field, end, "must be greater than or equal to `port`")]
+            if end < number:  # the refusal shows the port, not its end
+                errors.append(invalid_value(field, number, "must be greater than or equal to `port`"))
             errors += port_number(field, end)
     elif end is not None:
         errors.append(invalid_value(field, end, "may not be specified when `port` is not specified"))
     return errors
 
 
-def _peer_errors(path: str, peer: Mapping[str, Any]) -> Errors:
+def _peer_errors(path: str, peer: Mapping[str, Any], stored: Container[str]) -> Errors:
     errors: Errors = []
     given = 0
     for field in ("podSelector", "namespaceSelector"):
@@ -89,7 +113,7 @@ def _peer_errors(path: str, peer: Mapping[str, Any]) -> Errors:
     block = peer.get("ipBlock")
     if block is not None:
         given += 1
-        errors += _block_errors(f"{path}.ipBlock", block)
+        errors += _block_errors(f"{path}.ipBlock", block, stored)
     if not given:
         errors.append(required(path, "must specify a peer"))
     elif given > 1 and block is not None:
@@ -97,17 +121,17 @@ def _peer_errors(path: str, peer: Mapping[str, Any]) -> Errors:
     return errors
 
 
-def _block_errors(path: str, block: Mapping[str, Any]) -> Errors:
+def _block_errors(path: str, block: Mapping[str, Any], stored: Container[str]) -> Errors:
     cidr = block.get("cidr") or ""
     if not cidr:
         return [required(f"{path}.cidr")]
-    errors = cidr_errors(f"{path}.cidr", cidr)
+    errors = cidr_errors(f"{path}.cidr", cidr, stored)
     outer = parse_cidr(cidr)
     if outer is None:
         return errors
     for index, value in enumerate(block.get("except") or ()):
         field = f"{path}.except[{index}]"
-        errors += cidr_errors(field, value)
+        errors += cidr_errors(field, value, stored)
         inner = parse_cidr(value)
         if inner is None:
             continue
@@ -119,17 +143,11 @@ def _block_errors(path: str, block: Mapping[str, Any]) -> Errors:
 
 def warnings(policy: Object, old: Object | None) -> list[str]:
     """Ranges of addresses that are written oddly."""
-    spec = policy.get("spec") or {}
     found = []
-    for direction, peers in (("ingress", "from"), ("egress", "to")):
-        for index, rule in enumerate(spec.get(direction) or ()):
-            for number, peer in enumerate(rule.get(peers) or ()):
-                block, where = peer.get("ipBlock"), f"spec.{direction}[{index}].{peers}[{number}].ipBlock"
-                if block is None:
-                    continue
-                found += cidr_warnings(f"{where}.cidr", block.get("cidr") or "")
-                for place, value in enumerate(block.get("except") or ()):
-                    found += cidr_warnings(f"{where}.except[{place}]", value)
+    for path, block in _blocks(policy.get("spec") or {}):
+        found += cidr_warnings(f"{path}.cidr", block.get("cidr") or "")
+        for place, value in enumerate(block.get("except") or ()):
+            found += cidr_warnings(f"{path}.except[{place}]", value)
     return found
 
 
@@ -144,7 +162,7 @@ KIND = Kind(
     short_names=("netpol",),
     default=defaults(DEFINITION, fill),
     validate=validate,
-    validate_update=lambda new, old: validate(new),
+    validate_update=validate_update,
     warnings=warnings,
     generation=True,
     columns=(NAME, column("Pod-Selector", f"{DEFINITION}Spec.podSelector"), AGE),

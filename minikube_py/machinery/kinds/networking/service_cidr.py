@@ -7,7 +7,7 @@ from typing import Any
 
 from minikube_py.machinery.errors import FieldError, invalid_value, required
 from minikube_py.machinery.kind import Cell, Kind, Subresource
-from minikube_py.machinery.kinds.common.checks import cidr_errors, parse_cidr
+from minikube_py.machinery.kinds.common.checks import canonical_cidr_errors, parse_cidr
 from minikube_py.machinery.kinds.common.go_values import go_object
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, joined, name, part
 from minikube_py.machinery.kinds.common.strategy import IMMUTABLE, fresh_status, keep_metadata, wire_form
@@ -31,11 +31,8 @@ def validate(service_cidr: Object) -> list[FieldError]:
     if len(cidrs) > 1 and len({network.version for network in found if network is not None}) != len(cidrs):
         text = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"
         errors.append(invalid_value("spec.cidrs", list(cidrs), text))
-    for index, (cidr, network) in enumerate(zip(cidrs, found, strict=True)):
-        path = f"spec.cidrs[{index}]"
-        errors += cidr_errors(path, cidr)
-        if network is not None and str(network) != cidr:
-            errors.append(invalid_value(path, cidr, f'must be in canonical form ("{network}")'))
+    for index, cidr in enumerate(cidrs):
+        errors += canonical_cidr_errors(f"spec.cidrs[{index}]", cidr)
     return errors
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from minikube_py.machinery.errors import FieldError
 from minikube_py.machinery.kind import Cell, Kind
-from minikube_py.machinery.kinds.common.checks import Errors, label, non_negative_quantity
+from minikube_py.machinery.kinds.common.checks import Errors, label
 from minikube_py.machinery.kinds.common.metadata import label_errors
 from minikube_py.machinery.kinds.common.node_labels import DEPRECATED_LABELS
 from minikube_py.machinery.kinds.common.podspec.scheduling import toleration_errors
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name
-from minikube_py.machinery.kinds.common.resource_names import container_resource_errors, integer_errors
+from minikube_py.machinery.kinds.common.resource_names import requirements_errors
 from minikube_py.machinery.kinds.common.strategy import immutable, wire_form
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import RUNTIME_CLASSES
@@ -23,10 +23,7 @@ DEFINITION = "io.k8s.api.node.v1.RuntimeClass"
 def validate(runtime_class: Object) -> list[FieldError]:
     """``ValidateRuntimeClass``."""
     errors: Errors = label("handler", runtime_class.get("handler") or "")
-    for resource, amount in sorted(((runtime_class.get("overhead") or {}).get("podFixed") or {}).items()):
-        field = f"overhead.limits[{resource}]"
-        errors += container_resource_errors(field, resource)
-        errors += non_negative_quantity(field, amount) + integer_errors(field, resource, amount)
+    errors += requirements_errors("overhead", {"limits": (runtime_class.get("overhead") or {}).get("podFixed")})
     scheduling = runtime_class.get("scheduling") or {}
     errors += label_errors("scheduling.nodeSelector", scheduling.get("nodeSelector"))
     return errors + toleration_errors("scheduling.tolerations", scheduling.get("tolerations") or ())

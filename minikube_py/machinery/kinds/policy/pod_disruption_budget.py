@@ -14,6 +14,7 @@ from minikube_py.machinery.kinds.common.checks import (
     one_of,
     percent_over_100,
 )
+from minikube_py.machinery.kinds.common.conditions import condition_list_errors
 from minikube_py.machinery.kinds.common.go_values import go_object
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name, part
 from minikube_py.machinery.kinds.common.strategy import fresh_status, wire_form
@@ -42,9 +43,9 @@ def validate(budget: Object) -> list[FieldError]:
 
 
 def validate_status(budget: Object, old: Object) -> list[FieldError]:
-    """``ValidatePodDisruptionBudgetStatusUpdate``: no count is negative."""
+    """``ValidatePodDisruptionBudgetStatusUpdate``: conditions are complete, no count is negative."""
     status = budget.get("status") or {}
-    errors: list[FieldError] = []
+    errors = condition_list_errors("status.conditions", status.get("conditions") or ())
     for field in ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"):
         path = "status.podDisruptionsAllowed" if field == "disruptionsAllowed" else f"status.{field}"
         errors += non_negative(path, status.get(field))

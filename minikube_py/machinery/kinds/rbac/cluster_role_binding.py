@@ -9,8 +9,8 @@ from minikube_py.machinery.kinds.rbac.rules import (
     binding_columns,
     binding_errors,
     binding_row,
+    binding_update_errors,
     default_binding,
-    role_reference_change_errors,
 )
 from minikube_py.machinery.names import name_is_path_segment
 from minikube_py.machinery.objects import Object
@@ -25,7 +25,7 @@ def validate(binding: Object) -> list[FieldError]:
 
 
 def validate_update(binding: Object, old: Object) -> list[FieldError]:
-    return validate(binding) + role_reference_change_errors(binding, old)
+    return binding_update_errors(validate(binding), binding, old)
 
 
 KIND = Kind(

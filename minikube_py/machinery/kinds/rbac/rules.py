@@ -81,6 +81,11 @@ def _subject_errors(path: str, subject: Mapping[str, Any], namespaced: bool) -> 
     return errors
 
 
+def binding_update_errors(errors: Errors, binding: Object, old: Object) -> Errors:
+    """The errors of a changed binding: the strategy checks all of it twice, then the role it grants."""
+    return 2 * errors + role_reference_change_errors(binding, old)
+
+
 def role_reference_change_errors(binding: Object, old: Object) -> Errors:
     """The role a binding grants never changes."""
     if binding.get("roleRef") == old.get("roleRef"):

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from minikube_py.machinery.errors import forbidden_field, invalid_value, required, too_long, too_many
-from minikube_py.machinery.kinds.common.checks import Errors, label, not_supported_in_order
+from minikube_py.machinery.kinds.common.checks import Errors, interface_address_errors, label, not_supported_in_order
+from minikube_py.machinery.kinds.common.condition_validation import condition_errors
 from minikube_py.machinery.kinds.common.podspec.scheduling import node_selector_errors
 from minikube_py.machinery.kinds.resource.claims import (
     MAX_ENTRIES,
@@ -112,6 +113,7 @@ def _device_errors(path: str, device: Mapping[str, Any], allocated: set[DeviceId
     conditions = device.get("conditions") or ()
     if len(conditions) > _MAX_CONDITIONS:
         errors.append(too_many(f"{path}.conditions", len(conditions), _MAX_CONDITIONS))
+    errors += condition_errors(f"{path}.conditions", conditions)
     if device.get("data") is not None:
         errors += raw_object_errors(f"{path}.data", device["data"])
     network = device.get("networkData") or {}
@@ -119,6 +121,5 @@ def _device_errors(path: str, device: Mapping[str, Any], allocated: set[DeviceId
         if len((network.get(field) or "").encode()) > limit:
             errors.append(too_long(f"{path}.networkData.{field}", limit))
     addresses = network.get("ips") or ()
-    if len(addresses) > _MAX_ADDRESSES:
-        return [*errors, too_many(f"{path}.networkData.ips", len(addresses), _MAX_ADDRESSES)]
-    return errors + unique(f"{path}.networkData.ips", addresses)
+    errors += limited(f"{path}.networkData.ips", addresses, _MAX_ADDRESSES, interface_address_errors)
+    return errors + unique(f"{path}.networkData.ips", addresses, _MAX_ADDRESSES)

@@ -27,9 +27,11 @@ def validate(claim: Object) -> list[FieldError]:
 
 
 def validate_update(claim: Object, old: Object) -> list[FieldError]:
-    """The spec never changes."""
+    """The spec never changes; what is wrong with a changed one is told as well."""
     new, before = claim.get("spec") or {}, old.get("spec") or {}
-    return [] if new == before else immutable("spec", go_object("ResourceClaimSpec", new), before)
+    if new == before:
+        return []
+    return immutable("spec", go_object("ResourceClaimSpec", new), before) + claim_spec_errors("spec", new)
 
 
 def validate_status(claim: Object, old: Object) -> list[FieldError]:

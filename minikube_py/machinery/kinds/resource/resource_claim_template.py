@@ -7,6 +7,7 @@ from typing import Any
 
 from minikube_py.machinery.errors import FieldError, invalid_value
 from minikube_py.machinery.kind import Cell, Kind
+from minikube_py.machinery.kinds.common.go_values import go_object
 from minikube_py.machinery.kinds.common.metadata import annotation_errors, label_errors
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, name
 from minikube_py.machinery.kinds.common.setting import child
@@ -32,11 +33,14 @@ def validate(template: Object) -> list[FieldError]:
 
 
 def validate_update(template: Object, old: Object) -> list[FieldError]:
-    """The spec never changes."""
-    errors = validate(template)
-    if template.get("spec") != old.get("spec"):
-        errors.append(invalid_value("spec", template.get("spec"), IMMUTABLE))
-    return errors
+    """The spec never changes; what is wrong with a changed one is told as well."""
+    spec = template.get("spec") or {}
+    if spec == (old.get("spec") or {}):
+        return []
+    meta = {key: dict(sorted(value.items())) if isinstance(value, dict) else value
+            for key, value in (spec.get("metadata") or {}).items()}  # fmt: skip
+    shown = {**meta, "Spec": go_object("ResourceClaimSpec", spec.get("spec") or {})}
+    return [invalid_value("spec", shown, IMMUTABLE), *validate(template)]
 
 
 def row(template: Mapping[str, Any], now: float) -> Sequence[Cell]:

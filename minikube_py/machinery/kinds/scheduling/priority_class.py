@@ -7,7 +7,7 @@ from typing import Any
 
 from minikube_py.machinery.errors import FieldError, forbidden_field
 from minikube_py.machinery.kind import Cell, Kind
-from minikube_py.machinery.kinds.common.checks import not_supported_in_order
+from minikube_py.machinery.kinds.common.checks import preemption_errors
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name
 from minikube_py.machinery.kinds.common.setting import set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, immutable
@@ -29,16 +29,23 @@ def validate(priority_class: Object) -> list[FieldError]:
     called, value = name_of(priority_class), priority_class.get("value") or 0
     errors: list[FieldError] = []
     if called.startswith("system-"):
-        if _SYSTEM.get(called) != value:
-            text = "priority class names with 'system-' prefix are reserved for system use only"
+        why = _unlike_system_class(called, value, by_default=bool(priority_class.get("globalDefault")))
+        if why:
+            text = f"priority class names with 'system-' prefix are reserved for system use only. error: {why}"
             errors.append(forbidden_field("metadata.name", text))
     elif value > HIGHEST_USER_PRIORITY:
         text = f"maximum allowed value of a user defined priority is {HIGHEST_USER_PRIORITY}"
         errors.append(forbidden_field("value", text))
-    policy = priority_class.get("preemptionPolicy")
-    if policy is not None and policy not in ("PreemptLowerPriority", "Never"):
-        errors.append(not_supported_in_order("preemptionPolicy", policy, ("PreemptLowerPriority", "Never")))
-    return errors
+    return errors + preemption_errors("preemptionPolicy", priority_class.get("preemptionPolicy"))
+
+
+def _unlike_system_class(called: str, value: int, *, by_default: bool) -> str:
+    """In what a class differs from the system's own of its name (``IsKnownSystemPriorityClass``)."""
+    if called not in _SYSTEM:
+        return f"{called} is not a known system priority class"
+    if value != _SYSTEM[called]:
+        return f"value of {called} PriorityClass must be {_SYSTEM[called]}"
+    return f"globalDefault of {called} PriorityClass must be false" if by_default else ""
 
 
 def validate_update(priority_class: Object, old: Object) -> list[FieldError]:

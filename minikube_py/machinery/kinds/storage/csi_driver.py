@@ -7,8 +7,7 @@ from typing import Any
 
 from minikube_py.machinery.errors import FieldError, duplicate, invalid_value, required
 from minikube_py.machinery.kind import Cell, Kind
-from minikube_py.machinery.kinds.common.checks import Errors, one_of
-from minikube_py.machinery.kinds.common.podspec.volumes import driver_name_errors
+from minikube_py.machinery.kinds.common.checks import Errors, one_of, one_of_in_order
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, joined, name, part
 from minikube_py.machinery.kinds.common.setting import child, set_default
 from minikube_py.machinery.kinds.common.strategy import defaults, immutable
@@ -19,6 +18,7 @@ DEFINITION = "io.k8s.api.storage.v1.CSIDriver"
 _SPEC = f"{DEFINITION}Spec"
 _MIN_SECONDS = 600
 _MAX_SECONDS = 2**32
+_MIN_PERIOD_SECONDS = 10
 
 
 def fill(driver: Object) -> None:
@@ -40,11 +40,7 @@ def fill(driver: Object) -> None:
 def validate(driver: Object) -> list[FieldError]:
     """``ValidateCSIDriver``."""
     spec = driver.get("spec") or {}
-    errors: Errors = [
-        error
-        for error in driver_name_errors("metadata.name", (driver.get("metadata") or {}).get("name") or "")
-        if error.type == "FieldValueInvalid" and "63" in error.detail
-    ]
+    errors: Errors = []
     for field in ("attachRequired", "podInfoOnMount", "storageCapacity"):
         if spec.get(field) is None:
             errors.append(required(f"spec.{field if field != 'attachRequired' else 'attachedRequired'}"))
@@ -52,7 +48,13 @@ def validate(driver: Object) -> list[FieldError]:
         errors += one_of("spec.fsGroupPolicy", spec["fsGroupPolicy"], ("File", "None", "ReadWriteOnceWithFSType"))
     errors += _token_errors("spec.tokenRequests", spec.get("tokenRequests") or ())
     for mode in spec.get("volumeLifecycleModes") or ():
-        errors += one_of("spec.volumeLifecycleModes", mode, ("Ephemeral", "Persistent"))
+        errors += one_of_in_order("spec.volumeLifecycleModes", mode, ("Persistent", "Ephemeral"))
+    if spec.get("seLinuxMount") is None:
+        errors.append(required("spec.seLinuxMount"))
+    period = spec.get("nodeAllocatableUpdatePeriodSeconds")
+    if period is not None and period < _MIN_PERIOD_SECONDS:
+        text = f"must be greater than or equal to {_MIN_PERIOD_SECONDS} seconds"
+        errors.append(invalid_value("spec.nodeAllocatableUpdatePeriodSeconds", period, text))
     return errors
 
 
@@ -79,12 +81,8 @@ def validate_update(driver: Object, old: Object) -> list[FieldError]:
     spec, before = driver.get("spec") or {}, old.get("spec") or {}
     errors = validate(driver)
     errors += immutable("spec.attachedRequired", spec.get("attachRequired"), before.get("attachRequired"))
-    errors += immutable("spec.volumeLifecycleModes", _modes(spec), _modes(before))
-    return errors
-
-
-def _modes(spec: Mapping[str, Any]) -> list[str]:
-    return sorted(spec.get("volumeLifecycleModes") or ())
+    modes = (each.get("volumeLifecycleModes") for each in (spec, before))
+    return errors + immutable("spec.volumeLifecycleModes", *modes)
 
 
 def warnings(driver: Object, old: Object | None) -> list[str]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minikube_py.machinery.errors import FieldError, duplicate, invalid_value, required, too_long
+from minikube_py.machinery.errors import FieldError, duplicate, invalid_value, required
 from minikube_py.machinery.kind import Cell, Kind
 from minikube_py.machinery.kinds.common.checks import Errors, qualified_name
+from minikube_py.machinery.kinds.common.go_values import go_object
 from minikube_py.machinery.kinds.common.podspec.volumes import driver_name_errors
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name, part
-from minikube_py.machinery.kinds.common.strategy import keeping_empty, wire_form
+from minikube_py.machinery.kinds.common.strategy import immutable, keeping_empty, wire_form
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import CSI_NODES
 
 DEFINITION = "io.k8s.api.storage.v1.CSINode"
-_MAX_ID = 192
+_MAX_ID = 256
 
 
 def validate(node: Object) -> list[FieldError]:
@@ -33,7 +34,7 @@ def _driver_errors(path: str, driver: Mapping[str, Any], names: set[str]) -> Err
     if not identity:
         errors.append(required(f"{path}.nodeID"))
     elif len(identity) > _MAX_ID:
-        errors.append(too_long(f"{path}.nodeID", _MAX_ID))
+        errors.append(invalid_value(f"{path}.nodeID", identity, f"must be {_MAX_ID} characters or less"))
     count = (driver.get("allocatable") or {}).get("count")
     if count is not None and count < 0:
         text = "must be greater than or equal to 0"
@@ -54,11 +55,11 @@ def _driver_errors(path: str, driver: Mapping[str, Any], names: set[str]) -> Err
 def validate_update(node: Object, old: Object) -> list[FieldError]:
     """``ValidateCSINodeUpdate``: a driver that is there does not change."""
     errors = validate(node)
-    drivers = {d.get("name"): d for d in (node.get("spec") or {}).get("drivers") or ()}
-    for before in (old.get("spec") or {}).get("drivers") or ():
-        now = drivers.get(before.get("name"))
-        if now is not None and {**now, "allocatable": None} != {**before, "allocatable": None}:
-            errors.append(invalid_value("CSINodeDriver", now, "field is immutable"))
+    drivers, before = ((obj.get("spec") or {}).get("drivers") or () for obj in (node, old))
+    pairs = ((now, was) for was in before for now in drivers if now.get("name") == was.get("name"))
+    for now, was in pairs:
+        fixed = [go_object("CSINodeDriver", {**driver, "allocatable": None}) for driver in (now, was)]
+        errors += immutable("spec.drivers", *fixed)
     return errors
 
 

@@ -17,9 +17,8 @@ def validate(capacity: Object) -> list[FieldError]:
     """``ValidateCSIStorageCapacity``."""
     errors = label_selector_errors("nodeTopology", capacity.get("nodeTopology"))
     errors += subdomain("storageClassName", capacity.get("storageClassName") or "")
-    for field in ("capacity", "maximumVolumeSize"):
-        if capacity.get(field) is not None:
-            errors += non_negative_quantity(field, capacity[field])
+    if capacity.get("capacity") is not None:
+        errors += non_negative_quantity("capacity", capacity["capacity"])
     return errors
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from minikube_py.machinery.errors import FieldError, duplicate, invalid_value, not_supported, required, too_long
 from minikube_py.machinery.kind import Cell, Kind
-from minikube_py.machinery.kinds.common.checks import Errors, one_of, qualified_name
+from minikube_py.machinery.kinds.common.checks import Errors, duplicates, one_of, qualified_name
 from minikube_py.machinery.kinds.common.node_labels import DEPRECATED_LABELS
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name
 from minikube_py.machinery.kinds.common.setting import set_default
@@ -48,7 +48,7 @@ def validate(storage_class: Object) -> list[FieldError]:
 def parameter_errors(parameters: Mapping[str, str]) -> Errors:
     """Not too many, no empty keys, 256 KiB at most."""
     if len(parameters) > _MAX_PARAMETERS:
-        return [too_long("Provisioner Parameters Length", _MAX_PARAMETERS)]
+        return [too_long("parameters", _MAX_PARAMETERS)]
     errors: Errors = [invalid_value("parameters", key, "field can not be empty.") for key in parameters if not key]
     if sum(len(key) + len(value) for key, value in parameters.items()) > _MAX_PARAMETER_BYTES:
         errors.append(too_long("parameters", _MAX_PARAMETER_BYTES))
@@ -56,20 +56,35 @@ def parameter_errors(parameters: Mapping[str, str]) -> Errors:
 
 
 def _topology_errors(terms: Sequence[Mapping[str, Any]]) -> Errors:
+    """``validateAllowedTopologies``. What a term is compared with starts out as one empty term for each."""
     errors: Errors = []
+    before: list[dict[str, frozenset[str]]] = [{} for _ in terms]
     for index, term in enumerate(terms):
-        keys: set[str] = set()
-        for number, wanted in enumerate(term.get("matchLabelExpressions") or ()):
-            path, key = f"allowedTopologies[{index}].matchLabelExpressions[{number}]", wanted.get("key") or ""
-            values: Sequence[str] = wanted.get("values") or ()
-            if not values:
-                errors.append(required(f"{path}.values"))
-            errors += [duplicate(f"{path}.values[{at}]", value) for at, value in enumerate(values) if value in
-                       values[:at]]  # fmt: skip
-            errors += qualified_name(f"{path}.key", key)
-            if key in keys:
-                errors.append(duplicate(f"{path}.key", key))
-            keys.add(key)
+        errors += _term_errors(f"allowedTopologies[{index}]", term)
+        asked = {each.get("key") or "": frozenset(each.get("values") or ()) for each in _expressions(term)}
+        errors += [duplicate(f"allowedTopologies[{index}].matchLabelExpressions", "") for other in before
+                   if other == asked]  # fmt: skip
+        before.append(asked)
+    return errors
+
+
+def _expressions(term: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return term.get("matchLabelExpressions") or ()
+
+
+def _term_errors(path: str, term: Mapping[str, Any]) -> Errors:
+    """``ValidateTopologySelectorTerm``."""
+    errors: Errors = []
+    keys: set[str] = set()
+    for number, wanted in enumerate(_expressions(term)):
+        where, key, values = f"{path}.matchLabelExpressions[{number}]", wanted.get("key") or "", wanted.get("values")
+        if not values:
+            errors.append(required(f"{where}.values"))
+        errors += duplicates(f"{where}.values", values or ())
+        errors += qualified_name(f"{where}.key", key)
+        if key in keys:
+            errors.append(duplicate(f"{where}.key", key))
+        keys.add(key)
     return errors
 
 

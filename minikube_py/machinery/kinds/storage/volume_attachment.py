@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minikube_py.machinery.errors import FieldError, forbidden_field, required
+from minikube_py.machinery.errors import FieldError, forbidden_field, invalid_value, required, too_long
 from minikube_py.machinery.kind import Cell, Column, Kind, Subresource
-from minikube_py.machinery.kinds.common.checks import Errors, qualified_name, subdomain
+from minikube_py.machinery.kinds.common.checks import Errors, subdomain
 from minikube_py.machinery.kinds.common.go_values import go_object
+from minikube_py.machinery.kinds.common.podspec.volumes import driver_name_errors
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name, part
 from minikube_py.machinery.kinds.common.strategy import fresh_status, immutable, keep_metadata, wire_form
+from minikube_py.machinery.names import in_range_error
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import Resource
 
@@ -34,16 +36,36 @@ def validate(attachment: Object) -> list[FieldError]:
         errors.append(required("spec.source.persistentVolumeName", "must specify non empty persistentVolumeName"))
     errors += subdomain("spec.nodeName", node)
     if attacher:
-        errors += qualified_name("spec.attacher", attacher.lower())
+        errors += driver_name_errors("spec.attacher", attacher)
+    if volume is not None:
+        errors += subdomain("spec.source.persistentVolumeName", volume)
     return errors
 
 
 def validate_update(attachment: Object, old: Object) -> list[FieldError]:
-    """The spec never changes."""
+    """The spec never changes. What is wrong with the status is told twice, as the strategy asks twice."""
     new, before = attachment.get("spec") or {}, old.get("spec") or {}
-    if new == before:
-        return []
-    return immutable("spec", go_object("VolumeAttachmentSpec", new), before)
+    errors = 2 * _status_errors("status", attachment.get("status") or {})
+    return errors + (immutable("spec", go_object("VolumeAttachmentSpec", new), before) if new != before else [])
+
+
+_MAX_METADATA_BYTES, _MAX_MESSAGE_BYTES = 256 * 1024, 1024
+
+
+def _status_errors(path: str, status: Mapping[str, Any]) -> Errors:
+    """``validateVolumeAttachmentStatus``. A long message is told the limit of the metadata."""
+    errors: Errors = []
+    metadata: Mapping[str, str] = status.get("attachmentMetadata") or {}
+    if sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items()) > _MAX_METADATA_BYTES:
+        errors.append(too_long(f"{path}.attachmentMetadata", _MAX_METADATA_BYTES))
+    for field in ("attachError", "detachError"):
+        failure = status.get(field) or {}
+        if len((failure.get("message") or "").encode()) > _MAX_MESSAGE_BYTES:
+            errors.append(too_long(f"{path}.{field}.message", _MAX_METADATA_BYTES))
+        code = failure.get("errorCode")
+        if code is not None and code < 0:
+            errors.append(invalid_value(f"{path}.{field}.errorCode", code, in_range_error(0, 2**31 - 1)))
+    return errors
 
 
 def row(attachment: Mapping[str, Any], now: float) -> Sequence[Cell]:
@@ -68,6 +90,7 @@ KIND = Kind(
     prepare_status=keep_metadata,
     validate=validate,
     validate_update=validate_update,
+    validate_status=validate_update,
     has_status=True,
     unconditional_update=False,
     columns=(

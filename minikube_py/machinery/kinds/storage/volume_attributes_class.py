@@ -27,10 +27,11 @@ def validate(attributes: Object) -> list[FieldError]:
 
 
 def validate_update(attributes: Object, old: Object) -> list[FieldError]:
-    """Nothing but metadata changes."""
+    """Nothing but metadata changes; the strategy checks the whole before and after that."""
     errors = validate(attributes)
-    errors += immutable("driverName", attributes.get("driverName"), old.get("driverName"))
-    return errors + immutable("parameters", attributes.get("parameters"), old.get("parameters"))
+    fixed = immutable("driverName", attributes.get("driverName"), old.get("driverName"))
+    fixed += immutable("parameters", attributes.get("parameters"), old.get("parameters"))
+    return errors + fixed + errors
 
 
 def row(attributes: Mapping[str, Any], now: float) -> Sequence[Cell]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from minikube_py.components.apiserver.admission.subjects import Subject
-from minikube_py.components.apiserver.types import AUTHENTICATED, Attributes, Authorizer, Decision, UserInfo
+from minikube_py.components.apiserver.authentication.identity import service_account_user
+from minikube_py.components.apiserver.types import Attributes, Authorizer, Decision, UserInfo
 from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.field_selectors import parse_field_selector
 from minikube_py.machinery.names import dns1123_label_errors, dns1123_subdomain_errors
@@ -175,8 +176,7 @@ def _service_account(namespace: str, name: str) -> UserInfo:
         raise _problem("Invalid service account namespace")
     if not name or dns1123_subdomain_errors(name):
         raise _problem("Invalid service account name")
-    groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", AUTHENTICATED)
-    return UserInfo(f"system:serviceaccount:{namespace}:{name}", groups)
+    return service_account_user(namespace, name)
 
 
 def _problem(text: str) -> Exception:

@@ -70,7 +70,8 @@ def read_archive(path: Path) -> Archive:
     try:
         tar = tarfile.open(path, "r:*")  # noqa: SIM115 - its members are read after this function
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise ArchiveError(f"cannot read image archive {path}: {error}") from error
+        cause = str(error).splitlines()[0].rstrip(":")  # tarfile goes on with a line for each compression it tried
+        raise ArchiveError(f"cannot read image archive {path}: {cause}") from error
     try:
         members = {member.name.removeprefix("./"): member for member in tar.getmembers() if not member.isdir()}
         if "index.json" in members and "oci-layout" in members:

@@ -13,8 +13,8 @@ from minikube_py.machinery.kinds.common.podspec.paths import descending_path_err
 MIRROR = "kubernetes.io/config.mirror"
 APP_ARMOR = "container.apparmor.security.beta.kubernetes.io/"
 _DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
-_SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
-_SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
+SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
+SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
 _SECCOMP_PROFILES = ("runtime/default", "docker/default", "unconfined")
 _COST = re.compile(r"-?(0|[1-9][0-9]*)|\+?0")
 
@@ -28,10 +28,10 @@ def pod_annotation_errors(path: str, annotations: Mapping[str, str], spec: Mappi
     cost = annotations.get(_DELETION_COST)
     if cost is not None and not _is_cost(cost):
         errors.append(invalid_value(f"{path}[{_DELETION_COST}]", cost, "must be a 32bit integer"))
-    if _SECCOMP_POD in annotations:
-        errors += _seccomp_errors(f"{path}.{_SECCOMP_POD}", annotations[_SECCOMP_POD])
+    if SECCOMP_POD in annotations:
+        errors += _seccomp_errors(f"{path}.{SECCOMP_POD}", annotations[SECCOMP_POD])
     for key in sorted(annotations):
-        if key.startswith(_SECCOMP_CONTAINER):
+        if key.startswith(SECCOMP_CONTAINER):
             errors += _seccomp_errors(f"{path}.{key}", annotations[key])
     return errors + _app_armor_errors(path, annotations, spec)
 

@@ -14,6 +14,7 @@ from minikube_py.machinery.errors import (
     invalid_value,
     not_supported,
     required,
+    too_many,
 )
 from minikube_py.machinery.kinds.common.checks import (
     Errors,
@@ -33,6 +34,9 @@ from minikube_py.machinery.names import (
 
 _PROBES = ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe")
 _NOT_EPHEMERAL = "cannot be set for an Ephemeral Container"
+_NEVER_EPHEMERAL = (
+    "ports", "resources", "resizePolicy", "restartPolicy", "restartPolicyRules", *_PROBES[1:], "lifecycle",
+)  # fmt: skip
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 
 
@@ -64,15 +68,37 @@ def container_list_errors(path: str, containers: Sequence[Mapping[str, Any]], ar
     return errors + _host_port_errors(path, containers)
 
 
-def _restart_errors(path: str, container: Mapping[str, Any]) -> Errors:
-    policy = container.get("restartPolicy")
-    if policy is None:
-        if container.get("restartPolicyRules"):
-            return [required(f"{path}.restartPolicy", "must specify restartPolicy when restart rules are used")]
-        return []
-    if policy not in ("Always", "OnFailure", "Never"):
-        return [not_supported_in_order(f"{path}.restartPolicy", policy, ("Always", "OnFailure", "Never"))]
-    return []
+_MOST_RULES = 20
+_MOST_EXIT_CODES = 255
+
+
+def _restart_errors(path: str, container: Mapping[str, Any], *, initial: bool = False) -> Errors:
+    """``validateContainerRestartPolicy``; rules of an init container without a policy are not looked at."""
+    policy, rules = container.get("restartPolicy"), container.get("restartPolicyRules") or ()
+    errors: Errors = []
+    if policy is not None:
+        errors += one_of(f"{path}.restartPolicy", policy, ("Always", "Never", "OnFailure"))
+    elif rules:
+        errors.append(required(f"{path}.restartPolicy", "must specify restartPolicy when restart rules are used"))
+        if initial:
+            return errors
+    if len(rules) > _MOST_RULES:
+        errors.append(too_many(f"{path}.restartPolicyRules", len(rules), _MOST_RULES))
+    for index, rule in enumerate(rules):
+        errors += _restart_rule_errors(f"{path}.restartPolicyRules[{index}]", rule)
+    return errors
+
+
+def _restart_rule_errors(path: str, rule: Mapping[str, Any]) -> Errors:
+    errors = one_of(f"{path}.action", rule.get("action") or "", ("Restart", "RestartAllContainers"))
+    codes = rule.get("exitCodes")
+    if codes is None:
+        return [*errors, required(f"{path}.exitCodes", "must be specified")]
+    errors += one_of(f"{path}.exitCodes.operator", codes.get("operator") or "", ("In", "NotIn"))
+    given = len(codes.get("values") or ())
+    if given > _MOST_EXIT_CODES:
+        errors.append(too_many(f"{path}.exitCodes.values", given, _MOST_EXIT_CODES))
+    return errors
 
 
 def init_container_errors(
@@ -84,7 +110,7 @@ def init_container_errors(
     for index, container in enumerate(containers):
         field, name = f"{path}[{index}]", container.get("name") or ""
         errors += common_errors(field, container, around)
-        errors += _restart_errors(field, container)
+        errors += _restart_errors(field, container, initial=True)
         if name in names:
             errors.append(duplicate(f"{field}.name", name))
         elif name:
@@ -95,7 +121,17 @@ def init_container_errors(
         else:
             text = "may not be set for init containers without restartPolicy=Always"
             errors += [forbidden_field(f"{field}.{part}", text) for part in _PROBES if container.get(part) is not None]
+            errors += _one_time_resize_errors(f"{field}.resizePolicy", container.get("resizePolicy") or ())
     return errors
+
+
+def _one_time_resize_errors(path: str, policies: Sequence[Mapping[str, Any]]) -> Errors:
+    text = "must not be set to 'RestartContainer' for non-sidecar initContainers"
+    return [
+        invalid_value(f"{path}[{index}].restartPolicy", "RestartContainer", text)
+        for index, policy in enumerate(policies)
+        if policy.get("restartPolicy") == "RestartContainer"
+    ]
 
 
 def ephemeral_container_errors(
@@ -120,9 +156,7 @@ def ephemeral_container_errors(
         if target and target not in targets:
             errors.append(field_not_found(f"{field}.targetContainerName", target))
         errors += [
-            forbidden_field(f"{field}.{part}", _NOT_EPHEMERAL)
-            for part in ("ports", "resources", "resizePolicy", "restartPolicy", *_PROBES[1:], "lifecycle")
-            if container.get(part)
+            forbidden_field(f"{field}.{part}", _NOT_EPHEMERAL) for part in _NEVER_EPHEMERAL if container.get(part)
         ]
         for number, mount in enumerate(container.get("volumeMounts") or ()):
             errors += [

@@ -55,6 +55,9 @@ def field_selector_errors(path: str, selector: Mapping[str, Any], supported: fro
     if subscript is not None and base in _SUBSCRIPTED:
         key = subscript.lower() if base == "metadata.annotations" else subscript
         return [invalid_value(path, subscript, text) for text in qualified_name_errors(key)]
+    if subscript is not None:
+        why = f"field label does not support subscript: {field}"
+        return [invalid_value(f"{path}.fieldPath", field, f"error converting fieldPath: {why}")]
     if field == "spec.host":
         field = "spec.nodeName"
     if field not in _KNOWN:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minikube_py.machinery.errors import invalid_value, required
-from minikube_py.machinery.kinds.common.checks import Errors, named
+from minikube_py.machinery.errors import field_not_found, invalid_value, required
+from minikube_py.machinery.kinds.common.checks import Errors, label, named
 from minikube_py.machinery.kinds.common.podspec.downward import (
     ENVIRONMENT_FIELDS,
     field_selector_errors,
     resource_selector_errors,
 )
-from minikube_py.machinery.kinds.common.podspec.paths import descending_path_errors
+from minikube_py.machinery.kinds.common.podspec.paths import containers_with_paths, no_backsteps_errors
 from minikube_py.machinery.names import (
     config_key_errors,
     dns1123_subdomain_errors,
+    name_is_dns_subdomain,
     relaxed_environment_name_errors,
 )
 
@@ -65,12 +66,32 @@ def _key_selector_errors(path: str, selector: Mapping[str, Any]) -> Errors:
 
 
 def _file_key_errors(path: str, selector: Mapping[str, Any]) -> Errors:
+    """``validateFileKeySelector``."""
+    key, volume, file = (selector.get(name) or "" for name in ("key", "volumeName", "path"))
+    errors = named(f"{path}.key", key, relaxed_environment_name_errors) if key else [required(f"{path}.key")]
+    errors += label(f"{path}.volumeName", volume) if volume else [required(f"{path}.volumeName")]
+    return errors + (no_backsteps_errors(f"{path}.path", file) if file else [required(f"{path}.path")])
+
+
+def _prefix_errors(name: str) -> list[str]:
+    """Names of whole sources are checked as if they were prefixes of generated names: one may end in a dash."""
+    return name_is_dns_subdomain(name, prefix=True)
+
+
+def file_key_volume_errors(path: str, spec: Mapping[str, Any]) -> Errors:
+    """``validateFileKeyRefVolumes``: files of variables lie in empty directories of the pod."""
     errors: Errors = []
-    for name in ("volumeName", "path", "key"):
-        if not selector.get(name):
-            errors.append(required(f"{path}.{name}"))
-    if selector.get("path"):
-        errors += descending_path_errors(f"{path}.path", selector["path"])
+    for field, container in containers_with_paths(path, spec):
+        for index, variable in enumerate(container.get("env") or ()):
+            selector = (variable.get("valueFrom") or {}).get("fileKeyRef")
+            if selector is None:
+                continue
+            name, where = selector.get("volumeName") or "", f"{field}.env[{index}].valueFrom.fileKeyRef.volumeName"
+            volume = next((v for v in reversed(spec.get("volumes") or ()) if v.get("name") == name), None)
+            if volume is None:
+                errors.append(field_not_found(where, name))
+            elif volume.get("emptyDir") is None:
+                errors.append(invalid_value(where, name, "referenced volume must be of type emptyDir"))
     return errors
 
 
@@ -84,7 +105,7 @@ def environment_source_errors(path: str, sources: Sequence[Mapping[str, Any]]) -
         for name in given:
             referred = source[name].get("name") or ""
             where = f"{field}.{name}.name"
-            errors += named(where, referred, dns1123_subdomain_errors) if referred else [required(where)]
+            errors += named(where, referred, _prefix_errors) if referred else [required(where)]
         if not given:
             errors.append(invalid_value(path, "", "must specify one of: `configMapRef` or `secretRef`"))
         elif len(given) > 1:

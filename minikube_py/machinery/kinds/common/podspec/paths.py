@@ -1,12 +1,22 @@
-"""Paths inside volumes and file modes."""
+"""Paths: of containers in a spec, of files inside volumes; and the modes of such files."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from minikube_py.machinery.errors import invalid_value
 from minikube_py.machinery.kinds.common.checks import Errors
 
 NO_BACKSTEPS = "must not contain '..'"
 _MODE_TEXT = "must be a number between 0 and 0777 (octal), both inclusive"
+
+
+def containers_with_paths(path: str, spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """All containers and the paths of their fields, in the order of ``VisitContainersWithPath``."""
+    for sort in ("initContainers", "containers", "ephemeralContainers"):
+        for index, container in enumerate(spec.get(sort) or ()):
+            yield f"{path}.{sort}[{index}]", container
 
 
 def no_backsteps_errors(path: str, target: str) -> Errors:

@@ -7,77 +7,48 @@ from typing import Any
 
 from minikube_py.machinery.errors import FieldError, forbidden_field, invalid_value, not_supported
 from minikube_py.machinery.kinds.common.checks import Errors, quantity
+from minikube_py.machinery.kinds.common.pod_sums import containers_need
 from minikube_py.machinery.kinds.common.resource_names import (
+    POD_RESOURCES,
     is_huge_page,
+    is_pod_resource,
     requirements_errors,
     standard_resource_errors,
 )
-from minikube_py.machinery.quantities import Quantity
-
-_SUPPORTED = ("cpu", "hugepages-", "memory")
 
 
 def pod_resource_errors(path: str, spec: Mapping[str, Any]) -> Errors:
     """The errors of ``spec.resources``, which is there."""
+    if (spec.get("os") or {}).get("name") == "windows":
+        return [forbidden_field(path, "may not be set for a windows pod")]
     resources = spec["resources"]
     errors: Errors = []
     if resources.get("claims"):
-        errors.append(forbidden_field(f"{path}.claims", "claims cannot be set for Resources at pod-level"))
+        errors.append(forbidden_field(f"{path}.claims", "claims may not be set for Resources at pod-level"))
     errors += requirements_errors(path, resources, _name_errors)
-    return errors + _request_errors(f"{path}.requests", spec) + _limit_errors(path, spec)
+    errors += _sum_errors(f"{path}.requests", spec, "requests")
+    return errors + _sum_errors(f"{path}.limits", spec, "limits") + _limit_errors(path, spec)
 
 
 def _name_errors(path: str, name: str) -> list[FieldError]:
     """``validatePodResourceName``."""
     errors = standard_resource_errors(path, name)
-    if not errors and name not in _SUPPORTED and not is_huge_page(name):
-        errors.append(not_supported(path, name, _SUPPORTED))
+    if not errors and not is_pod_resource(name):
+        errors.append(not_supported(path, name, POD_RESOURCES))
     return errors
 
 
-def _request_errors(path: str, spec: Mapping[str, Any]) -> Errors:
-    """What the containers request together fits into the pod's requests."""
-    given = spec["resources"].get("requests") or {}
+def _sum_errors(path: str, spec: Mapping[str, Any], sort: str) -> Errors:
+    """What the containers ask for together fits into the pod's; of limits that counts for huge pages alone."""
+    given = spec["resources"].get(sort) or {}
     errors: Errors = []
-    for name, total in sorted(_aggregate_requests(spec).items()):
-        if name not in _SUPPORTED and not is_huge_page(name):
+    for name, total in sorted(containers_need(spec, sort).items()):
+        if name not in given or (sort == "limits" and not is_huge_page(name)):
             continue
-        asked = quantity(given.get(name))
-        if total > asked:
-            text = f"must be greater than or equal to aggregate container requests of {total}"
-            errors.append(invalid_value(f"{path}[{name}]", str(asked), text))
+        if total > quantity(given[name]):
+            text = f"must be greater than or equal to aggregate container {sort} of {total}"
+            errors.append(invalid_value(f"{path}[{name}]", str(quantity(given[name])), text))
     return errors
-
-
-def _aggregate_requests(spec: Mapping[str, Any]) -> dict[str, Quantity]:
-    """``AggregateContainerRequests``: regular containers and sidecars add up; init containers run one by one."""
-    sums: dict[str, int] = {}
-    sidecars: dict[str, int] = {}
-    peaks: dict[str, int] = {}
-    notations: dict[str, str] = {}
-
-    def requests(container: Mapping[str, Any]) -> dict[str, int]:
-        found = {name: quantity(amount) for name, amount in
-                 ((container.get("resources") or {}).get("requests") or {}).items()}  # fmt: skip
-        for name, amount in found.items():
-            notations.setdefault(name, amount.notation)
-        return {name: amount.nano for name, amount in found.items()}
-
-    for container in spec.get("containers") or ():
-        for name, nano in requests(container).items():
-            sums[name] = sums.get(name, 0) + nano
-    for container in spec.get("initContainers") or ():
-        own = requests(container)
-        if container.get("restartPolicy") == "Always":
-            for name, nano in own.items():
-                sums[name] = sums.get(name, 0) + nano
-                sidecars[name] = sidecars.get(name, 0) + nano
-            own = sidecars
-        else:
-            own = {name: own.get(name, 0) + sidecars.get(name, 0) for name in {*own, *sidecars}}
-        for name, nano in own.items():
-            peaks[name] = max(peaks.get(name, 0), nano)
-    return {name: Quantity(max(sums.get(name, 0), peaks.get(name, 0)), notations[name]) for name in {*sums, *peaks}}
 
 
 def _limit_errors(path: str, spec: Mapping[str, Any]) -> Errors:

@@ -21,20 +21,10 @@ def container_probe_errors(path: str, container: Mapping[str, Any], grace_second
         for hook in ("postStart", "preStop"):
             if lifecycle.get(hook) is not None:
                 errors += _handler_errors(f"{path}.lifecycle.{hook}", lifecycle[hook], grace_seconds)
-        errors += _stop_signal_errors(f"{path}.lifecycle.stopSignal", lifecycle)
     for name in ("livenessProbe", "readinessProbe", "startupProbe"):
         if container.get(name) is not None:
             errors += _probe_errors(f"{path}.{name}", name, container[name], grace_seconds)
     return errors
-
-
-def _stop_signal_errors(path: str, lifecycle: Mapping[str, Any]) -> Errors:
-    signal = lifecycle.get("stopSignal")
-    if signal is None:
-        return []
-    if not signal.startswith("SIG"):
-        return [invalid_value(path, signal, "must be a valid signal")]
-    return []
 
 
 def _probe_errors(path: str, name: str, probe: Mapping[str, Any], grace_seconds: int | None) -> Errors:

@@ -193,7 +193,8 @@ def _toleration_errors(path: str, toleration: Mapping[str, Any]) -> Errors:
             text = "value must be empty when `operator` is 'Exists'"
             errors.append(invalid_value(f"{path}.operator", value, text))
     else:
-        errors.append(not_supported_in_order(f"{path}.operator", operator, ("Equal", "Exists")))
+        numeric = ("Lt", "Gt") if operator in ("Lt", "Gt") else ()  # known, but behind a gate that is off
+        errors.append(not_supported_in_order(f"{path}.operator", operator, ("Equal", "Exists", *numeric)))
     if effect:
         errors += one_of_in_order(f"{path}.effect", effect, _EFFECTS)
     return errors
@@ -219,8 +220,6 @@ def _constraint_errors(path: str, constraint: Mapping[str, Any], later: Sequence
     key, action = constraint.get("topologyKey") or "", constraint.get("whenUnsatisfiable") or ""
     if not key:
         errors.append(required(f"{path}.topologyKey", "can not be empty"))
-    else:
-        errors += qualified_name(f"{path}.topologyKey", key)
     errors += one_of(f"{path}.whenUnsatisfiable", action, ("DoNotSchedule", "ScheduleAnyway"))
     if any((o.get("topologyKey") or "", o.get("whenUnsatisfiable") or "") == (key, action) for o in later):
         errors.append(duplicate(f"{path}.{{topologyKey, whenUnsatisfiable}}", f"{{{key}, {action}}}"))
@@ -229,7 +228,9 @@ def _constraint_errors(path: str, constraint: Mapping[str, Any], later: Sequence
         if constraint.get(name) is not None:
             errors += one_of(f"{path}.{name}", constraint[name], ("Honor", "Ignore"))
     keys = constraint.get("matchLabelKeys") or ()
-    errors += _label_key_errors(f"{path}.matchLabelKeys", keys, constraint.get("labelSelector"))
+    if keys:
+        errors += _label_key_errors(f"{path}.matchLabelKeys", keys, constraint.get("labelSelector"))
+        errors += _twice_selected_errors(path, constraint)
     return errors + label_selector_errors(f"{path}.labelSelector", constraint.get("labelSelector"))
 
 

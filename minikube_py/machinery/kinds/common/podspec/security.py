@@ -9,7 +9,7 @@ from typing import Any
 from minikube_py.machinery.errors import FieldError, duplicate, forbidden_field, invalid_value, required, too_long
 from minikube_py.machinery.kinds.common.checks import Errors, not_supported_in_order, one_of, one_of_in_order
 from minikube_py.machinery.kinds.common.go_values import go_object
-from minikube_py.machinery.kinds.common.podspec.paths import descending_path_errors
+from minikube_py.machinery.kinds.common.podspec.paths import containers_with_paths, descending_path_errors
 from minikube_py.machinery.kinds.common.podspec.windows import windows_option_errors
 
 MAX_ID = 2**31 - 1
@@ -19,7 +19,7 @@ _SYSCTL_LENGTH = 253
 _MAX_PATH = 4095
 
 
-def _id_errors(path: str, value: int | None) -> Errors:
+def id_errors(path: str, value: int | None) -> Errors:
     if value is not None and not 0 <= value <= MAX_ID:
         return [invalid_value(path, value, _ID_TEXT)]
     return []
@@ -31,9 +31,9 @@ def pod_security_errors(path: str, spec: Mapping[str, Any]) -> Errors:
     field = f"{path}.securityContext"
     errors: Errors = []
     for name in ("fsGroup", "runAsUser", "runAsGroup"):
-        errors += _id_errors(f"{field}.{name}", context.get(name))
+        errors += id_errors(f"{field}.{name}", context.get(name))
     for index, group in enumerate(context.get("supplementalGroups") or ()):
-        errors += _id_errors(f"{field}.supplementalGroups[{index}]", group)
+        errors += id_errors(f"{field}.supplementalGroups[{index}]", group)
     if spec.get("shareProcessNamespace") and spec.get("hostPID"):
         text = "ShareProcessNamespace and HostPID cannot both be enabled"
         errors.append(invalid_value(f"{field}.shareProcessNamespace", True, text))
@@ -42,7 +42,7 @@ def pod_security_errors(path: str, spec: Mapping[str, Any]) -> Errors:
         errors += one_of(f"{field}.fsGroupChangePolicy", context["fsGroupChangePolicy"], ("Always", "OnRootMismatch"))
     errors += _seccomp_errors(f"{field}.seccompProfile", context.get("seccompProfile"))
     errors += windows_option_errors(f"{field}.windowsOptions", context.get("windowsOptions"))
-    errors += _app_armor_errors(f"{field}.appArmorProfile", context.get("appArmorProfile"))
+    errors += app_armor_errors(f"{field}.appArmorProfile", context.get("appArmorProfile"))
     if context.get("supplementalGroupsPolicy") is not None:
         errors += one_of(f"{field}.supplementalGroupsPolicy", context["supplementalGroupsPolicy"], ("Merge", "Strict"))
     if context.get("seLinuxChangePolicy") is not None:
@@ -84,8 +84,8 @@ def container_security_errors(path: str, context: Mapping[str, Any] | None, *, h
     """``ValidateSecurityContext``."""
     if context is None:
         return []
-    errors = _id_errors(f"{path}.runAsUser", context.get("runAsUser"))
-    errors += _id_errors(f"{path}.runAsGroup", context.get("runAsGroup"))
+    errors = id_errors(f"{path}.runAsUser", context.get("runAsUser"))
+    errors += id_errors(f"{path}.runAsGroup", context.get("runAsGroup"))
     mount = context.get("procMount")
     if mount is not None:
         errors += one_of_in_order(f"{path}.procMount", mount, ("Default", "Unmasked"))
@@ -96,7 +96,7 @@ def container_security_errors(path: str, context: Mapping[str, Any] | None, *, h
     if context.get("allowPrivilegeEscalation") is False:
         errors += _escalation_errors(path, context)
     errors += windows_option_errors(f"{path}.windowsOptions", context.get("windowsOptions"))
-    return errors + _app_armor_errors(f"{path}.appArmorProfile", context.get("appArmorProfile"))
+    return errors + app_armor_errors(f"{path}.appArmorProfile", context.get("appArmorProfile"))
 
 
 def _escalation_errors(path: str, context: Mapping[str, Any]) -> Errors:
@@ -115,9 +115,11 @@ def _seccomp_errors(path: str, profile: Mapping[str, Any] | None) -> Errors:
     if profile is None:
         return []
     kind, local = profile.get("type") or "", profile.get("localhostProfile")
+    errors: Errors
     if not kind:
-        return [required(f"{path}.type", "type is required when seccompProfile is set")]
-    errors = one_of_in_order(f"{path}.type", kind, ("Localhost", "RuntimeDefault", "Unconfined"))
+        errors = [required(f"{path}.type", "type is required when seccompProfile is set")]
+    else:
+        errors = one_of_in_order(f"{path}.type", kind, ("Localhost", "RuntimeDefault", "Unconfined"))
     if kind == "Localhost":
         if local is None:
             errors.append(required(f"{path}.localhostProfile", "must be set when seccomp type is Localhost"))
@@ -129,7 +131,8 @@ def _seccomp_errors(path: str, profile: Mapping[str, Any] | None) -> Errors:
     return errors
 
 
-def _app_armor_errors(path: str, profile: Mapping[str, Any] | None) -> Errors:
+def app_armor_errors(path: str, profile: Mapping[str, Any] | None) -> Errors:
+    """``ValidateAppArmorProfileField``."""
     if profile is None:
         return []
     kind, local = profile.get("type") or "", profile.get("localhostProfile")
@@ -168,7 +171,9 @@ def _linux_errors(path: str, spec: Mapping[str, Any]) -> Errors:
     text = "windows options cannot be set for a linux pod"
     contexts = [(f"{path}.securityContext", spec.get("securityContext") or {}), *_container_contexts(path, spec)]
     return [
-        forbidden_field(f"{field}.windowsOptions", text) for field, found in contexts if found.get("windowsOptions")
+        forbidden_field(f"{field}.windowsOptions", text)
+        for field, found in contexts
+        if found.get("windowsOptions") is not None
     ]
 
 
@@ -203,9 +208,8 @@ def _windows_errors(path: str, spec: Mapping[str, Any]) -> Errors:
 
 def _container_contexts(path: str, spec: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     return [
-        (f"{path}.{sort}[{index}].securityContext", container.get("securityContext") or {})
-        for sort in ("initContainers", "containers", "ephemeralContainers")
-        for index, container in enumerate(spec.get(sort) or ())
+        (f"{field}.securityContext", container.get("securityContext") or {})
+        for field, container in containers_with_paths(path, spec)
     ]
 
 
@@ -214,4 +218,9 @@ def host_users_errors(path: str, spec: Mapping[str, Any]) -> Errors:
     if spec.get("hostUsers") is not False:
         return []
     text = "when `hostUsers` is false"
-    return [forbidden_field(f"{path}.{name}", text) for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name)]
+    shared = (("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC"))
+    errors = [forbidden_field(f"{path}.{shown}", text) for name, shown in shared if spec.get(name)]
+    for field, container in containers_with_paths(path, spec):
+        if container.get("volumeDevices"):
+            errors.append(forbidden_field(f"{field}.volumeDevices", text))
+    return errors

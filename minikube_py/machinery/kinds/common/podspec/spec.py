@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minikube_py.machinery.errors import FieldError, duplicate, invalid_value, required
+from minikube_py.machinery.errors import FieldError, duplicate, forbidden_field, invalid_value, required, too_long
 from minikube_py.machinery.kinds.common.checks import (
     Errors,
     ip_texts,
     label,
-    non_negative_quantity,
-    not_supported_in_order,
+    named,
     one_of_in_order,
+    preemption_errors,
     qualified_name,
     subdomain,
     texts_as_errors,
@@ -25,6 +25,7 @@ from minikube_py.machinery.kinds.common.podspec.containers import (
     ephemeral_container_errors,
     init_container_errors,
 )
+from minikube_py.machinery.kinds.common.podspec.environment import file_key_volume_errors
 from minikube_py.machinery.kinds.common.podspec.pod_resources import pod_resource_errors
 from minikube_py.machinery.kinds.common.podspec.scheduling import (
     affinity_errors,
@@ -38,17 +39,25 @@ from minikube_py.machinery.kinds.common.podspec.security import (
 )
 from minikube_py.machinery.kinds.common.podspec.volumes import volume_errors
 from minikube_py.machinery.kinds.common.podspec.windows import host_process_errors
-from minikube_py.machinery.kinds.common.resource_names import container_resource_errors, integer_errors
+from minikube_py.machinery.kinds.common.resource_names import requirements_errors
+from minikube_py.machinery.names import underscore_subdomain_errors
 
 MAX_DEADLINE_SECONDS = 2**31 - 1
+WHOLE_OBJECT = "[]"
+"""The field of an error that concerns no field: Kubernetes prints an empty path so."""
 _DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 
 
-def pod_spec_errors(path: str, spec: Mapping[str, Any], pod_name: str = "", *, is_pod: bool = False) -> Errors:
-    """All errors of a pod spec: of a template, or of a pod with its name."""
+def pod_spec_errors(
+    path: str, spec: Mapping[str, Any], pod_name: str = "", *, is_pod: bool = False, mirrored: bool = False
+) -> Errors:
+    """All errors of a pod spec: of a template, or of a pod with its name, which may mirror a static one."""
     volumes, errors = volume_errors(f"{path}.volumes", spec.get("volumes") or (), pod_name)
     claims = spec.get("resourceClaims") or ()
-    errors += _claim_list_errors(f"{path}.resourceClaims", claims)
+    if mirrored:
+        errors += [forbidden_field(WHOLE_OBJECT, "static pods do not support resource claims") for _ in claims]
+    else:
+        errors += _claim_list_errors(f"{path}.resourceClaims", claims)
     around = Surroundings(
         volumes,
         tuple(sorted({claim["name"] for claim in claims if claim.get("name")})),
@@ -72,7 +81,9 @@ def pod_spec_errors(path: str, spec: Mapping[str, Any], pod_name: str = "", *, i
     errors += _gate_errors(path, spec)
     errors += spread_errors(f"{path}.topologySpreadConstraints", spec.get("topologySpreadConstraints") or ())
     errors += host_process_errors(path, spec) + host_users_errors(path, spec)
-    return errors + _name_errors(path, spec) + _rest_errors(path, spec)
+    if spec.get("hostnameOverride") is not None:
+        errors += _hostname_override_errors(path, spec)
+    return errors + _name_errors(path, spec) + _rest_errors(path, spec) + file_key_volume_errors(path, spec)
 
 
 def _policy_errors(path: str, spec: Mapping[str, Any]) -> Errors:
@@ -170,14 +181,25 @@ def _rest_errors(path: str, spec: Mapping[str, Any]) -> Errors:
         errors += subdomain(f"{path}.priorityClassName", spec["priorityClassName"])
     if spec.get("runtimeClassName") is not None:
         errors += subdomain(f"{path}.runtimeClassName", spec["runtimeClassName"])
-    policy = spec.get("preemptionPolicy")
-    if policy is not None and policy not in ("PreemptLowerPriority", "Never"):
-        errors.append(not_supported_in_order(f"{path}.preemptionPolicy", policy, ("PreemptLowerPriority", "Never")))
-    for resource, amount in sorted((spec.get("overhead") or {}).items()):
-        field = f"{path}.overhead.limits[{resource}]"
-        errors += container_resource_errors(field, resource)
-        errors += non_negative_quantity(field, amount) + integer_errors(field, resource, amount)
+    errors += preemption_errors(f"{path}.preemptionPolicy", spec.get("preemptionPolicy"))
+    if spec.get("overhead"):
+        errors += requirements_errors(f"{path}.overhead", {"limits": spec["overhead"]})
     return errors + operating_system_errors(path, spec)
+
+
+_LONGEST_HOSTNAME = 64
+
+
+def _hostname_override_errors(path: str, spec: Mapping[str, Any]) -> Errors:
+    """``validatePodHostName``."""
+    field, name = f"{path}.hostnameOverride", spec["hostnameOverride"]
+    errors: Errors = []
+    for other in ("setHostnameAsFQDN", "hostNetwork"):
+        if spec.get(other):
+            errors.append(forbidden_field(field, f"may not be specified when {other} is true"))
+    if len(name.encode()) > _LONGEST_HOSTNAME:
+        errors.append(too_long(field, _LONGEST_HOSTNAME))
+    return errors + subdomain(field, name)
 
 
 def _dns_config_errors(path: str, spec: Mapping[str, Any]) -> Errors:
@@ -185,12 +207,13 @@ def _dns_config_errors(path: str, spec: Mapping[str, Any]) -> Errors:
     config = spec.get("dnsConfig")
     servers: Sequence[str] = (config or {}).get("nameservers") or ()
     errors: list[FieldError] = []
-    if spec.get("dnsPolicy") == "None" and not servers:
-        field = f"{path}.nameservers" if config is not None else path
-        text = "must provide at least one DNS nameserver when `dnsPolicy` is None"
-        errors.append(required(field, text))
     if config is None:
+        if spec.get("dnsPolicy") == "None":
+            errors.append(required(path, "must provide `dnsConfig` when `dnsPolicy` is None"))
         return errors
+    if spec.get("dnsPolicy") == "None" and not servers:
+        text = "must provide at least one DNS nameserver when `dnsPolicy` is None"
+        return [required(f"{path}.nameservers", text)]
     if len(servers) > 3:
         text = "must not have more than 3 nameservers"
         errors.append(invalid_value(f"{path}.nameservers", list(servers), text))
@@ -205,7 +228,7 @@ def _dns_config_errors(path: str, spec: Mapping[str, Any]) -> Errors:
         errors.append(invalid_value(f"{path}.searches", list(searches), text))
     for index, search in enumerate(searches):
         if search != ".":
-            errors += subdomain(f"{path}.searches[{index}]", search.removesuffix(".").replace("_", "-"))
+            errors += named(f"{path}.searches[{index}]", search.removesuffix("."), underscore_subdomain_errors)
     for index, option in enumerate(config.get("options") or ()):
         if not option.get("name"):
             errors.append(required(f"{path}.options[{index}]", "must not be empty"))

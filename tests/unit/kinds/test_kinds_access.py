@@ -1,0 +1,224 @@
+"""Roles, certificate requests, flow control's fixed objects, API services: rules of who may do what."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.kinds.admissionregistration import validating_admission_policy, webhooks
+from minikube_py.machinery.kinds.apiregistration import api_service
+from minikube_py.machinery.kinds.certificates.certificate_signing_request import KIND as REQUEST
+from minikube_py.machinery.kinds.certificates.certificate_signing_request import certificate_problem
+from minikube_py.machinery.kinds.common.condition_validation import condition_errors
+from minikube_py.machinery.kinds.flowcontrol import flow_schema, priority_level_configuration
+from minikube_py.machinery.kinds.flowcontrol.mandatory import level_errors
+from minikube_py.machinery.kinds.rbac import cluster_role, role, role_binding
+from minikube_py.machinery.objects import Object, thaw
+
+
+def told(errors: Any) -> list[str]:
+    return [f"{error.field}: {error.body()}" for error in errors]
+
+
+def test_roles_are_checked_twice_when_they_change() -> None:
+    made = {"metadata": {"name": "r"}, "rules": [{"verbs": ["get"], "resources": ["pods"]}]}
+    once = ["rules[0].apiGroups: Required value: resource rules must supply at least one api group"]
+    assert told(role.KIND.validate(made)) == once
+    assert told(role.KIND.validate_update(made, made)) == once * 2
+    assert told(cluster_role.KIND.validate_update(made, made)) == once * 2
+
+
+def test_a_binding_tells_the_change_of_its_role_last() -> None:
+    old = {"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}}
+    new = {"roleRef": {**old["roleRef"], "kind": "Rule"}}
+    kind = 'roleRef.kind: Unsupported value: "Rule": supported values: "Role", "ClusterRole"'
+    changed = (
+        'roleRef: Invalid value: {"APIGroup":"rbac.authorization.k8s.io","Kind":"Rule","Name":"r"}: '
+        "cannot change roleRef"
+    )
+    assert told(role_binding.KIND.validate_update(new, old)) == [kind, kind, changed]
+
+
+def test_a_selector_that_is_none() -> None:
+    selector = {"matchExpressions": [{"key": "a", "operator": "Like"}]}
+    made = {"metadata": {"name": "r"}, "rules": None, "aggregationRule": {"clusterRoleSelectors": [selector]}}
+    path = "aggregationRule.clusterRoleSelectors[0]"
+    assert told(cluster_role.KIND.validate(made)) == [
+        f'{path}.matchExpressions[0].operator: Invalid value: "Like": not a valid selector operator',
+        f"{path}: Invalid value: null: invalid label selector.",
+    ]
+
+
+CATCH_ALL: Object = {
+    "type": "Limited",
+    "limited": {"nominalConcurrencyShares": 5, "lendablePercent": 0, "limitResponse": {"type": "Reject"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "wanted"),
+    [
+        pytest.param("catch-all", CATCH_ALL, [], id="as it was"),
+        pytest.param("exempt", {"type": "Exempt", "exempt": {"lendablePercent": 5}}, [], id="exempt may lend"),
+        pytest.param("mine", {**CATCH_ALL, "type": "Limited"}, [], id="others are free"),
+        pytest.param(
+            "catch-all",
+            {"type": "Exempt"},
+            [
+                'spec: Invalid value: {"Type":"Exempt","Limited":null,"Exempt":null}: '
+                "spec of 'catch-all' must equal the fixed value"
+            ],
+            id="another type",
+        ),
+        pytest.param(
+            "exempt",
+            CATCH_ALL,
+            [
+                'spec: Invalid value: {"Type":"Limited","Limited":{"NominalConcurrencyShares":5,"LimitResponse":'
+                '{"Type":"Reject","Queuing":null},"LendablePercent":0,"BorrowingLimitPercent":null},"Exempt":null}: '
+                "spec of 'exempt' except the 'spec.exempt' field must equal the fixed value"
+            ],
+            id="exempt no more",
+        ),
+    ],
+)
+def test_mandatory_levels(name: str, spec: Object, wanted: list[str]) -> None:
+    assert told(level_errors({"metadata": {"name": name}, "spec": spec})) == wanted
+
+
+def test_mandatory_schemas() -> None:
+    spec = {"matchingPrecedence": 10000, "priorityLevelConfiguration": {"name": "catch-all"}}
+    (error,) = flow_schema.KIND.validate({"metadata": {"name": "catch-all"}, "spec": spec})
+    assert error.detail == "spec of 'catch-all' must equal the fixed value"
+    assert error.value["PriorityLevelConfiguration"] == {"Name": "catch-all"}
+
+
+def test_hands_that_take_more_bits_than_a_hash_has() -> None:
+    queuing = {"queues": 1024, "handSize": 7, "queueLengthLimit": 50}
+    limited = {"nominalConcurrencyShares": 1, "limitResponse": {"type": "Queue", "queuing": queuing}}
+    made = {"metadata": {"name": "p"}, "spec": {"type": "Limited", "limited": limited}}
+    assert told(priority_level_configuration.KIND.validate(made)) == [
+        "spec.limited.limitResponse.queuing.handSize: Invalid value: 7: required entropy bits of deckSize 1024 and "
+        "handSize 7 should not be greater than 60"
+    ]
+    queuing["handSize"] = 6
+    assert priority_level_configuration.KIND.validate(made) == []
+
+
+@pytest.mark.parametrize("kind", [flow_schema.KIND, priority_level_configuration.KIND], ids=["schema", "level"])
+def test_conditions_of_flow_control(kind: Kind) -> None:
+    made = {"status": {"conditions": [{"type": "A"}, {"type": "A"}, {"status": "True"}]}}
+    assert told(kind.validate_status(made, {})) == [
+        'status.conditions[1].type: Duplicate value: "A"',
+        "status.conditions[2].type: Required value: must not be empty",
+    ]
+
+
+def test_conditions_of_api_services() -> None:
+    made = {"status": {"conditions": [{"type": "Available", "status": "Maybe"}]}}
+    assert told(api_service.KIND.validate_status(made, {})) == [
+        'status.conditions[0].status: Unsupported value: "Maybe": supported values: "True", "False", "Unknown"'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        pytest.param({}, [], id="valid"),
+        pytest.param({"status": "No"}, ['status: Unsupported value: "No": supported values: "False", "True", '
+                                        '"Unknown"'], id="status"),
+        pytest.param({"lastTransitionTime": None}, ["lastTransitionTime: Required value: must be set"], id="time"),
+        pytest.param({"reason": ""}, ["reason: Required value: must be set"], id="no reason"),
+        pytest.param({"observedGeneration": -1}, ["observedGeneration: Invalid value: -1: must be greater than or "
+                                                  "equal to zero"], id="generation"),
+        pytest.param({"message": "m" * 32769}, ["message: Too long: may not be more than 32768 bytes"], id="message"),
+    ],
+)  # fmt: skip
+def test_standard_conditions(fields: Object, wanted: list[str]) -> None:
+    base = {"type": "Ready", "status": "True", "reason": "AsItIs", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    assert told(condition_errors("c", [{**base, **fields}])) == [f"c[0].{text}" for text in wanted]
+
+
+def test_reasons_of_conditions_are_words() -> None:
+    made = {
+        "status": {"conditions": [{"type": "Ready", "status": "True", "reason": "so so", "lastTransitionTime": "x"}]}
+    }
+    (error,) = validating_admission_policy.KIND.validate_status(made, {})
+    assert error.field == "status.conditions[0].reason"
+    assert error.detail.startswith("a condition reason must start with alphabetic character")
+
+
+def test_versions_of_reviews_are_labels() -> None:
+    hook = {
+        "name": "a.b.c", "sideEffects": "None", "admissionReviewVersions": ["v1", "V 2", "v1"],
+        "clientConfig": {"url": "https://h"},
+    }  # fmt: skip
+    errors = webhooks.webhook_errors({"webhooks": [hook]}, mutating=False)
+    assert [(error.field, error.type) for error in errors] == [
+        ("webhooks[0].admissionReviewVersions[1]", "FieldValueInvalid"),
+        ("webhooks[0].admissionReviewVersions[2]", "FieldValueDuplicate"),
+    ]
+
+
+APPROVED = {"type": "Approved", "status": "True"}
+
+
+def request(*conditions: Object, certificate: str = "") -> Object:
+    status = {"conditions": [dict(each) for each in conditions]}
+    return {"metadata": {"name": "r"}, "status": {**status, "certificate": certificate} if certificate else status}
+
+
+def test_decisions_are_made_by_approval_only() -> None:
+    approve = REQUEST.extra["validate_approval"]
+    assert approve(request(APPROVED), request()) == []
+    assert told(REQUEST.validate_status(request(APPROVED), request())) == [
+        'status.conditions: Forbidden: updates may not add a condition of type "Approved"'
+    ]
+    assert told(REQUEST.validate_status(request(), request(APPROVED))) == [
+        'status.conditions: Forbidden: updates may not remove a condition of type "Approved"'
+    ]
+
+
+def test_decisions_survive_a_write_of_the_status() -> None:
+    old, new = request({**APPROVED, "message": "yes"}), request({**APPROVED, "message": "no"})
+    REQUEST.prepare_status(new, old)
+    assert new["status"] == old["status"]
+    assert new["status"]["conditions"][0] is not old["status"]["conditions"][0]
+
+
+def test_conditions_come_once() -> None:
+    assert told(REQUEST.extra["validate_approval"](request(APPROVED, APPROVED), request(APPROVED))) == [
+        'status.conditions[1].type: Duplicate value: "Approved"'
+    ]
+
+
+def block(sort: str, body: str) -> str:
+    return base64.b64encode(f"-----BEGIN {sort}-----\n{body}\n-----END {sort}-----\n".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("encoded", "wanted"),
+    [
+        pytest.param("", "", id="none"),
+        pytest.param(base64.b64encode(b"x").decode(), "must contain at least one CERTIFICATE PEM block", id="text"),
+        pytest.param(
+            block("PRIVATE KEY", "eA=="), 'only CERTIFICATE PEM blocks are allowed, found "PRIVATE KEY"', id="key"
+        ),
+        pytest.param(block("CERTIFICATE", "A: b\n\neA=="), "no PEM block headers are permitted", id="headers"),
+    ],
+)
+def test_certificates(encoded: str, wanted: str) -> None:
+    assert certificate_problem(encoded) == wanted
+
+
+def test_a_block_that_is_no_certificate() -> None:
+    assert certificate_problem(block("CERTIFICATE", "eA==")) not in ("", "no PEM block headers are permitted")
+
+
+def test_a_certificate_is_for_good() -> None:
+    old = request(certificate=base64.b64encode(b"old").decode())
+    errors = told(REQUEST.validate_status(request(certificate=base64.b64encode(b"new").decode()), thaw(old)))
+    assert errors == ["status.certificate: Forbidden: updates may not modify existing certificate content"]

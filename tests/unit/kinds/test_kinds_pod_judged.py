@@ -1,0 +1,116 @@
+"""What the validity of new pods is remembered by: all that their validation looks at, and nothing that differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from minikube_py.machinery.kinds.core.pod import KIND
+from minikube_py.machinery.kinds.core.pod_judged import judged_text
+from minikube_py.machinery.objects import Object
+
+MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+def pod(name: str = "a", volume: str = "kube-api-access-abcde", **spec: Any) -> Object:
+    container = {"name": "c", "image": "i", "volumeMounts": [{"name": volume, "mountPath": MOUNT}]}
+    made: Object = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "x", "uid": name, "labels": {"app": name}},
+        "spec": {"containers": [container], "volumes": [{"name": volume, "emptyDir": {}}], **spec},
+    }
+    KIND.default(made)
+    KIND.prepare_create(made)
+    return made
+
+
+class Watched(dict[str, Any]):
+    """An object that notes which of its fields were looked at; all of them when it is gone through."""
+
+    def __init__(self, fields: Object) -> None:
+        super().__init__(fields)
+        self.looked_at: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.looked_at.add(key)
+        return super().get(key, default)
+
+    def __getitem__(self, key: str) -> Any:
+        self.looked_at.add(key)
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        self.looked_at.add(str(key))
+        return super().__contains__(key)
+
+    def __iter__(self) -> Iterator[str]:
+        self.looked_at.update(super().keys())
+        return super().__iter__()
+
+    def items(self) -> Any:
+        self.looked_at.update(super().keys())
+        return super().items()
+
+    keys = values = items
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        pod(),
+        pod(hostNetwork=True),
+        pod(schedulingGates=[{"name": "x.io/g"}], nodeName="n"),
+        pod(ephemeralContainers=[{"name": "e", "image": "i"}]),
+        pod(volumes=[{"name": "kube-api-access-abcde", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}]),
+    ],
+    ids=["plain", "host network", "gates", "ephemeral containers", "ephemeral volume"],
+)
+def test_validation_looks_at_nothing_else(made: Object) -> None:
+    meta = Watched(made["metadata"])
+    whole = Watched({**made, "metadata": meta})
+    KIND.validate(whole)
+    KIND.warnings(whole, None)
+    assert whole.looked_at == {"metadata", "spec"}
+    assert meta.looked_at <= {"name", "annotations"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [pod("b"), pod(volume="kube-api-access-fghij"), pod("a-longer-name", "kube-api-access-00000")],
+    ids=["name", "volume", "both"],
+)
+def test_pods_of_one_template_have_one_text(other: Object) -> None:
+    assert judged_text(other) == judged_text(pod())
+    assert judged_text(other) is not None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pod(nodeSelector={"a": "b"}),
+        pod(volume="data"),
+        pod(volumes=[{"name": "kube-api-access-fghij", "emptyDir": {}}]),
+        pod(volumes=[{"name": name, "emptyDir": {}} for name in ("\\0", "kube-api-access-abcde")]),
+        {**pod(), "metadata": {"name": "a", "annotations": {"seccomp.security.alpha.kubernetes.io/pod": "x"}}},
+    ],
+    ids=["spec", "another volume", "a mount without its volume", "a volume like the mark", "annotations"],
+)
+def test_others_have_others(other: Object) -> None:
+    assert judged_text(other) is not None
+    assert judged_text(other) != judged_text(pod())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pod("not.a.label"),
+        pod("x" * 64),
+        pod(volumes=[{"name": "v", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}]),
+    ],
+    ids=["dots", "too long", "a claim of its own"],
+)
+def test_whose_name_matters_has_no_text(other: Object) -> None:
+    assert judged_text(other) is None
