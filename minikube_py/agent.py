@@ -75,19 +75,26 @@ def runtime_endpoint(settings: ServerSettings) -> str:
 
 
 def runtime_component(settings: ServerSettings, clock: Clock) -> Component:
-    """Our own containerd, or a check that the given runtime answers."""
+    """Our own containerd, or a check that the given runtime answers; before its first start, a look at the machine."""
+    looked = False
+
+    async def look_once() -> None:
+        nonlocal looked
+        if not looked:  # later the kubelet of this process has its port
+            await asyncio.to_thread(_check_machine, settings)
+            looked = True
 
     async def own(ready: Ready) -> None:
         from minikube_py.components.kubelet.runtime.containerd import run_containerd
 
-        await asyncio.to_thread(_check_machine, settings)
+        await look_once()
         await run_containerd(containerd_settings_of(settings), clock, ready)
 
     async def given(ready: Ready) -> None:
         from minikube_py.components.kubelet.runtime.cri import CriRuntime
         from minikube_py.components.kubelet.runtime.types import RuntimeFailure
 
-        await asyncio.to_thread(_check_machine, settings)
+        await look_once()
         endpoint = runtime_endpoint(settings)
         runtime = CriRuntime(endpoint, clock)
         try:
@@ -209,7 +216,7 @@ async def _proxy(node: Node, ready: Ready) -> None:
         node_name=config.node_name(node.settings),
         node_ip=config.node_ip(node.settings),
         cluster_cidr=node.settings.cluster_cidr,
-        service_cidr=node.settings.service_cidr,
+        service_cidr=config.node_service_cidr(node.settings),
         node_local=frozenset({DNS_SERVICE}) if "dns" not in node.settings.disable else frozenset(),
     )
     await run_proxy(node.proxy_client, settings, node.clock, node.registry, ready)

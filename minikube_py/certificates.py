@@ -27,6 +27,7 @@ from minikube_py.host.file_changes import file_changes, signature_of
 from minikube_py.host.tls import ServerTls, ignore_times
 from minikube_py.host.tls_policy import TlsPolicy
 from minikube_py.machinery.clock import Clock
+from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.observed import Observed
 from minikube_py.pki import Pki, ensure_pki, ensure_server_token
 from minikube_py.pki.errors import PkiError
@@ -126,7 +127,7 @@ class ServerCredentials:
         for name, listener in self._listeners.items():
             try:
                 await listener()
-            except (PkiError, OSError, ValueError) as error:
+            except (PkiError, ApiError, OSError, ValueError) as error:
                 log.error("cannot take in new certificates", extra={"part": name, "error": str(error)})
 
     async def _follow(self) -> None:
@@ -170,24 +171,3 @@ class CertificateMetrics(Collector):
         renewals.add_metric(("success",), found.renewal.renewals)
         renewals.add_metric(("error",), found.renewal.failures)
         yield renewals
-
-
-async def restart_on_change(credentials: ServerCredentials, name: str, serve: Callable[[], Awaitable[None]]) -> None:
-    """Run ``serve`` until it ends, anew whenever certificates have changed: for servers that read them once."""
-    changed = asyncio.Event()
-
-    async def note() -> None:
-        changed.set()
-
-    credentials.on_change(name, note)
-    while True:
-        changed.clear()
-        serving, waiting = asyncio.ensure_future(serve()), asyncio.ensure_future(changed.wait())
-        try:
-            await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
-            if serving.done():
-                return serving.result()
-        finally:
-            for task in (serving, waiting):
-                task.cancel()
-            await asyncio.gather(serving, waiting, return_exceptions=True)

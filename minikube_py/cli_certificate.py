@@ -49,10 +49,13 @@ def _names(services: Sequence[str]) -> list[str]:
 @_service_option
 @click.option("-o", "--output", type=click.Choice(["table", "text", "json"]), default="table", help="Form [table]")
 def check(data_dir: str | None, services: tuple[str, ...], output: str) -> None:
-    """Show what every certificate is for and when it ends; fails when one cannot be used."""
+    """Show what every certificate is for and when it ends.
+
+    Fails when one of them cannot be used.
+    """
     from minikube_py.client.clock import SystemClock
     from minikube_py.pki.errors import PkiError
-    from minikube_py.pki.inspection import inspect_certificates
+    from minikube_py.pki.inspection import inspect_certificates, inspect_worker, is_worker
     from minikube_py.pki.layout import open_floor
     from minikube_py.pki.rotation import service_leaves
 
@@ -60,7 +63,8 @@ def check(data_dir: str | None, services: tuple[str, ...], output: str) -> None:
     try:
         names = service_leaves(_names(services)) if services else ()
         floor = open_floor(folder, SystemClock())
-        found = inspect_certificates(folder, floor.now(), names)
+        worker = is_worker(folder)
+        found = inspect_worker(folder, floor.now()) if worker else inspect_certificates(folder, floor.now(), names)
     except PkiError as error:
         sys.exit(f"pyk3s: {error}")
     if report := floor.report():
@@ -125,7 +129,10 @@ def _residual(seconds: float) -> str:
 @_data_dir_option
 @_service_option
 def rotate(data_dir: str | None, services: tuple[str, ...]) -> None:
-    """Give leaf certificates new keys and a new year; a running server takes them in at once."""
+    """Give leaf certificates new keys and a new year.
+
+    A running server takes them in at once.
+    """
     from minikube_py.client.clock import SystemClock
     from minikube_py.pki.errors import PkiError
     from minikube_py.pki.rotation import rotate_leaves
@@ -147,7 +154,9 @@ def rotate(data_dir: str | None, services: tuple[str, ...]) -> None:
 @click.option("--force", is_flag=True, help="Also where the old CA cannot sign the new one, or the new one ends soon")
 @click.option("--distrust-old", is_flag=True, help="Do not trust what the old CA has signed any more (a stolen key)")
 def rotate_ca(data_dir: str | None, path: Path | None, force: bool, distrust_old: bool) -> None:
-    """Replace the certificate authorities, by new ones or those in --path, and all that they signed.
+    """Replace the certificate authorities.
+
+    New ones, or those in --path, take their place, and all that they signed is signed anew.
 
     The old authorities sign the new ones and stay trusted until they end, so nobody is cut off.
     """

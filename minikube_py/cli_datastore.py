@@ -7,9 +7,11 @@ Exit codes: 0 done; 1 a failure, or findings of ``check``.
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,11 +20,12 @@ import click
 from minikube_py import config
 
 T = TypeVar("T")
+_GC_THRESHOLDS = 20_000, 20, 100  # of `serve`: records hardly ever form cycles, and looking for some costs a put 3 %
 
 
 @click.group()
 def datastore() -> None:
-    """The datastore: check, stats, compact, migrate, serve."""
+    """The datastore: check, stats, top, compact, migrate, serve."""
 
 
 def _endpoint_option(command: Any) -> Any:
@@ -168,32 +171,39 @@ def serve(
     client_rate: int,
 ) -> None:
     """Serve a datastore as etcd does, without a cluster, until SIGTERM."""
-    from minikube_py.datastore.etcd import EtcdTls
-
     if (cert_file is None) != (key_file is None) or (trusted_ca_file and cert_file is None):
         sys.exit("pyk3s: --cert-file and --key-file belong together, and --trusted-ca-file needs both")
-    tls = None
-    if cert_file and key_file:
-        authority = trusted_ca_file.read_bytes() if trusted_ca_file else None
-        tls = EtcdTls(cert_file.read_bytes(), key_file.read_bytes(), authority)
-    _run(_serve(_endpoint(endpoint, data_dir), etcd_listen, tls, client_rate))
+    files = [file for file in (cert_file, key_file, trusted_ca_file) if file is not None]
+    _run(_serve(_endpoint(endpoint, data_dir), etcd_listen, files, client_rate))
 
 
-async def _serve(endpoint: str, listen: str, tls: Any, client_rate: int) -> None:
-    """The store's housekeeping and its etcd face until SIGTERM or SIGINT."""
+async def _serve(endpoint: str, listen: str, tls_files: Sequence[Path], client_rate: int) -> None:
+    """The store's housekeeping and its etcd face until SIGTERM or SIGINT.
+
+    ``tls_files``: certificate, key and perhaps the clients' CA, which may be replaced meanwhile; or nothing.
+    """
     from minikube_py.client.clock import SystemClock
     from minikube_py.datastore.endpoints import open_endpoint
     from minikube_py.datastore.etcd import serve_etcd
+    from minikube_py.host.file_changes import signature_of
+    from minikube_py.host.tls import ServerTls, follow_files
 
+    gc.set_threshold(*_GC_THRESHOLDS)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    store = await open_endpoint(endpoint, clock=SystemClock(), client_rate=client_rate)
+    clock = SystemClock()
+    since = await asyncio.to_thread(signature_of, tls_files)
+    tls = await asyncio.to_thread(ServerTls, partial(_tls_context, tls_files)) if tls_files else None
+    store = await open_endpoint(endpoint, clock=clock, client_rate=client_rate)
     try:
+        context = tls.context if tls else None
         face = serve_etcd(
-            store, listen=listen, tls=tls, ready=lambda: None, bound=lambda at: click.echo(f"serving {at}")
+            store, listen=listen, tls=context, ready=lambda: None, bound=lambda at: click.echo(f"serving {at}")
         )
         works = [asyncio.ensure_future(work) for work in (store.run(), face, stop.wait())]
+        if tls is not None:
+            works.append(asyncio.ensure_future(follow_files(tls, tls_files, clock, since=since)))
         try:
             done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
             for work in done:
@@ -204,3 +214,10 @@ async def _serve(endpoint: str, listen: str, tls: Any, client_rate: int) -> None
             await asyncio.gather(*works, return_exceptions=True)
     finally:
         await store.close()
+
+
+def _tls_context(files: Sequence[Path]) -> Any:
+    from minikube_py.datastore.etcd import EtcdTls, etcd_context
+
+    certificate, key, *authority = (file.read_bytes() for file in files)
+    return etcd_context(EtcdTls(certificate, key, authority[0] if authority else None))

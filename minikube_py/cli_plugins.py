@@ -47,7 +47,10 @@ def list_plugins(data_dir: str | None, output: str) -> None:
 @plugins.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def check(files: tuple[Path, ...]) -> None:
-    """Import plugin files as the server would, without a server, and say what is wrong with them."""
+    """Say what is wrong with plugin files.
+
+    They are imported as a server would do it, but without a server.
+    """
     from minikube_py.plugins.declaration import PluginError
     from minikube_py.plugins.loading import load_file
 

@@ -128,7 +128,10 @@ def rotate(data_dir: str | None, kubeconfig: str) -> None:
 @secrets_encrypt.command()
 @_options
 def reencrypt(data_dir: str | None, kubeconfig: str) -> None:
-    """Rotation, step 3: write every Secret with the new key and remove the old one."""
+    """Rotation, step 3: write every Secret anew.
+
+    All are encrypted with the new key, and the old one is removed.
+    """
     from minikube_py.secrets_encryption import reencrypt as run_reencrypt
 
     count = _run(data_dir, kubeconfig, run_reencrypt)

@@ -182,7 +182,10 @@ def generate() -> None:
 @click.option("-t", "--token", "old", required=True, help="The server's present token")
 @click.option("--new-token", default="", help="The new secret (default: generated)")
 def rotate(data_dir: str | None, old: str, new_token: str) -> None:
-    """Replace the token that joins servers (and agents, unless they have their own)."""
+    """Replace the token that joins servers.
+
+    It joins agents too, unless they have their own.
+    """
     from minikube_py.pki.errors import PkiError
     from minikube_py.pki.join_tokens import rotate_server_token
 

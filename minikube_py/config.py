@@ -11,7 +11,6 @@ Errors: ``ConfigError``, whose text is one line that names the option, what is w
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import fcntl
 import hashlib
 import ipaddress
@@ -66,6 +65,9 @@ class ServerSettings:
     token: str = option("", "Secret that joins servers and agents (default: generated)")
     token_file: str = option("", "File with that secret, which the command line then does not show")
     cluster_signing_duration: str = option("8760h0m0s", "Longest life of certificates signed on request")
+    node_monitor_grace_period: str = option(
+        "50s", "Silence after which a node is taken for dead; nodes speak every 10s"
+    )
     agent_token: str = option("", "Secret that joins agents, but not servers (default: the token)")
     agent_token_file: str = option("", "File with that secret")
     write_kubeconfig: str = option("/etc/pyk3s/pyk3s.yaml", "File for the administrator's kubeconfig")
@@ -75,9 +77,10 @@ class ServerSettings:
         0, "Writes a second that one client (user agent) may make on average; beyond it waits (0: no limit)"
     )
     etcd_listen: str = option("", "HOST:PORT on which the datastore speaks etcd's v3 API, with client certificates")
+    etcd_trusted_ca_file: str = option("", "CA of etcd's clients (default: every client certificate of the cluster)")
 
     cluster_cidr: str = option("10.42.0.0/16", "Addresses of pods")
-    service_cidr: str = option("10.43.0.0/16", "Addresses of Services")
+    service_cidr: str = option("10.43.0.0/16", "Addresses of Services: an IPv4 range, or it and an IPv6 range: A,B")
     service_node_port_range: str = option("30000-32767", "Ports for NodePort Services")
     cluster_dns: str = option("", "Address of the cluster DNS (default: tenth of service-cidr)")
     cluster_domain: str = option("cluster.local", "Domain of the cluster")
@@ -249,6 +252,8 @@ def _from_file(
 
 
 def _suggest(key: str, known: Mapping[str, Any]) -> str:
+    import difflib
+
     close = difflib.get_close_matches(key.replace("_", "-"), [flag_name(name) for name in known], n=1)
     return f"; did you mean {close[0]!r}?" if close else "; see pyk3s server --help for the names"
 
@@ -339,7 +344,17 @@ def node_port_range(settings: ServerSettings) -> tuple[int, int]:
 
 def service_address(settings: ServerSettings, index: int) -> str:
     """The ``index``-th address of the service range (1: the API, 10: cluster DNS)."""
-    return str(ipaddress.IPv4Network(settings.service_cidr)[index])
+    return str(ipaddress.IPv4Network(node_service_cidr(settings))[index])
+
+
+def service_cidrs(settings: ServerSettings) -> list[str]:
+    """The Service ranges: one, or two of different families."""
+    return [text.strip() for text in settings.service_cidr.split(",")]
+
+
+def node_service_cidr(settings: ServerSettings) -> str:
+    """The range whose Services a node carries: the first. The second family is the API's alone."""
+    return service_cidrs(settings)[0]
 
 
 def datastore_endpoint(settings: ServerSettings) -> str:

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 from minikube_py import config
 from minikube_py.config import ConfigError, ServerSettings, flag_name
-from minikube_py.datastore.endpoints import sqlite_path
 from minikube_py.machinery.names import (
     dns1123_subdomain_errors,
     label_value_errors,
@@ -23,6 +22,7 @@ from minikube_py.machinery.names import (
 AUTHORIZATION_MODES = ("Node", "RBAC", "Webhook", "AlwaysAllow", "AlwaysDeny")
 _DURATIONS = (
     "cluster_signing_duration",
+    "node_monitor_grace_period",
     "authentication_token_webhook_cache_ttl",
     "authorization_webhook_cache_authorized_ttl",
     "authorization_webhook_cache_unauthorized_ttl",
@@ -40,6 +40,7 @@ _LEAST = {
 }
 """The least value of an option, and the words for it."""
 _FEWEST_SERVICE_ADDRESSES = 8
+_WIDEST_IPV6_PREFIX = 64
 _NODE_PREFIX = 24
 """Every node gets a part of this size of the pods' range."""
 
@@ -59,6 +60,8 @@ def check(settings: ServerSettings) -> None:
     if (settings.tls_min_version, settings.tls_cipher_suites) != ("VersionTLS12", ()):
         config.tls_policy(settings)
     if settings.datastore_endpoint:
+        from minikube_py.datastore.endpoints import sqlite_path  # brings the store's own modules
+
         try:
             sqlite_path(settings.datastore_endpoint)
         except ValueError as error:
@@ -106,6 +109,8 @@ def _check_addresses(settings: ServerSettings) -> None:
     found = re.fullmatch(r"(\S+):(\d{1,5})", settings.etcd_listen)
     if settings.etcd_listen and (found is None or not 0 < int(found[2]) < 65536):
         raise _wrong("etcd_listen", settings.etcd_listen, "not HOST:PORT")
+    if settings.etcd_trusted_ca_file and not settings.etcd_listen:
+        raise ConfigError("--etcd-trusted-ca-file: nobody connects without --etcd-listen; set both")
     for name in settings.tls_san:
         if not _is_address(name) and dns1123_subdomain_errors(name.lower()) and wildcard_subdomain_errors(name.lower()):
             raise _wrong("tls_san", name, "neither an IP address nor a DNS name")
@@ -119,15 +124,11 @@ def _check_reachable(name: str, value: str) -> None:
 
 
 def _check_ranges(settings: ServerSettings) -> None:
-    pods, services = (_network(name, getattr(settings, name)) for name in ("cluster_cidr", "service_cidr"))
+    pods, services = _network("cluster_cidr", settings.cluster_cidr), _service_network(settings)
     if pods.overlaps(services):
         raise ConfigError("--cluster-cidr and --service-cidr overlap; choose separate ranges")
     if pods.prefixlen > _NODE_PREFIX:
         raise _wrong("cluster_cidr", settings.cluster_cidr, f"too small: each node gets a /{_NODE_PREFIX} of it")
-    if services.num_addresses < _FEWEST_SERVICE_ADDRESSES:
-        raise _wrong(
-            "service_cidr", settings.service_cidr, f"too small: it needs {_FEWEST_SERVICE_ADDRESSES} addresses or more"
-        )
     chosen = _address("cluster_dns", settings.cluster_dns) if settings.cluster_dns else None
     if settings.disable_agent or "dns" in settings.disable:
         return
@@ -135,6 +136,28 @@ def _check_ranges(settings: ServerSettings) -> None:
         raise _wrong("cluster_dns", settings.cluster_dns, f"outside of --service-cidr {settings.service_cidr}")
     if chosen is None and services.num_addresses <= config.DNS_ADDRESS_INDEX:
         raise _wrong("service_cidr", settings.service_cidr, "too small for a cluster DNS; choose it with --cluster-dns")
+
+
+def _service_network(settings: ServerSettings) -> ipaddress.IPv4Network:
+    """The range that nodes carry, of one range, or two: then the second is an IPv6 range for the API to give out."""
+    texts = config.service_cidrs(settings)
+    if len(texts) > 2:
+        raise _wrong("service_cidr", settings.service_cidr, "more than two ranges")
+    first = _network("service_cidr", texts[0])
+    if first.num_addresses < _FEWEST_SERVICE_ADDRESSES:
+        raise _wrong("service_cidr", texts[0], f"too small: it needs {_FEWEST_SERVICE_ADDRESSES} addresses or more")
+    for text in texts[1:]:
+        try:
+            second = ipaddress.ip_network(text)
+        except ValueError as error:
+            raise _wrong("service_cidr", text, f"not a range such as fd00:43::/112: {error}") from None
+        if second.version == first.version:
+            raise _wrong("service_cidr", settings.service_cidr, "two ranges of one IP family; the second must be IPv6")
+        if second.num_addresses < _FEWEST_SERVICE_ADDRESSES:
+            raise _wrong("service_cidr", text, f"too small: it needs {_FEWEST_SERVICE_ADDRESSES} addresses or more")
+        if second.prefixlen < _WIDEST_IPV6_PREFIX:
+            raise _wrong("service_cidr", text, f"too large: the mask must be {_WIDEST_IPV6_PREFIX} or more")
+    return first
 
 
 def _check_names(settings: ServerSettings) -> None:

@@ -22,7 +22,7 @@ def configure(*, json: bool, debug: bool) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if debug else logging.INFO)
-    for noisy in ("aiohttp.access", "asyncio", "pyroute2", "grpc"):
+    for noisy in ("aiohttp.access", "asyncio", "grpc"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -1,4 +1,4 @@
-"""Encryption at rest as a whole: around a server's store at its start, and ``pyk3s secrets-encrypt`` on a running one.
+"""What ``pyk3s secrets-encrypt`` does to a running server.
 
 The commands change the configuration file that the server follows, wait until the server says (in its metrics) that
 it uses exactly that file, and then have every Secret written anew through the API. So a rotation needs no restart,
@@ -15,61 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minikube_py.client.types import Client, PatchType, WriteOptions
-from minikube_py.components.apiserver.configuration_file import ConfigurationError
 from minikube_py.components.apiserver.storage.encryption import managed
-from minikube_py.components.apiserver.storage.encryption.control import EncryptionControl, file_hash, load
-from minikube_py.components.apiserver.storage.encryption.store import EncryptedStore
-from minikube_py.components.apiserver.storage.encryption.transformer import MARK
-from minikube_py.components.apiserver.storage.keys import resource_prefix
-from minikube_py.machinery.clock import Clock
+from minikube_py.components.apiserver.storage.encryption.control import file_hash
 from minikube_py.machinery.errors import ApiError, is_not_found
 from minikube_py.machinery.objects import name_of, namespace_of
 from minikube_py.machinery.resources import SECRETS
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
-
     from minikube_py.client.http import HttpClient
-    from minikube_py.components.apiserver.storage.caches import TappedStore
-    from minikube_py.config import ServerSettings
 
 _PAGE = 500
 _RELOAD_SECONDS = 30.0
 _POLL_SECONDS = 0.25
 _INFO = "apiserver_encryption_config_controller_last_config_info"
 _WRITE = WriteOptions(field_manager="pyk3s-secrets-encrypt")
-
-
-@dataclass(frozen=True, slots=True)
-class Encryption:
-    """What a server with encryption has besides its store."""
-
-    store: EncryptedStore
-    control: EncryptionControl
-
-
-async def encrypted(
-    settings: ServerSettings, data_dir: Path, store: TappedStore, clock: Clock, registry: CollectorRegistry
-) -> Encryption | None:
-    """The store with encryption around it, None when it is switched off. Raises ConfigurationError."""
-    given = settings.encryption_provider_config
-    if given and settings.secrets_encryption:
-        raise ConfigurationError("--secrets-encryption and --encryption-provider-config exclude each other; give one")
-    path = Path(given) if given else managed.config_path(data_dir)
-    if not given and settings.secrets_encryption:
-        await asyncio.to_thread(managed.ensure_config, data_dir, settings.secrets_encryption_provider, clock.now())
-    elif not given and not await asyncio.to_thread(path.exists):
-        if any(record.value.startswith(MARK) for record in store.current(resource_prefix(SECRETS))):
-            raise ConfigurationError(
-                f"encryption: stored Secrets are encrypted, but {path} is missing; put it back, "
-                "or name your own file with --encryption-provider-config"
-            )
-        return None
-    configuration, digest = await asyncio.to_thread(load, path)
-    wrapped = EncryptedStore(store, configuration)
-    await wrapped.open()
-    follow = not given or settings.encryption_provider_config_automatic_reload
-    return Encryption(wrapped, EncryptionControl(wrapped, path, digest, clock, registry, follow=follow))
 
 
 class RotationError(Exception):

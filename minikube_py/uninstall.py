@@ -92,7 +92,7 @@ async def _remove_network(settings: ServerSettings, say: Say) -> None:
     say("remove network")
     try:
         await remove_network(network_settings(settings))
-        await remove_proxy("pyk3s", settings.service_cidr)
+        await remove_proxy("pyk3s", config.node_service_cidr(settings))
         await remove_local_address(config.cluster_dns_address(settings))
     except CommandFailed as error:
         raise NodeError(f"cannot remove the network: {error}") from error

@@ -21,7 +21,7 @@ from minikube_py import agent, config, logs
 from minikube_py.client.clock import SystemClock
 from minikube_py.config import ServerSettings
 from minikube_py.config_agent import AgentSettings, node_settings
-from minikube_py.joining.bootstrap import Joined, join
+from minikube_py.joining.bootstrap import Joined, join, node_client
 from minikube_py.joining.cluster import told
 from minikube_py.joining.identity import NodeFiles, ensure_placeholder, node_files
 from minikube_py.machinery.clock import Clock
@@ -115,18 +115,10 @@ async def _joined_unless_stopped(
 async def _run(url: str, files: NodeFiles, settings: ServerSettings, clock: Clock, stop: asyncio.Event) -> None:
     from prometheus_client import CollectorRegistry, disable_created_metrics
 
-    from minikube_py.client.http import HttpClient
     from minikube_py.client.recorder import Recorder
 
     disable_created_metrics()  # type: ignore[no-untyped-call]  # Kubernetes has no ``_created`` series
-    async with HttpClient(
-        url,
-        ca_file=files.server_ca,
-        cert_file=files.client.certificate,
-        key_file=files.client.key,
-        user_agent="pyk3s-agent",
-        clock=clock,
-    ) as client:
+    async with node_client(url, files, clock) as client:
         recorder = Recorder(client, "kubelet", config.node_name(settings), clock=clock)
         node = agent.Node(
             settings=settings,

@@ -264,7 +264,10 @@ class HttpClient:
     ) -> Object:
         data = None if body is None else orjson.dumps(body)
         _, _, answer = await self._exchange(method, path, query, data, content_type)
-        parsed: Object = orjson.loads(answer)
+        try:
+            parsed: Object = orjson.loads(answer)
+        except orjson.JSONDecodeError as error:  # somebody between here and the server
+            raise service_unavailable(f"{self.base_url} answered {path} with something that is no JSON") from error
         return parsed
 
     async def _exchange(
@@ -327,8 +330,16 @@ async def _events(stream: aiohttp.StreamReader) -> AsyncIterator[WatchEvent]:
         pending = bytearray(lines.pop())
         for line in lines:
             if line.strip():
-                event = orjson.loads(line)
-                yield WatchEvent(EventType(event["type"]), event["object"])
+                yield _event(line)
+
+
+def _event(line: bytes) -> WatchEvent:
+    """Raises ApiError for what is no event: somebody between here and the server wrote it."""
+    try:
+        event = orjson.loads(line)
+        return WatchEvent(EventType(event["type"]), event["object"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise service_unavailable("a watch brought something that is no event") from error
 
 
 def _query(**values: str) -> dict[str, str]:

@@ -106,8 +106,12 @@ class ListWatchInformer:
             try:
                 if not self._version:
                     await self._take_list()
+                begin = self._clock.monotonic()
                 await self._follow()
                 backoff = first_backoff_seconds
+                if self._clock.monotonic() - begin < first_backoff_seconds:
+                    # somebody in between, or a server that is ending, ends watches at once: no busy loop
+                    await self._clock.sleep(first_backoff_seconds)
                 continue
             except ApiError as error:
                 if is_expired(error):

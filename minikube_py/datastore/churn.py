@@ -37,11 +37,11 @@ class Churn:
         self._since: dict[tuple[str, str], list[int]] = {}
 
     def add(self, change: Change, client: str) -> None:
-        record = change.record
-        pair = (record.key.rpartition("/")[0] + "/", client)
+        key = change.record.key
+        pair = (key[: key.rfind("/") + 1] or "/", client)
         if pair not in self._totals and len(self._totals) >= self._limit:
             pair = (OTHER, OTHER)
-        size = len(record.key) + len(record.value)
+        size = len(key) + len(change.record.value)
         for table in (self._totals, self._since):
             entry = table.get(pair)
             if entry is None:

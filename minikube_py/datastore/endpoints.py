@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from minikube_py.datastore.transactions import TransactionalStore
+from minikube_py.datastore.types import StoreUnavailable
 from minikube_py.machinery.clock import Clock
 
 
@@ -27,6 +29,14 @@ def sqlite_path(endpoint: str) -> Path | None:
     raise ValueError(
         f"datastore endpoint {without_password(endpoint)!r}: use sqlite:///PATH or postgresql://HOST/DATABASE"
     )
+
+
+async def check_there(path: Path) -> None:
+    """Raise StoreUnavailable unless ``path`` is a file: what only looks at a datastore, or moves it, makes none."""
+    if await asyncio.to_thread(path.is_dir):
+        raise StoreUnavailable(f"{path}: is a folder; name the file, such as {path}/state.db")
+    if not await asyncio.to_thread(path.is_file):
+        raise StoreUnavailable(f"{path}: there is no such file; name the one of a datastore")
 
 
 def without_password(endpoint: str) -> str:

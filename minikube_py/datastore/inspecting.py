@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from minikube_py.datastore.churn import ChurnRow
-from minikube_py.datastore.endpoints import sqlite_path
+from minikube_py.datastore.endpoints import check_there, sqlite_path
 from minikube_py.datastore.rows import Row
-from minikube_py.datastore.types import StoreUnavailable
 
 _ROWS_AT_ONCE = 2000
 _NO_BOUND = (1 << 63) - 1
@@ -53,8 +52,7 @@ async def _sqlite(path: Path, *, deep: bool) -> AsyncIterator[Inspection]:
     from minikube_py.datastore.sqlite import file, log
     from minikube_py.datastore.sqlite.disk import DiskThread
 
-    if not await asyncio.to_thread(path.is_file):
-        raise StoreUnavailable(f"{path}: there is no such file")
+    await check_there(path)
     disk = DiskThread(path, file.open_inspector, name="datastore-inspector")
     try:
         sizes = await asyncio.to_thread(lambda: sum(p.stat().st_size for p in path.parent.glob(f"{path.name}*")))

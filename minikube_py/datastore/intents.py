@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from minikube_py.datastore.rows import Row, row_id
-from minikube_py.datastore.transactions import Plan, Transaction
+from minikube_py.datastore.transactions import Plan, Reply, Transaction
 from minikube_py.datastore.types import Change, DatastoreError, KeyExists, Record, RevisionMismatch
 
 ANY = 0
@@ -21,7 +21,7 @@ class Intent:
     __slots__ = ("failure", "followers", "future", "is_settled")
 
     def __init__(self) -> None:
-        self.future: asyncio.Future[Any] | None = None
+        self.future: Reply | None = None
         self.followers: list[asyncio.Future[bool]] = []
         self.failure: Exception | None = None
         self.is_settled = False

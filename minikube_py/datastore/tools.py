@@ -12,10 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from minikube_py.datastore.churn import ChurnRow
-from minikube_py.datastore.endpoints import open_endpoint, sqlite_path
+from minikube_py.datastore.endpoints import check_there, open_endpoint, sqlite_path
 from minikube_py.datastore.inspecting import Inspection, inspecting
 from minikube_py.datastore.rows import Row, revision_of
-from minikube_py.datastore.types import StoreUnavailable
 from minikube_py.machinery.clock import Clock
 
 _MAX_FINDINGS = 100
@@ -137,8 +136,11 @@ async def top(endpoint: str, *, limit: int = 20) -> TopReport:
 async def compact(endpoint: str, *, clock: Clock, revision: int = 0) -> CompactReport:
     """Forget what is superseded below ``revision`` (0: all that is), and give the space back.
 
-    Raises Compacted and FutureRevision.
+    Raises Compacted, FutureRevision, and StoreUnavailable when it does not exist.
     """
+    path = sqlite_path(endpoint)
+    if path is not None:
+        await check_there(path)
     store = await open_endpoint(endpoint, clock=clock)
     try:
         before = await store.size_bytes()
@@ -158,8 +160,8 @@ async def migrate(source: str, target: str, *, clock: Clock) -> MigrateReport:
     empty; it is left as it was then.
     """
     target_path, source_path = sqlite_path(target), sqlite_path(source)
-    if source_path is not None and not await asyncio.to_thread(source_path.is_file):
-        raise StoreUnavailable(f"{source_path}: there is no such file")
+    if source_path is not None:
+        await check_there(source_path)
     store = await open_endpoint(source, clock=clock)
     try:
         contents = await store.contents()

@@ -11,12 +11,12 @@ Ranges are [start, end) in key order: ``end`` None means the key ``start`` alone
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from minikube_py.datastore.churn import ChurnRow
 from minikube_py.datastore.contents import Contents
@@ -147,6 +147,19 @@ class State(Protocol):
         """Records with start <= key < end ("": no upper bound), in key order."""
 
 
+class Reply(Protocol):
+    """Who waits for the outcome of a write, told once, on the event loop: an ``asyncio.Future``, or what is as good.
+
+    What it does when it is told must be quick and must not raise.
+    """
+
+    def done(self) -> bool:
+        """Nobody waits any more, or it was told already."""
+
+    def set_result(self, result: Any, /) -> None: ...
+    def set_exception(self, exception: Exception, /) -> None: ...
+
+
 class TransactionalStore(Datastore, Protocol):
     """What an engine offers beyond ``Datastore``: etcd's whole data model, and its own upkeep."""
 
@@ -157,11 +170,16 @@ class TransactionalStore(Datastore, Protocol):
         StoreUnavailable; nothing is changed then (StoreUnavailable: unless it says "unknown").
         """
 
-    def put(self, key: str, value: bytes, *, lease: int = 0, client: str = "") -> Awaitable[Change]:
+    async def put(self, key: str, value: bytes, *, lease: int = 0, client: str = "") -> Change:
         """Write a key, whatever is there: ``transact`` with this one operation, only quicker.
 
-        May give a future, so that whoever needs no task saves it. Raises LeaseNotFound, StoreUnavailable, at once or
-        when awaited.
+        Raises LeaseNotFound, StoreUnavailable.
+        """
+
+    def begin_put(self, key: str, value: bytes, reply: Reply, *, lease: int = 0, client: str = "") -> bool:
+        """``put`` for whoever needs neither task nor future: ``reply`` gets the change, or what ``put`` raises.
+
+        False: it cannot be done so, ``put`` is to be called. Raises LeaseNotFound, StoreUnavailable at once.
         """
 
     async def scan(

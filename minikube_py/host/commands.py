@@ -1,8 +1,8 @@
 """Runs a program of the machine (nft, ip) without blocking the loop.
 
 For the handful of changes an hour that the node makes to addresses and routes, ``ip`` costs 2 ms
-each and no memory; importing pyroute2 costs 26 MB resident and 0.3 s (measured on the 2-core
-reference machine), so it is used only where a netlink socket stays open.
+each and no memory; importing pyroute2 would cost 26 MB resident and 0.3 s (measured on the 2-core
+reference machine).
 """
 
 from __future__ import annotations

@@ -14,9 +14,16 @@ must not compare times (``ignore_times``).
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
+
+from minikube_py.host.file_changes import Signature, file_changes
+from minikube_py.machinery.clock import Clock
+
+log = logging.getLogger(__name__)
 
 X509_V_FLAG_NO_CHECK_TIME = 0x200000
 """OpenSSL's flag, which the ssl module does not name."""
@@ -38,6 +45,19 @@ class ServerTls:
 
     def _choose(self, connection: ssl.SSLObject, server_name: str | None, context: ssl.SSLContext) -> None:
         connection.context = self._newest
+
+
+async def follow_files(tls: ServerTls, files: Sequence[Path], clock: Clock, *, since: Signature) -> None:
+    """Until cancelled: exchange whenever one of the files has changed; what cannot be used is logged, the former stays.
+
+    ``since`` is the ``signature_of`` the files before ``tls`` was made of them.
+    """
+    async with aclosing(file_changes(files, clock, since=since)) as changes:
+        async for _ in changes:
+            try:
+                await tls.exchange()
+            except OSError as error:
+                log.error("new certificates cannot be used; the former stay", extra={"error": str(error)})
 
 
 def ignore_times(context: ssl.SSLContext) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,11 +17,12 @@ from minikube_py import config
 from minikube_py.client.http import HttpClient
 from minikube_py.client.tls import client_context
 from minikube_py.config_agent import AgentSettings, node_settings
-from minikube_py.joining.cluster import ClusterFacts, FactsUnreadable, read_facts
+from minikube_py.joining.cluster import CA_PATH, ClusterFacts, FactsUnreadable, read_facts
 from minikube_py.joining.errors import JoinError
 from minikube_py.joining.identity import (
     NodeFiles,
     certificate_of,
+    finish_renewal,
     has_ended,
     key_to_ask_with,
     load_facts,
@@ -38,7 +40,10 @@ from minikube_py.pki.join_tokens import AGENT_USER, JoinToken, parse_join_token
 
 log = logging.getLogger(__name__)
 
-CA_PATH = "/cacerts"
+refresh_seconds = 5.0
+"""How long the start of a member waits for its server."""
+_NOT_YET_VALID, _EXPIRED, _OTHER_NAME, _OTHER_ADDRESS = 9, 10, 62, 64
+"""Of OpenSSL's codes for what is wrong with a certificate those that say nothing against its CA."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +60,12 @@ async def join(settings: AgentSettings, files: NodeFiles, clock: Clock) -> Joine
         stored = await asyncio.to_thread(_stored, settings, files, clock)
     except PkiError as error:
         raise JoinError(str(error)) from error
-    return stored or await _introduce(settings, files)
+    return await _refreshed(settings, files, stored) if stored is not None else await _introduce(settings, files)
 
 
 def _stored(settings: AgentSettings, files: NodeFiles, clock: Clock) -> Joined | None:
     """What an earlier start has left, if it is still good. Raises JoinError, PkiError, OSError."""
+    finish_renewal(files.client)
     certificate = certificate_of(files.client)
     name = node_name_of(certificate) if certificate is not None else ""
     if certificate is None or not name:
@@ -69,8 +75,6 @@ def _stored(settings: AgentSettings, files: NodeFiles, clock: Clock) -> Joined |
         raise JoinError(
             f"this host is the node {name}: leave out --node-name, or run `pyk3s uninstall` to join under another name"
         )
-    if facts is not None and settings.token and not _token(settings).pins(facts.server_ca.encode()):
-        raise JoinError("the token is of another cluster than this host belongs to: run `pyk3s uninstall` to change")
     if has_ended(certificate, clock.now()):
         if not settings.token:
             ended = rfc3339(certificate.not_valid_after_utc.timestamp())
@@ -80,6 +84,55 @@ def _stored(settings: AgentSettings, files: NodeFiles, clock: Clock) -> Joined |
             )
         return None
     return Joined(name, facts) if facts is not None else None
+
+
+async def _refreshed(settings: AgentSettings, files: NodeFiles, stored: Joined) -> Joined:
+    """With what the server says now, if it is there; a worker starts without it as well.
+
+    Raises JoinError when both the server and the token are of another cluster. A token alone is of no weight any more:
+    it may be older than the CA.
+    """
+    try:
+        async with asyncio.timeout(refresh_seconds), node_client(settings.server, files) as client:
+            facts = await read_facts(client)
+    except (ApiError, FactsUnreadable, TimeoutError, OSError) as error:
+        if _is_stranger(error) and settings.token and not await _pins(settings, stored.facts):
+            raise JoinError(
+                f"this host belongs to another cluster than {settings.server}: run `pyk3s uninstall` to change"
+            ) from error
+        log.warning("starting with what is known of the cluster", extra={"error": str(error)})
+        return stored
+    await asyncio.to_thread(save_facts, files, facts)
+    return Joined(stored.node_name, facts)
+
+
+def _refusal(error: BaseException) -> ssl.SSLCertVerificationError | None:
+    """What is wrong with the server's certificate, if that is why a request has failed."""
+    cause = getattr(error.__cause__, "certificate_error", None)
+    return cause if isinstance(cause, ssl.SSLCertVerificationError) else None
+
+
+def _is_stranger(error: BaseException) -> bool:
+    """Whether the server was refused because its CA is not ours."""
+    refusal = _refusal(error)
+    known = (_NOT_YET_VALID, _EXPIRED, _OTHER_NAME, _OTHER_ADDRESS)
+    return refusal is not None and refusal.verify_code not in known
+
+
+async def _pins(settings: AgentSettings, facts: ClusterFacts) -> bool:
+    return await asyncio.to_thread(_token(settings).pins, facts.server_ca.encode())
+
+
+def node_client(url: str, files: NodeFiles, clock: Clock | None = None) -> HttpClient:
+    """The API for the node that the files make us."""
+    return HttpClient(
+        url,
+        ca_file=files.server_ca,
+        cert_file=files.client.certificate,
+        key_file=files.client.key,
+        user_agent="pyk3s-agent",
+        clock=clock,
+    )
 
 
 def _token(settings: AgentSettings) -> JoinToken:
@@ -139,10 +192,12 @@ async def _trusted_bundle(url: str, token: JoinToken) -> bytes:
 
 def _explained(error: ApiError, url: str) -> JoinError:
     """One line for what the server, or the way to it, said."""
-    text = error.message
-    if "certificate is not valid for" in text:
+    text, refusal = error.message, _refusal(error)
+    if refusal is not None and refusal.verify_code in (_OTHER_NAME, _OTHER_ADDRESS):
         return JoinError(f"the certificate of {url} does not name that host: start the server with --tls-san for it")
-    if "CERTIFICATE_VERIFY_FAILED" in text:
+    if refusal is not None and refusal.verify_code in (_NOT_YET_VALID, _EXPIRED):
+        return JoinError(f"the certificate of {url} cannot be believed: {refusal.verify_message}; is the clock right?")
+    if refusal is not None:
         return JoinError(f"{url} does not prove itself by the CA that the token pins; somebody may stand between")
     if error.code == 401:
         return JoinError("the server refuses the token: it is wrong or has expired; make a new one on the server")

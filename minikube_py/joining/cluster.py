@@ -6,6 +6,7 @@ nothing secret: address ranges, the domain, what is disabled, and the CA bundles
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,8 @@ from minikube_py.machinery.errors import ApiError, is_already_exists, is_not_fou
 from minikube_py.machinery.objects import Object, name_of
 from minikube_py.machinery.resources import CONFIG_MAPS, ROLE_BINDINGS, ROLES, Resource
 
+CA_PATH = "/cacerts"
+"""Where a server gives its CA bundle to anybody, as k3s does; joiners check it by the hash in their token."""
 NAMESPACE, NAME = "kube-system", "pyk3s-node-config"
 ROLE = "pyk3s:node-config"
 _RBAC = "rbac.authorization.k8s.io"
@@ -95,12 +98,15 @@ async def read_facts(client: Client) -> ClusterFacts:
 async def publish_facts(client: Client, facts: ClusterFacts) -> None:
     """Create or correct the ConfigMap; the role and its binding are made once and then the administrator's."""
     wanted: Object = {"metadata": {"name": NAME}, "data": facts.data()}
-    if not await _created(client, CONFIG_MAPS, wanted):
+    created, _, _ = await asyncio.gather(  # at once: one commit of the datastore
+        _created(client, CONFIG_MAPS, wanted),
+        _created(client, ROLES, _role()),
+        _created(client, ROLE_BINDINGS, _role_binding()),
+    )
+    if not created:
         found = await client.get(CONFIG_MAPS, NAME, NAMESPACE)
         if found.get("data") != wanted["data"]:
             await client.update(CONFIG_MAPS, {**found, "data": wanted["data"]}, NAMESPACE, options=_WRITE)
-    for resource, obj in ((ROLES, _role()), (ROLE_BINDINGS, _role_binding())):
-        await _created(client, resource, obj)
 
 
 async def _created(client: Client, resource: Resource, obj: Object) -> bool:

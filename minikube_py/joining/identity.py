@@ -83,23 +83,25 @@ def load_facts(files: NodeFiles) -> ClusterFacts | None:
 
 
 def certificate_of(pair: KeyPair) -> Certificate | None:
-    """The leaf of a file that fits its key; None when it is missing or useless. Raises OSError, PkiError.
+    """The leaf of a file that fits its key; None when it is missing or useless. Raises OSError, PkiError."""
+    from minikube_py.pki.certificates import key_fits, load_certificates_or_none
 
-    A renewal that was interrupted after its certificate had come (``renewed``) is finished here.
+    found = load_certificates_or_none(read_file(pair.certificate) or b"")
+    key = load_private_key(pair.key)
+    return found[0] if found and key is not None and key_fits(found[0], key) else None
+
+
+def finish_renewal(pair: KeyPair) -> None:
+    """Put the key in its place whose certificate is there already: what ``renewed`` was interrupted at.
+
+    To be called before anybody uses the pair. Raises OSError, PkiError.
     """
     from minikube_py.pki.certificates import key_fits, load_certificates_or_none
 
     found = load_certificates_or_none(read_file(pair.certificate) or b"")
-    if not found:
-        return None
-    key = load_private_key(pair.key)
-    if key is not None and key_fits(found[0], key):
-        return found[0]
     coming = load_private_key(next_key(pair))
-    if coming is None or not key_fits(found[0], coming):
-        return None
-    next_key(pair).replace(pair.key)
-    return found[0]
+    if found and coming is not None and key_fits(found[0], coming):
+        next_key(pair).replace(pair.key)
 
 
 def next_key(pair: KeyPair) -> Path:
@@ -120,7 +122,7 @@ def key_to_ask_with(pair: KeyPair) -> SigningKey:
 
 
 def renewed(pair: KeyPair, certificate: bytes) -> None:
-    """Put a certificate and the key it was asked with in their place; a crash in between loses neither."""
+    """Put a certificate and the key it was asked with in their place; ``finish_renewal`` mends a crash in between."""
     write_file(pair.certificate, certificate)
     next_key(pair).replace(pair.key)
 
@@ -167,6 +169,7 @@ def ensure_placeholder(pair: KeyPair, node_name: str, now: float) -> None:
 
     The real one is asked for when the Node object exists, whose addresses the server compares.
     """
+    finish_renewal(pair)
     if certificate_of(pair) is not None:
         return
     from minikube_py.pki import certificates as x

@@ -55,19 +55,38 @@ def child(schema: Schema, name: str) -> Schema:
     return schema.properties.get(name) or schema.additional or ANYTHING
 
 
+_ZEROS: Mapping[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False}
+
+
 def item_element(schema: Schema, item: Any) -> str:
-    """The path element of an item of a ``map`` list: its keys in order, defaults filled in, null where missing."""
+    """The path element of an item of a ``map`` list: its keys in order, with their defaults; null where missing."""
     inner = schema.items or ANYTHING
+    keys: dict[str, Any] = {}
+    for key in _sorted_keys(schema):
+        value = item.get(key) if isinstance(item, dict) else None
+        keys[key] = _default_key(inner, key) if value is None else value
+    return "k:" + orjson.dumps(keys).decode()
+
+
+def missing_key(schema: Schema, item: Mapping[str, Any]) -> str:
+    """The first key of a ``map`` list that an item does not have, and that has no default; empty when there is none."""
+    inner = schema.items or ANYTHING
+    return next((key for key in schema.list_map_keys if key not in item and _default_key(inner, key) is None), "")
+
+
+def _sorted_keys(schema: Schema) -> list[str]:
     names: list[str] | None = schema.cache.get("sorted keys")
     if names is None:
         names = schema.cache["sorted keys"] = sorted(schema.list_map_keys)
-    keys: dict[str, Any] = {}
-    for key in names:
-        value = item.get(key) if isinstance(item, dict) else None
-        if value is None and key in inner.properties:
-            value = inner.properties[key].default
-        keys[key] = value
-    return "k:" + orjson.dumps(keys).decode()
+    return names
+
+
+def _default_key(inner: Schema, key: str) -> Any:
+    """The value of a key that an item omits; keys of built-in kinds are Go fields, which always have one."""
+    found = inner.properties.get(key)
+    if found is None or found.default is not None or inner.structural:
+        return found.default if found is not None else None
+    return _ZEROS.get(found.type)
 
 
 def value_element(value: Any) -> str:

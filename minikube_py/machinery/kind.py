@@ -132,8 +132,8 @@ class Kind:
     early_warnings: Callable[[Object], list[str]] = no_early_warnings
     """Warnings about a new object as the request and admission left it, before ``prepare_create`` changes it."""
     judged_text: Callable[[Object], bytes | None] | None = None
-    """All that ``validate`` and ``warnings`` look at in a new object, as a text, for kinds whose objects are often alike;
-    None for an object that must be looked at. Of two objects with the same text none or both have errors or warnings."""
+    """All that ``validate`` and ``warnings`` look at in a new object, as a text, for kinds whose objects are often
+    alike; None for an object that must be looked at. Of objects with one text all have errors or warnings, or none."""
 
     name_errors: Callable[[str, bool], list[str]] | None = None
     """Texts against a name (second argument: it is a generateName prefix); None: DNS-1123 subdomain."""
@@ -165,6 +165,7 @@ class Kind:
     * ``virtual``: the kind is answered, never stored (reviews, bindings);
     * ``unsupported_field``: the text against an unknown field selector, where it is not the standard one;
     * ``row_conditions``: function of an object for the ``conditions`` of its table row;
+    * ``table_order``: the sort key of an object among the rows of a table, where it is not the name;
     * ``validate_ephemeralcontainers``, ``validate_resize``: (new, old) for those subresources of pods;
     * ``stamp_status``: (new, old, time) for what an update of the status notes with its time (volumes);
     * ``validate_finalize``: (new, old) for that subresource (namespaces);

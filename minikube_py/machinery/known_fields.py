@@ -21,7 +21,7 @@ _NOTHING: Mapping[str, Any] = {"metadata": {}}
 
 
 class KnownFields:
-    """See the module. Bounded; what was forgotten is found out once more."""
+    """See the module. Bounded; what was forgotten is found out once more. Threads may share it."""
 
     __slots__ = ("_specs",)
 
@@ -34,11 +34,11 @@ class KnownFields:
         if not schema.name or not isinstance(spec, dict):
             return compare(schema, _NOTHING, obj)[0]
         key = (schema.name, blake2b(orjson.dumps(spec), digest_size=16).digest())
-        if key not in self._specs:
+        fields = self._specs.get(key)
+        if fields is None:
             if len(self._specs) >= _MOST_REMEMBERED:
                 self._specs.clear()
-            self._specs[key] = compare(schema, _NOTHING, {"metadata": {}, "spec": spec})[0]
-        fields = self._specs[key]
+            fields = self._specs[key] = compare(schema, _NOTHING, {"metadata": {}, "spec": spec})[0]
         rest = compare(schema, _NOTHING, {name: value for name, value in obj.items() if name != "spec"})[0]
         if fields is None or rest is None:
             return fields or rest

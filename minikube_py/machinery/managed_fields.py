@@ -14,11 +14,11 @@ Pure functions: the live object is read-only, drafts are private and changed whe
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from minikube_py.machinery.applied_values import merge, prune
 from minikube_py.machinery.errors import ApiError, bad_request
 from minikube_py.machinery.field_managers import (
     APPLY,
@@ -30,32 +30,13 @@ from minikube_py.machinery.field_managers import (
     read_managers,
     write_managers,
 )
-from minikube_py.machinery.field_paths import (
-    KEYED,
-    VALUES,
-    WHOLE,
-    by_element,
-    child,
-    compare,
-    elements,
-    field_set,
-    ownership,
-)  # fmt: skip
-from minikube_py.machinery.field_sets import (
-    FieldSet,
-    difference,
-    intersection,
-    is_field_set,
-    is_member,
-    paths,
-    union,
-    with_named_fields,
-)  # fmt: skip
+from minikube_py.machinery.field_paths import compare, field_set
+from minikube_py.machinery.field_sets import FieldSet, difference, intersection, is_field_set, paths, union
 from minikube_py.machinery.known_fields import KnownFields
 from minikube_py.machinery.last_applied import MANAGER as KUBECTL
 from minikube_py.machinery.last_applied import fields_in_agreement, update_annotation
 from minikube_py.machinery.objects import Object, metadata, thaw
-from minikube_py.machinery.schema import ANYTHING, Schema
+from minikube_py.machinery.schema import Schema
 from minikube_py.machinery.times import rfc3339
 from minikube_py.machinery.typed_errors import typed_errors
 
@@ -213,7 +194,7 @@ def apply_patch(
     applied_meta = patch.get("metadata")
     if isinstance(applied_meta, dict) and applied_meta.get("managedFields") is not None:
         raise bad_request("metadata.managedFields must be nil")
-    _check_typed(schema, patch)
+    check_typed(schema, patch)
     if patch.get("metadata", patch) is None:  # says as much as none
         patch = {key: value for key, value in patch.items() if key != "metadata"}
     current = live or {}
@@ -229,9 +210,9 @@ def apply_patch(
     mine = _outside(field_set(schema, _tracked(patch)) or {}, _reset_set(hidden))
     mine = _drop_root_metadata(mine)
     others = {who: entry for who, entry in managers.items() if who != me}
-    merged: Object = _merge(schema, thaw(dict(current)), patch)
+    merged: Object = merge(schema, thaw(dict(current)), patch)
     if last is not None:
-        merged = _prune(schema, merged, last.fields, [mine, _IDENTITY, *(entry.fields for entry in others.values())])
+        merged = prune(schema, merged, last.fields, [mine, _IDENTITY, *(entry.fields for entry in others.values())])
     taken, gone = _changes(schema, current, merged, hidden)
     if not force:
         agreed = fields_in_agreement(schema, current, api_version) if manager == KUBECTL else {}
@@ -261,16 +242,25 @@ def _drop_root_metadata(fields: FieldSet) -> FieldSet:
     return fields
 
 
-def _check_typed(schema: Schema, patch: Object) -> None:
+def check_typed(schema: Schema, patch: Object) -> None:
+    """ApiError 500, in the reference's words, for an applied configuration that does not fit its schema."""
     problems = typed_errors(schema, patch)
     if not problems:
         return
+    text = problems[0] if len(problems) == 1 else "errors:\n" + "\n".join(f"  {problem}" for problem in problems)
+    raise ApiError(500, "", f"failed to create typed patch object {described(patch)}: {text}")
+
+
+def described(patch: Mapping[str, Any]) -> str:
+    """An applied configuration in errors: ``(namespace/name; group/version, Kind=kind)``."""
     given = patch.get("metadata")
     meta = given if isinstance(given, dict) else {}
+    return f"({meta.get('namespace') or ''}/{meta.get('name') or ''}; {type_text(patch)})"
+
+
+def type_text(patch: Mapping[str, Any]) -> str:
     group, _, version = str(patch.get("apiVersion") or "").rpartition("/")
-    where = f"({meta.get('namespace') or ''}/{meta.get('name') or ''}; {group}/{version}, Kind={patch.get('kind')})"
-    text = problems[0] if len(problems) == 1 else "errors:\n" + "\n".join(f"  {problem}" for problem in problems)
-    raise ApiError(500, "", f"failed to create typed patch object {where}: {text}")
+    return f"{group}/{version}, Kind={patch.get('kind')}"
 
 
 def _refuse_conflicts(others: Managers, taken: FieldSet, elsewhere: Elsewhere, agreed: FieldSet) -> None:
@@ -300,95 +290,6 @@ def _refuse_conflicts(others: Managers, taken: FieldSet, elsewhere: Elsewhere, a
         ]
         message = f"Apply failed with {len(causes)} conflicts: " + "\n".join(lines)
     raise ApiError(409, "Conflict", message, details={"causes": causes})
-
-
-def merged(schema: Schema, live: Mapping[str, Any], wanted: Mapping[str, Any]) -> Object:
-    """``wanted`` laid over ``live`` as server-side apply does, without looking at owners; a private copy."""
-    result: Object = _merge(schema, thaw(dict(live)), wanted)
-    return result
-
-
-def _merge(schema: Schema, live: Any, wanted: Any) -> Any:
-    """The live value with what is applied laid over it; ``live`` is private and may become part of the result."""
-    how = ownership(schema)
-    mergeable = (isinstance(live, dict) and how != WHOLE) or (isinstance(live, list) and how in (KEYED, VALUES))
-    if wanted is None and live and mergeable:
-        return live  # null names nothing of it
-    if isinstance(live, dict) and isinstance(wanted, dict) and how != WHOLE:
-        for key, value in wanted.items():
-            live[key] = _merge(child(schema, key), live[key], value) if key in live else thaw(value)
-        return live
-    if isinstance(live, list) and isinstance(wanted, list) and how in (KEYED, VALUES):
-        return _merge_items(schema, how, live, wanted)
-    return thaw(wanted)
-
-
-def _merge_items(schema: Schema, how: int, live: list[Any], wanted: list[Any]) -> list[Any]:
-    """Shared items in the applied order, live ones that are not named where they were, new ones after them.
-
-    A live item that is applied, but whose turn has not come, is passed over; it appears where the applied list has it.
-    What is applied replaces all live items that repeat each other.
-    """
-    inner = schema.items or ANYTHING
-    left, right = elements(schema, how, live), elements(schema, how, wanted)
-    known, named = by_element(schema, how, live), frozenset(right)
-    shared = deque(element for element in right if element in known)
-    result: list[Any] = []
-    done: set[str] = set()
-    at, taken = 0, 0
-    while at < len(left) or taken < len(right):
-        here = left[at] if at < len(left) else None
-        if here is not None and here not in named:
-            result.append(live[at])
-            at += 1
-            continue
-        if here is not None and (taken == len(right) or (here != right[taken] and shared and here != shared[0])):
-            at += 1
-            continue
-        element, item = right[taken], wanted[taken]
-        before = known.get(element, [])
-        result.append(_merge(inner, before[0], item) if len(before) == 1 else thaw(item))
-        if shared and shared[0] == element:
-            shared.popleft()
-        at += here == element or here in done
-        done.add(element)
-        taken += 1
-    return result
-
-
-def _prune(schema: Schema, merged: Object, last: FieldSet, owned: list[FieldSet]) -> Object:
-    """Remove what the manager applied last time and nobody owns any more."""
-    still: FieldSet = {}
-    for fields in owned:
-        still = union(still, fields)
-    doomed = difference(with_named_fields(last), with_named_fields(still))
-    return _removed(schema, merged, doomed) if doomed else merged
-
-
-def _removed(schema: Schema, value: Any, doomed: FieldSet) -> Any:
-    """A private value without the members of a set and what lies below them."""
-    how = ownership(schema)
-    if isinstance(value, dict) and how != WHOLE:
-        for key in list(value):
-            node = doomed.get(f"f:{key}")
-            if node is None:
-                continue
-            if is_member(node):
-                del value[key]
-            else:
-                value[key] = _removed(child(schema, key), value[key], node)
-        return value
-    if isinstance(value, list) and how in (KEYED, VALUES):
-        inner = schema.items or ANYTHING
-        kept: list[Any] = []
-        for element, item in zip(elements(schema, how, value), value, strict=True):
-            node = doomed.get(element)
-            if node is None:
-                kept.append(item)
-            elif not is_member(node):
-                kept.append(_removed(inner, item, node))
-        return kept
-    return value
 
 
 def same_but_times(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:

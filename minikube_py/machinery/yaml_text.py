@@ -215,8 +215,11 @@ def _reads_otherwise(text: str) -> bool:
             continue  # a dot alone is a field in managedFields
         if tag != _MERGE and pattern.match(text):
             return True
-    return text in ("y", "Y", "n", "N") or bool(re.match(r"^\d{4}-\d\d?-\d\d?", text)) or bool(_BASE60.match(text))
+    return text in ("y", "Y", "n", "N") or bool(_TIMESTAMP.match(text)) or bool(_BASE60.match(text))
 
 
+_TIMESTAMP = re.compile(
+    r"^\d{4}-\d\d?-\d\d?(?:[Tt]\d\d?:\d\d?:\d\d?(?:\.\d+)?(?:Z|[-+]\d\d:\d\d)| \d\d?:\d\d?:\d\d?(?:\.\d+)?)?$"
+)
 _BASE60 = re.compile(r"^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?$")
 _YamlDumper.add_representer(str, _represent_text)

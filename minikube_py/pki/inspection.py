@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from minikube_py.pki.authorities import AUTHORITIES, KeyPair, due_for_succession, load_authority
 from minikube_py.pki.errors import PkiError
 from minikube_py.pki.files import read_file
-from minikube_py.pki.layout import LEAF_AUTHORITIES, pki_files
+from minikube_py.pki.layout import AGENT_BUNDLES, LEAF_AUTHORITIES, pki_files
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -66,6 +66,25 @@ def inspect_certificates(data_dir: Path, now: float, names: Sequence[str] = ()) 
     return found
 
 
+def is_worker(data_dir: Path) -> bool:
+    """Whether the folder is of a worker: it has a node's certificates, and the CAs are elsewhere."""
+    files = pki_files(data_dir)
+    return files["client_kubelet"].certificate.exists() and not files["server_ca"].certificate.exists()
+
+
+def inspect_worker(data_dir: Path, now: float) -> list[Inspected]:
+    """A worker's two certificates and the CA bundles that it has from its server."""
+    agent = data_dir / "agent"
+    bundles = {name: KeyPair(agent / f"{name.replace('_', '-')}.crt", agent / "none") for name in AGENT_BUNDLES}
+    files = pki_files(data_dir) | bundles
+    found: list[Inspected] = []
+    for name in ("client_kubelet", "serving_kubelet"):
+        found += _of_file(files[name], now, _leaf_note(files, name), renewer="agent")[:1]
+    for pair in bundles.values():
+        found += [_beside_signer(one) for one in _of_file(pair, now, "")]
+    return found
+
+
 def _beside_signer(one: Inspected) -> Inspected:
     """An earlier root or a cross-signed certificate: its end harms nobody."""
     if one.verdict is Verdict.WARNING:
@@ -91,12 +110,12 @@ def next_renewal(data_dir: Path) -> float:
     return min(moments)
 
 
-def _of_file(pair: KeyPair, now: float, problem: str) -> list[Inspected]:
+def _of_file(pair: KeyPair, now: float, problem: str, renewer: str = "server") -> list[Inspected]:
     from minikube_py.pki.certificates import load_certificates_or_none
 
     bundle = load_certificates_or_none(read_file(pair.certificate) or b"")
     if not bundle:
-        why = "missing or unreadable; restart the server, which makes it anew"
+        why = f"missing or unreadable; restart the {renewer}, which makes it anew"
         return [
             Inspected(
                 file=pair.certificate,
@@ -108,10 +127,10 @@ def _of_file(pair: KeyPair, now: float, problem: str) -> list[Inspected]:
                 note=problem or why,
             )
         ]
-    return [_one(pair.certificate, found, now, "" if index else problem) for index, found in enumerate(bundle)]
+    return [_one(pair.certificate, found, now, "" if index else problem, renewer) for index, found in enumerate(bundle)]
 
 
-def _one(path: Path, certificate: Certificate, now: float, problem: str) -> Inspected:
+def _one(path: Path, certificate: Certificate, now: float, problem: str, renewer: str) -> Inspected:
     from minikube_py.pki.certificates import is_authority, renew_before_seconds
 
     ends = certificate.not_valid_after_utc.timestamp()
@@ -124,7 +143,7 @@ def _one(path: Path, certificate: Certificate, now: float, problem: str) -> Insp
         verdict = Verdict.BROKEN
     elif ends - now < renew_before_seconds:
         verdict = Verdict.WARNING
-        own = "the running server renews it; a stopped one does at its start"
+        own = f"the running {renewer} renews it; a stopped one does at its start"
         note = "bring a new one with `pyk3s certificate rotate-ca --path`" if is_authority(certificate) else own
     return Inspected(
         file=path,

@@ -68,7 +68,7 @@ class ServiceAccountTokens:
 
     def is_ours(self, token: str) -> bool:
         """Whether the text looks like a JWT of one of our issuers; says nothing about its signature."""
-        if len(token) > longest_token_bytes or token.count(".") != 2:
+        if len(token) > longest_token_bytes or token.count(".") != 2 or "=" in token:  # base64 is unpadded here
             return False
         claims = _decode_part(token.split(".")[1])
         return claims is not None and claims.get("iss") in self.issuers

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from minikube_py import agent, config
+from minikube_py import config
 from minikube_py.config import ServerSettings
 from minikube_py.machinery.objects import Object
-from minikube_py.serving.joining import public_documents, tell_nodes
+from minikube_py.serving.cluster_dns import dns_service_with_first_worker, ensure_dns_service
+from minikube_py.serving.joining import follow_authorities, public_documents, tell_nodes
 from minikube_py.serving.process import Foundation, Server
 from minikube_py.supervisor import Ready
 
@@ -18,12 +20,13 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from minikube_py.certificates import ServerCredentials
-    from minikube_py.client.types import Client
     from minikube_py.components.apiserver.security import SecurityBundle
     from minikube_py.components.apiserver.server import ApiServer
     from minikube_py.components.apiserver.storage.caches import TappedStore
     from minikube_py.pki import Pki, ServiceAccountTokens
-    from minikube_py.secrets_encryption import Encryption
+    from minikube_py.serving.encryption import Encryption
+
+log = logging.getLogger(__name__)
 
 
 def make_api(
@@ -108,6 +111,7 @@ async def run_apiserver(server: Server, ready: Ready) -> None:
     """Listen, create what a cluster is born with, write the kubeconfig; ready when all of it is there."""
     from minikube_py.components.apiserver.bootstrap import ensure_bootstrap
     from minikube_py.components.apiserver.types import LOOPBACK
+    from minikube_py.serving import settings as settings_of
 
     found = server.foundation
     listening = asyncio.Event()
@@ -115,8 +119,10 @@ async def run_apiserver(server: Server, ready: Ready) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(found.api.run(listening.set))
         await ensure_bootstrap(found.api.client(LOOPBACK))
-        await ensure_dns_service(found.api.client(LOOPBACK), server.settings)
+        if not server.settings.disable_agent:
+            await ensure_dns_service(found.api.client(LOOPBACK), server.settings)
         await tell_nodes(server)
+        tasks.create_task(follow_authorities(server), name="authorities-for-nodes")
         await listening.wait()
         write = partial(asyncio.to_thread, _write_kubeconfig, server.settings, found.pki)
         await write()
@@ -124,7 +130,12 @@ async def run_apiserver(server: Server, ready: Ready) -> None:
         publish = partial(_publish_authentication, found)
         await publish()
         found.credentials.on_change("published authorities", publish)
+        if server.settings.disable_agent:
+            with_worker = dns_service_with_first_worker(found.api.client(LOOPBACK), server.settings, server.clock)
+            tasks.create_task(with_worker, name="dns-service")
         found.api.not_ready = ""
+        url, kubeconfig = settings_of.api_url(server.settings), server.settings.write_kubeconfig
+        log.info("the API is served", extra={"url": url, "kubeconfig": kubeconfig})
         ready()
 
 
@@ -161,25 +172,3 @@ def _write_kubeconfig(settings: ServerSettings, pki: Pki) -> None:
         )
     except OSError as error:
         raise config.ConfigError(f"--write-kubeconfig: cannot write {path}: {error.strerror}") from error
-
-
-async def ensure_dns_service(client: Client, settings: ServerSettings) -> None:
-    """The Service ``kube-system/kube-dns``: the name under which clusters find their DNS. Raises ApiError."""
-    from minikube_py.machinery.errors import ApiError, is_not_found
-    from minikube_py.machinery.resources import SERVICES
-
-    if "dns" in settings.disable or settings.disable_agent:
-        return
-    namespace, name = agent.DNS_SERVICE
-    try:
-        await client.get(SERVICES, name, namespace)
-    except ApiError as error:
-        if not is_not_found(error):
-            raise
-        ports = [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"}]
-        labels = {"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}
-        service = {
-            "metadata": {"name": name, "labels": labels},
-            "spec": {"clusterIP": config.cluster_dns_address(settings), "ports": ports},
-        }
-        await client.create(SERVICES, service, namespace)

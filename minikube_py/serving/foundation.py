@@ -18,8 +18,8 @@ async def run_foundation(server: Server, ready: Ready) -> None:
     from prometheus_client import CollectorRegistry, disable_created_metrics
 
     from minikube_py.datastore.endpoints import open_endpoint
-    from minikube_py.secrets_encryption import encrypted
     from minikube_py.serving.api import make_api
+    from minikube_py.serving.encryption import encrypted
 
     disable_created_metrics()  # type: ignore[no-untyped-call]  # Kubernetes has no ``_created`` series
     credentials_task = asyncio.create_task(asyncio.to_thread(_credentials, server))

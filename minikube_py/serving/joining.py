@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
-from functools import partial
 
 from minikube_py import config
 from minikube_py.bootstrap_tokens import ensure_bindings
 from minikube_py.certificates import ServerCredentials
-from minikube_py.joining.cluster import ClusterFacts, publish_facts
+from minikube_py.joining.cluster import CA_PATH, ClusterFacts, publish_facts
+from minikube_py.machinery.errors import ApiError
 from minikube_py.serving.process import Foundation, Server
 
-CA_PATH = "/cacerts"
-"""k3s's. Joiners check what they get there against the hash in their token."""
+log = logging.getLogger(__name__)
+
+retry_seconds = 5.0
 
 
 def public_documents(credentials: ServerCredentials) -> Mapping[str, Callable[[], bytes]]:
@@ -22,14 +24,32 @@ def public_documents(credentials: ServerCredentials) -> Mapping[str, Callable[[]
 
 
 async def tell_nodes(server: Server) -> None:
-    """Publish what nodes need to know, now and whenever the CAs change. Raises ApiError, OSError."""
+    """Give nodes their rights and publish what they need to know. Raises ApiError, OSError."""
     from minikube_py.components.apiserver.types import LOOPBACK
 
     found = server.foundation
-    await ensure_bindings(found.api.client(LOOPBACK))
-    publish = partial(_publish, server, found)
-    await publish()
-    found.credentials.on_change("node configuration", publish)
+    await asyncio.gather(ensure_bindings(found.api.client(LOOPBACK)), _publish(server, found))
+
+
+async def follow_authorities(server: Server) -> None:
+    """Publish it again whenever the CAs have changed, until cancelled: nodes must hear of new ones sooner or later."""
+    found, changed = server.foundation, asyncio.Event()
+
+    async def note() -> None:
+        changed.set()
+
+    found.credentials.on_change("node configuration", note)
+    while True:
+        await changed.wait()
+        changed.clear()
+        try:
+            await _publish(server, found)
+        except (ApiError, OSError) as error:
+            log.error(
+                "cannot tell nodes of the new authorities", extra={"error": str(error), "retry_seconds": retry_seconds}
+            )
+            changed.set()
+            await server.clock.sleep(retry_seconds)
 
 
 async def _publish(server: Server, found: Foundation) -> None:
@@ -41,7 +61,7 @@ async def _publish(server: Server, found: Foundation) -> None:
     ]
     facts = ClusterFacts(
         cluster_cidr=settings.cluster_cidr,
-        service_cidr=settings.service_cidr,
+        service_cidr=config.node_service_cidr(settings),
         cluster_dns=config.cluster_dns_address(settings),
         cluster_domain=settings.cluster_domain,
         disable=settings.disable,

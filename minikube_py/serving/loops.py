@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 async def run_controller_manager(server: Server, ready: Ready) -> None:
     """kube-controller-manager's loops."""
+    from minikube_py.components.apiserver.authentication.identity import service_account_user
     from minikube_py.components.apiserver.types import LOOPBACK
     from minikube_py.components.controllers import ControllerSettings, run_controllers
     from minikube_py.serving.settings import api_url
@@ -27,10 +28,13 @@ async def run_controller_manager(server: Server, ready: Ready) -> None:
         root_ca=found.credentials.root_ca,
         sign_request=found.credentials.sign_request,
         cluster_signing_seconds=config.seconds("cluster_signing_duration", server.settings.cluster_signing_duration),
+        node_monitor_grace_seconds=config.seconds(
+            "node_monitor_grace_period", server.settings.node_monitor_grace_period
+        ),
         joining_group=NODE_GROUP,
         api_url=api_url(server.settings),
         cluster_cidr=server.settings.cluster_cidr,
-        metrics=found.api.aggregated_reader(),
+        metrics=found.api.aggregated_reader(service_account_user("kube-system", "horizontal-pod-autoscaler")),
     )
     client = found.api.client(LOOPBACK, user_agent="kube-controller-manager")
     await run_controllers(

@@ -33,6 +33,13 @@ def short_folder() -> Path:
     return Path("/tmp") / f"pk-{secrets.token_hex(3)}"
 
 
+def empty_config(folder: Path) -> Path:
+    """A configuration file that says nothing: what this machine has in /etc must not count."""
+    path = folder / "config.yaml"
+    path.touch()
+    return path
+
+
 class Timeout(AssertionError):
     """Something did not become true in time."""
 
@@ -75,13 +82,20 @@ class Cluster:
         """A command line that runs in the namespace (unlike ``ip netns exec`` it keeps /sys)."""
         return ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
 
+    def surroundings(self) -> dict[str, str]:
+        """The environment of programs beside the server.
+
+        Clusters of tests share an address, so kubectl must not share what it remembers of them; and what a program
+        leaves behind when a signal ends it, such as keys in temporary files, goes with the cluster's folder.
+        """
+        own = {"KUBECACHEDIR": str(self.folder / "kubectl-cache"), "TMPDIR": str(self.folder / "tmp")}
+        return {**os.environ, **own}
+
     def run(self, *command: str, check: bool = True, stdin: str = "", seconds: float = 60) -> str:
         """Run a program in the namespace; its output. A failure shows what the program said."""
-        # clusters of tests share an address, so kubectl must not share what it remembers of them
-        environment = {**os.environ, "KUBECACHEDIR": str(self.folder / "kubectl-cache")}
         done = subprocess.run(
             self.enter(*command), input=stdin, capture_output=True, text=True, timeout=seconds, check=False,
-            env=environment,
+            env=self.surroundings(),
         )  # fmt: skip
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)}: exit {done.returncode}: {done.stdout}{done.stderr}")
@@ -105,12 +119,13 @@ class Cluster:
         return self.enter(
             str(PYK3S), "server", f"--data-dir={self.data_dir}", f"--run-dir={self.folder / 'run'}",
             f"--write-kubeconfig={self.kubeconfig}", f"--node-ip={NODE_IP}", "--node-name=node-1",
-            f"--bridge-name=cni{self.namespace[-5:]}", f"--pod-logs-dir={self.folder / 'pods'}", *self.arguments,
+            f"--bridge-name=cni{self.namespace[-5:]}", f"--pod-logs-dir={self.folder / 'pods'}",
+            f"--config={empty_config(self.folder)}", *self.arguments,
         )  # fmt: skip
 
     def prepare(self) -> None:
         """Make the namespace and the node's address."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
         subprocess.run(["ip", "netns", "add", self.namespace], check=True)
         for command in (
             "ip link set lo up",

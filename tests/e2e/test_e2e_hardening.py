@@ -261,13 +261,15 @@ def listening(cluster: Cluster) -> set[tuple[str, str, str]]:
 
 
 def test_nothing_listens_but_what_is_documented(cluster: Cluster) -> None:
-    assert listening(cluster) == {
+    documented = {
         ("pyk3s", "tcp", "0.0.0.0:6443"),
         ("pyk3s", "tcp", "0.0.0.0:10250"),
         ("pyk3s", "tcp", "10.43.0.10:53"),
         ("pyk3s", "udp", "10.43.0.10:53"),
         ("containerd", "tcp", "127.0.0.1:*"),  # streams of exec, attach and port-forward; a secret URL each
     }
+    wait_until("cluster DNS, which starts after the node is Ready", lambda: documented <= listening(cluster))
+    assert listening(cluster) == documented
 
 
 def status_of(pid: int) -> dict[str, str]:
@@ -435,3 +437,40 @@ def test_a_kernel_that_is_not_set_for_kubelets(own_cluster: Callable[..., Cluste
     assert cluster.process.wait(30) == 1
     last = cluster.log.read_text().splitlines()[-1]
     assert all(item in last for item in wrong) and "set them in /etc/sysctl.d" in last
+
+
+WHO = """
+apiVersion: v1
+kind: List
+items:
+- apiVersion: admissionregistration.k8s.io/v1
+  kind: ValidatingAdmissionPolicy
+  metadata: {name: who}
+  spec:
+    matchConstraints:
+      namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: NAMESPACE}}
+      resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods]}]
+    validations: [{expression: "false", messageExpression: "'refused to ' + request.userInfo.username"}]
+- apiVersion: admissionregistration.k8s.io/v1
+  kind: ValidatingAdmissionPolicyBinding
+  metadata: {name: who}
+  spec: {policyName: who, validationActions: [Deny]}
+"""
+
+
+def test_control_loops_act_under_accounts_of_their_own(cluster: Cluster, namespace: str) -> None:
+    cluster.kubectl("create", "-f", "-", stdin=WHO.replace("NAMESPACE", namespace))
+    try:
+        pod = ("-n", namespace, "run", "p", f"--image={IMAGE}", "--dry-run=server")
+        wait_until("the policy holds", lambda: "refused to system:admin" in cluster.kubectl(*pod, check=False))
+        cluster.kubectl("-n", namespace, "create", "deployment", "d", f"--image={IMAGE}")
+        cluster.kubectl("-n", namespace, "create", "job", "j", f"--image={IMAGE}")
+
+        def refused() -> bool:
+            said = cluster.kubectl("-n", namespace, "get", "events", "-o", "jsonpath={.items[*].message}")
+            accounts = ("replicaset-controller", "job-controller")
+            return all(f"refused to system:serviceaccount:kube-system:{account}" in said for account in accounts)
+
+        wait_until("both controllers are told their names", refused)
+    finally:
+        cluster.kubectl("delete", "validatingadmissionpolicybinding/who", "validatingadmissionpolicy/who")

@@ -19,10 +19,13 @@ _LABELS = {"component": "apiserver", "provider": "kubernetes"}
 
 
 async def ensure_kubernetes_service(client: Client, network: str, address: str, port: int) -> None:
-    """Create or correct the system namespaces, the Service, its Endpoints and its EndpointSlice."""
+    """Create or correct the system namespaces, the Service, its Endpoints and its EndpointSlice.
+
+    ``network``: see ``ServiceRanges``; the Service has one address, of the first range.
+    """
     for name in SYSTEM_NAMESPACES:
         await _ensure(client, NAMESPACES, {"metadata": {"name": name}}, None, compare=())
-    ip = str(ipaddress.ip_network(network).network_address + 1)
+    ip = str(ipaddress.ip_network(network.partition(",")[0].strip()).network_address + 1)
     await _ensure(client, SERVICES, _service(ip), NAMESPACE, compare=())
     await _ensure(client, ENDPOINTS, _endpoints(address, port), NAMESPACE, compare=("subsets",))
     await _ensure(client, ENDPOINT_SLICES, _slice(address, port), NAMESPACE, compare=("endpoints", "ports"))

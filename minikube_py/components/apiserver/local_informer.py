@@ -77,6 +77,8 @@ class CacheInformer:
         return in_version(self._kind, entry.object)
 
     def list(self, namespace: str | None = None) -> Sequence[Object]:
+        if not self._cache.count:
+            return []
         scope = namespace or self._selection.namespace
         kind = self._kind
         return [in_version(kind, entry.object) for entry in self._cache.unordered(scope) if self._sees(entry)]

@@ -52,7 +52,8 @@ class Lookup:
 
     async def list(self, namespace: str | None = None) -> Sequence[Object]:
         """Everything (in a namespace), once the cache is filled."""
-        await self.synced()
+        if not self._synced:
+            await self.synced()
         return self.informer.list(namespace)
 
 

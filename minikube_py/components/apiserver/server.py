@@ -127,7 +127,7 @@ class ApiServer:
         endpoints = ServiceEndpoints(self.client())
         self._conversion_webhooks = HttpHookCaller(endpoints, metrics=self.metrics.rest_clients)
         self._show_metrics(allocators["", "services"])
-        self._custom = CustomKinds(self.core, self._conversion_webhooks)
+        self._custom = CustomKinds(self.core, self._conversion_webhooks, self.metrics.conversion)
         self._aggregator = Aggregator(Connections(endpoints, settings.proxy_identity, self.metrics.rest_clients))
         reading, writing = settings.max_requests_inflight, settings.max_mutating_requests_inflight
         self._flow = FlowControl(reading + writing, clock, FlowMetrics(metrics))
@@ -147,9 +147,9 @@ class ApiServer:
         """A client in this process that acts as ``user`` (whose rights are not checked again)."""
         return LocalClient(self.core, user, self._informers, user_agent)
 
-    def aggregated_reader(self) -> AggregatedReader:
-        """What components of this process read aggregated API servers with."""
-        return AggregatedReader(self._aggregator, LOOPBACK)
+    def aggregated_reader(self, user: UserInfo) -> AggregatedReader:
+        """What a component of this process reads aggregated API servers with, which are told that ``user`` asks."""
+        return AggregatedReader(self._aggregator, user)
 
     def secure(
         self,
@@ -182,7 +182,7 @@ class ApiServer:
             **(checks or {}),
         }
         remote = RemoteDocuments(self._aggregator, self._clock)
-        endpoints = Endpoints(self.kinds, self._scraped, all_checks, documents or {}, remote)
+        endpoints = Endpoints(self.kinds, self._scraped, all_checks, documents or {}, remote, now=self.core.clock.now)
         self._streams = KubeletStreams(self.core, self.settings.kubelet_tls)
         discovery = Discovery(self.kinds, shown, self._aggregator, self.metrics.discovery_builds.inc)
         dispatcher = Dispatcher(self.core, discovery, endpoints, self._streams, self._aggregator)

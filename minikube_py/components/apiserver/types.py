@@ -25,6 +25,8 @@ class UserInfo:
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+PATCH_ANNOTATION = "patch.webhook.admission.k8s.io/"
+"""Begins audit annotations with parts of objects, which are shown where their bodies may be."""
 SYSTEM_MASTERS = "system:masters"
 AUTHENTICATED = "system:authenticated"
 UNAUTHENTICATED = "system:unauthenticated"
@@ -143,6 +145,7 @@ class AdmissionPlugin(Protocol):
 
         Where it looks at nothing but resource, operation and subresource, the plugin should have a true attribute
         ``handles_by_kind``: the chain then remembers the answer.
+        A plugin that has a say in one phase alone may have an attribute ``phases`` that names it ("admit", "validate").
         """
 
     async def admit(self, request: AdmissionRequest) -> None:
@@ -173,6 +176,8 @@ class RequestContext:
     force: bool = False
     warnings: list[str] = field(default_factory=list)
     audit_annotations: dict[str, str] = field(default_factory=dict)
+    body_bytes: int = 0
+    """The size of the request's body, as far as it is known: work on a large one is done in a thread."""
 
 
 class VirtualHandler(Protocol):

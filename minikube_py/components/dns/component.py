@@ -49,6 +49,11 @@ class Resolver:
         self._requests = Counter("coredns_dns_requests_total", "DNS queries", ["proto", "type"], registry=registry)
         self._responses = Counter("coredns_dns_responses_total", "DNS answers", ["rcode"], registry=registry)
 
+    def forget_metrics(self, registry: CollectorRegistry) -> None:
+        """Give the names free: the component may be started again in this process."""
+        for metric in (self._requests, self._responses):
+            registry.unregister(metric)
+
     async def answer(self, data: bytes, *, udp: bool) -> bytes:
         """The reply to a query's bytes; empty when nothing must be sent. Raises nothing of its own."""
         try:
@@ -124,12 +129,15 @@ async def run_dns(
     zone = Zone(settings.domain, services, slices)
     servers = await asyncio.to_thread(upstream_servers, settings.resolv_conf, settings.address)
     resolver = Resolver(zone, Forwarder(servers), registry)
-    await services.synced()
-    await slices.synced()
-    async with local_address(settings.address, enabled=settings.manage_address), asyncio.TaskGroup() as tasks:
-        await _listen(resolver, settings, tasks)
-        ready()
-        await asyncio.get_running_loop().create_future()
+    try:
+        await services.synced()
+        await slices.synced()
+        async with local_address(settings.address, enabled=settings.manage_address), asyncio.TaskGroup() as tasks:
+            await _listen(resolver, settings, tasks)
+            ready()
+            await asyncio.get_running_loop().create_future()
+    finally:
+        resolver.forget_metrics(registry)
 
 
 async def _listen(resolver: Resolver, settings: DnsSettings, tasks: asyncio.TaskGroup) -> None:

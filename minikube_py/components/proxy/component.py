@@ -122,14 +122,15 @@ async def run_proxy(
     tracker = Tracker(settings, services, slices)
     await services.synced()
     await slices.synced()
-    unsubscribe = [services.subscribe(tracker.on_service), slices.subscribe(tracker.on_slice)]
     await prepare_kernel(settings)
-    health = HealthServers()
+    unsubscribe = [services.subscribe(tracker.on_service), slices.subscribe(tracker.on_slice)]
+    health, metrics = HealthServers(), Metrics(registry)
     try:
-        await _follow(tracker, Table(settings), settings, clock, _Metrics(registry), health, ready)
+        await _follow(tracker, Table(settings), settings, clock, metrics, health, ready)
     finally:
         for end in unsubscribe:
             end()
+        metrics.forget(registry)
         await health.close()
 
 
@@ -153,7 +154,7 @@ def _switch_on(switches: Sequence[Path]) -> None:
             switch.write_text("1")
 
 
-class _Metrics:
+class Metrics:
     """kube-proxy's names."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -163,13 +164,18 @@ class _Metrics:
         )
         self.last = Gauge("kubeproxy_sync_proxy_rules_last_timestamp_seconds", "Last sync", registry=registry)
 
+    def forget(self, registry: CollectorRegistry) -> None:
+        """Give the names free: the component may be started again in this process."""
+        for metric in (self.duration, self.failures, self.last):
+            registry.unregister(metric)
+
 
 async def _follow(
     tracker: Tracker,
     table: Table,
     settings: ProxySettings,
     clock: Clock,
-    metrics: _Metrics,
+    metrics: Metrics,
     health: HealthServers,
     ready: Callable[[], None],
 ) -> None:

@@ -62,6 +62,11 @@ class Metrics:
         self.preemptions = Counter("scheduler_preemption_attempts_total", "Preemptions", registry=registry)
         self.pending = Gauge("scheduler_pending_pods", "Pending pods", ["queue"], registry=registry)
 
+    def forget(self, registry: CollectorRegistry) -> None:
+        """Give the names free: the component may be started again in this process."""
+        for metric in (self.attempts, self.duration, self.preemptions, self.pending):
+            registry.unregister(metric)
+
 
 class Scheduler:
     """Ties queue, cache and profile together."""
@@ -274,13 +279,15 @@ async def run_scheduler(
         return labels_of(namespace) if namespace is not None else {}
 
     profile = default_profile(client, namespace_labels, further=settings.plugins, weights=settings.weights)
-    cache, queue = Cache(), SchedulingQueue(clock)
-    scheduler = Scheduler(
-        client, {profile.name: profile}, cache, queue, clock, recorder, Metrics(registry), random.Random(settings.seed)
-    )
-    stop_watching = await start_watching(client, scheduler.profiles, cache, queue)
+    cache, queue, metrics = Cache(), SchedulingQueue(clock), Metrics(registry)
     try:
-        ready()
-        await scheduler.run()
+        chooser = random.Random(settings.seed)
+        scheduler = Scheduler(client, {profile.name: profile}, cache, queue, clock, recorder, metrics, chooser)
+        stop_watching = await start_watching(client, scheduler.profiles, cache, queue)
+        try:
+            ready()
+            await scheduler.run()
+        finally:
+            stop_watching()
     finally:
-        stop_watching()
+        metrics.forget(registry)

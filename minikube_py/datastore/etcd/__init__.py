@@ -29,15 +29,32 @@ class EtcdTls:
     ciphers: str = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
+def etcd_context(tls: EtcdTls) -> ssl.SSLContext:
+    """What ``serve_etcd`` takes. Blocks. Raises OSError: the texts are no certificate or key, or not of each other."""
+    from minikube_py.datastore.etcd.transport import server_context
+
+    try:
+        context = server_context(tls.certificate, tls.key, tls.client_ca)
+        context.minimum_version = tls.minimum_version
+        context.set_ciphers(tls.ciphers)
+    except (ssl.SSLError, ValueError) as failure:  # ValueError: nothing in it
+        raise OSError(
+            f"etcd interface: {failure}; certificate, key and client CA must be PEM and belong together"
+        ) from failure
+    return context
+
+
 async def serve_etcd(
     store: TransactionalStore,
     *,
     listen: str,
-    tls: EtcdTls | None = None,
+    tls: ssl.SSLContext | None = None,
     ready: Callable[[], None],
     bound: Callable[[str], None] | None = None,
 ) -> None:
     """Serve ``store`` at ``listen`` (HOST:PORT, port 0 chooses one; or unix:PATH) until cancelled.
+
+    ``tls`` is of ``etcd_context``, or chooses such a one for each handshake (``host.tls.ServerTls``).
 
     ``bound`` learns the address, ``ready`` is called when it serves. Raises OSError when the address
     cannot be taken.
@@ -47,4 +64,4 @@ async def serve_etcd(
     await run_server(store, listen=listen, tls=tls, ready=ready, bound=bound)
 
 
-__all__ = ["EtcdTls", "serve_etcd"]
+__all__ = ["EtcdTls", "etcd_context", "serve_etcd"]

@@ -81,8 +81,10 @@ def no_downgrade() -> EtcdError:
 COMPACTED = "etcdserver: mvcc: required revision has been compacted"
 
 
-def translated(failure: DatastoreError) -> EtcdError:
-    """etcd's error for the store's."""
+def translated(failure: Exception) -> EtcdError:
+    """etcd's error for the store's. Raises what is none of the store's."""
+    if not isinstance(failure, DatastoreError):
+        raise failure
     match failure:
         case Compacted():
             return EtcdError(Code.OUT_OF_RANGE, COMPACTED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -20,7 +19,7 @@ from minikube_py.datastore.etcd.transactions import (
     transaction_response,
 )
 from minikube_py.datastore.etcd.transport import Call
-from minikube_py.datastore.transactions import Plan, Step, Transaction, TransactionalStore
+from minikube_py.datastore.transactions import Plan, Reply, Step, Transaction, TransactionalStore
 from minikube_py.datastore.types import Change, DatastoreError
 
 PutRequest = message("PutRequest")
@@ -64,30 +63,26 @@ class KeyValueService:
             return head + framed(PREVIOUS_TAG, key_value(change.previous).SerializeToString())
         return head
 
-    def begin_put(self, data: bytes, call: Call) -> asyncio.Future[Change] | None:
+    def begin_put(self, data: bytes, call: Call, reply: Reply) -> bool:
         """``put`` without a task (see ``transport.Shortcut``), of all but the rare kinds."""
         try:
             request = PutRequest.FromString(data)
         except DecodeError:
-            return None
-        if request.ignore_value or request.ignore_lease or request.prev_kv or not request.key:
-            return None
+            return False
+        key = request.key
+        if not key or request.ignore_value or request.ignore_lease or request.prev_kv:
+            return False
         if len(data) > MAX_REQUEST_BYTES:
             raise errors.request_too_large()
         try:
-            put = self._store.put(
-                text_of(request.key), request.value, lease=request.lease, client=call.client or _UNNAMED
+            return self._store.begin_put(
+                text_of(key), request.value, reply, lease=request.lease, client=call.client or _UNNAMED
             )
         except DatastoreError as failure:
             raise errors.translated(failure) from failure
-        return asyncio.ensure_future(put)
 
-    def answer_put(self, put: asyncio.Future[Change]) -> bytes:
-        try:
-            change = put.result()
-        except DatastoreError as failure:
-            raise errors.translated(failure) from failure
-        return self._identity.encoded_header(change.revision)
+    def answer_put(self, change: Change) -> bytes:
+        return self._identity.encoded_header(change.record.mod_revision)
 
     async def delete_range(self, request: Any, call: Call) -> Any:
         _check_size(request)

@@ -10,9 +10,8 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from minikube_py.datastore.etcd import EtcdTls
 from minikube_py.datastore.etcd import maintenance as upkeep
-from minikube_py.datastore.etcd.errors import answering
+from minikube_py.datastore.etcd.errors import answering, translated
 from minikube_py.datastore.etcd.kv import KeyValueService
 from minikube_py.datastore.etcd.lease import LeaseService
 from minikube_py.datastore.etcd.maintenance import MaintenanceService
@@ -27,7 +26,6 @@ from minikube_py.datastore.etcd.transport import (
     Streaming,
     Unary,
     serve,
-    server_context,
 )
 from minikube_py.datastore.etcd.watch import WatchService
 from minikube_py.datastore.transactions import TransactionalStore
@@ -58,22 +56,12 @@ async def run_server(
     store: TransactionalStore,
     *,
     listen: str,
-    tls: EtcdTls | None,
+    tls: ssl.SSLContext | None,
     ready: Callable[[], None],
     bound: Callable[[str], None] | None = None,
     clock: Clock | None = None,
 ) -> None:
     """See ``serve_etcd``."""
-    context = None
-    if tls is not None:
-        try:
-            context = await asyncio.to_thread(server_context, tls.certificate, tls.key, tls.client_ca)
-            context.minimum_version = tls.minimum_version
-            context.set_ciphers(tls.ciphers)
-        except ssl.SSLError as failure:
-            raise OSError(
-                f"etcd interface: {failure}; certificate, key and client CA must be PEM and belong together"
-            ) from failure
     methods: dict[str, Method] = {}
 
     def serving(address: str) -> None:
@@ -85,7 +73,7 @@ async def run_server(
         ready()
 
     try:
-        await serve(methods, listen=listen, tls=context, bound=serving)
+        await serve(methods, listen=listen, tls=tls, bound=serving)
     except OSError as failure:
         raise OSError(failure.errno, f"etcd interface: cannot listen on {listen}: {failure}") from failure
 
@@ -96,7 +84,7 @@ def _methods(store: TransactionalStore, identity: Identity, url: str, clock: Clo
     services: dict[str, dict[str, Method]] = {
         "etcdserverpb.KV": {
             "Range": _unary("RangeRequest", kv.range),
-            "Put": replace(_unary("PutRequest", kv.put), shortcut=Shortcut(kv.begin_put, kv.answer_put)),
+            "Put": replace(_unary("PutRequest", kv.put), shortcut=Shortcut(kv.begin_put, kv.answer_put, translated)),
             "DeleteRange": _unary("DeleteRangeRequest", kv.delete_range),
             "Txn": _unary("TxnRequest", kv.txn),
             "Compact": _unary("CompactionRequest", kv.compact),

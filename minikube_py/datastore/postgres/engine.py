@@ -35,6 +35,7 @@ from minikube_py.datastore.stall import Stall
 from minikube_py.datastore.transactions import (
     LeaseStatus,
     Plan,
+    Reply,
     Scan,
     Transaction,
     read,
@@ -236,6 +237,9 @@ class PostgresDatastore:
         intent = KeyIntent(key, value, ANY, lease=lease, client=client)
         await self._submit(intent, client)
         return intent.settled_change()
+
+    def begin_put(self, key: str, value: bytes, reply: Reply, *, lease: int = 0, client: str = "") -> bool:
+        return False  # it takes a while in any case
 
     async def transact(self, transaction: Transaction, *, client: str = "") -> Plan:
         intent = TransactionIntent(transaction, client)

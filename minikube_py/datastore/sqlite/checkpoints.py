@@ -18,7 +18,7 @@ from minikube_py.datastore.sqlite import file, log
 from minikube_py.datastore.sqlite.disk import DiskThread
 
 _logger = logging.getLogger(__name__)
-_DUE_PAGES = 2000
+_DUE_PAGES = 1500
 _REST_PAGES = 64
 _PASSES = 6
 
@@ -48,7 +48,7 @@ class Checkpoints:
         await self._writer.call(log.empty_wal)
 
     async def close(self, *, within: float) -> bool:
-        """See ``DiskThread.close``; comes before that of the writer."""
+        """See ``DiskThread.close``. One that is at work is finished, but for the writer's part."""
         self._closed = True
         return await self._beside.close(within=within)
 

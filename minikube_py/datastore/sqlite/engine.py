@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from minikube_py.datastore.stall import Stall
 from minikube_py.datastore.transactions import (
     LeaseStatus,
     Plan,
+    Reply,
     Scan,
     Transaction,
     read,
@@ -260,13 +261,18 @@ class SqliteDatastore:
         change = await self._writer.write(KeyIntent(key, None, max(0, expected_revision), client=client))
         return deleted_record(change) if change is not None else None
 
-    def put(self, key: str, value: bytes, *, lease: int = 0, client: str = "") -> Awaitable[Change]:
-        intent = KeyIntent(key, value, ANY, lease=lease, client=client)
-        return self._writer.begin(intent) if self._quota is None else self._put_admitted(intent, self._quota)
+    async def put(self, key: str, value: bytes, *, lease: int = 0, client: str = "") -> Change:
+        if self._quota is not None:
+            await self._quota.admit(client)
+        outcome: asyncio.Future[Change] = asyncio.get_running_loop().create_future()
+        self._writer.begin(KeyIntent(key, value, ANY, lease=lease, client=client), outcome)
+        return await outcome
 
-    async def _put_admitted(self, intent: KeyIntent, quota: ClientQuota) -> Change:
-        await quota.admit(intent.client)
-        return await self._writer.begin(intent)
+    def begin_put(self, key: str, value: bytes, reply: Reply, *, lease: int = 0, client: str = "") -> bool:
+        if self._quota is not None:
+            return False
+        self._writer.begin(KeyIntent(key, value, ANY, lease=lease, client=client), reply)
+        return True
 
     async def transact(self, transaction: Transaction, *, client: str = "") -> Plan:
         """See ``transactions.TransactionalStore.transact``."""
@@ -437,7 +443,8 @@ class SqliteDatastore:
         finally:
             self._hub.close()
             within = self._settings.close_seconds
-            ended = [await part.close(within=within) for part in (self._reader, self._checkpoints, self._disk)]
+            parts = (self._reader, self._checkpoints, self._disk)
+            ended = await asyncio.gather(*(part.close(within=within) for part in parts))
             if all(ended):
                 os.close(self._lock)
 

@@ -2,7 +2,7 @@
 
 Everything waits for events: a store without writes does not wake up, and one with heartbeats only
 wakes up once for each flush. Work on the disk comes in steps of a few milliseconds, each queued
-behind whatever batch is waiting, so a write waits for one step at most.
+behind whatever batch is waiting, so a write waits for one step (and one of ``checkpoints``) at most.
 """
 
 from __future__ import annotations

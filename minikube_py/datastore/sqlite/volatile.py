@@ -92,8 +92,8 @@ class VolatileKeys:
                 del self.unwritten[key]
             if position and not change.deleted:
                 self.positions[key] = position
-            elif key in self.positions:
-                del self.positions[key]
+            elif self.positions:
+                self.positions.pop(key, None)
             return
         if before is not None:
             on_disk = before.on_disk
@@ -138,6 +138,9 @@ class FlushRequest(Protocol):
     entries: list[Unwritten]
 
 
+_NOTHING_BEFORE = (0, None)
+
+
 class BatchRows:
     """Gathers the rows of one batch; knows for each key of it the newest row and an unwritten one before it."""
 
@@ -162,7 +165,7 @@ class BatchRows:
     def add(self, write: AcceptedWrite) -> None:
         """Add what a write needs on the disk: nothing for a volatile one, else its row after an unwritten one."""
         change, key = write.settled_change(), write.key
-        on_disk, unwritten = self._keys.get(key) or self._before(key, change)
+        on_disk, unwritten = self._keys.get(key) or self._before(key, change.previous)
         if write.volatile:
             self._first_volatile = self._first_volatile or change.revision
             self._last_volatile = change.revision
@@ -182,11 +185,13 @@ class BatchRows:
         floor = self._volatile.raised_floor(self._last_volatile)
         return self._volatile.floor_meta(floor, self._first_volatile) if floor else []
 
-    def _before(self, key: str, change: Change) -> tuple[int, Row | None]:
+    def _before(self, key: str, previous: Record | None) -> tuple[int, Row | None]:
         entry = self._volatile.unwritten.get(key)
         if entry is not None:
             return entry.on_disk, entry.row()
-        return self._volatile.newest_row(change.previous), None
+        if previous is None:
+            return _NOTHING_BEFORE
+        return self._volatile.newest_row(previous), None
 
 
 def opening_state(meta: dict[str, int], newest: int) -> tuple[int, LostWindow, list[tuple[str, int]]]:

@@ -37,7 +37,7 @@ from minikube_py.datastore.sqlite.intents import FlushIntent, LeaseIntent
 from minikube_py.datastore.sqlite.overtaking import Move
 from minikube_py.datastore.sqlite.volatile import BatchRows, VolatileKeys
 from minikube_py.datastore.stall import Stall
-from minikube_py.datastore.transactions import Scan, plan, read
+from minikube_py.datastore.transactions import Reply, Scan, plan, read
 from minikube_py.datastore.types import Change, DatastoreError, LeaseNotFound, Record, StoreTimeout, StoreUnavailable
 
 _logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class GroupCommit:
         Raises KeyExists, RevisionMismatch, LeaseNotFound, StoreUnavailable, StoreTimeout. A cancelled
         caller does not take its write back.
         """
-        intent.future = self._loop.create_future()
+        intent.future = future = self._loop.create_future()
         while True:
             if intent.volatile and self.stalled and not self._closed:
                 return self._overtake(intent)
@@ -119,19 +119,17 @@ class GroupCommit:
                     raise refusal
                 return None
         self._accept(intent, current)
-        await intent.future
+        await future
         return intent.change
 
-    def begin(self, intent: KeyIntent) -> asyncio.Future[Change]:
-        """``write`` for what has no guard, without waiting: the future gives the change.
+    def begin(self, intent: KeyIntent, reply: Reply) -> None:
+        """``write`` for what has no guard, without waiting.
 
-        Raises LeaseNotFound, StoreUnavailable; the future raises StoreUnavailable, StoreTimeout.
+        ``reply`` gets the change, StoreUnavailable or StoreTimeout. Raises LeaseNotFound, StoreUnavailable.
         """
         self._check_open()
-        future: asyncio.Future[Change] = self._loop.create_future()
-        intent.future = future
+        intent.future = reply
         self._accept(intent, self.get(intent.key))
-        return future
 
     async def transact(self, intent: TransactionIntent, readable: Callable[[int], None]) -> None:
         """Carry out a transaction; its plan has the outcome. ``readable`` raises for a revision that is not.
@@ -140,7 +138,7 @@ class GroupCommit:
         the writes before it, whatever it came to: what its compares saw is true by then.
         """
         self._check_open()
-        intent.future = self._loop.create_future()
+        intent.future = future = self._loop.create_future()
         chosen = plan(intent.transaction, self, check=self._check_lease, revision=readable)
         self._accepted += 1
         intent.accept(chosen, self._accepted)
@@ -150,7 +148,7 @@ class GroupCommit:
         else:
             self._accepted -= 1
         self._enqueue(intent)
-        await intent.future
+        await future
 
     def get(self, key: str) -> Record | None:
         """The newest accepted record (see ``transactions.State``)."""
@@ -175,9 +173,9 @@ class GroupCommit:
         """Write or drop a lease, or flush volatile keys. Raises StoreUnavailable, StoreTimeout."""
         if self.stalled or (self._closed and isinstance(intent, LeaseIntent)):
             raise StoreUnavailable(self._refusal())
-        intent.future = self._loop.create_future()
+        intent.future = future = self._loop.create_future()
         self._enqueue(intent)
-        await intent.future
+        await future
 
     def take_rows_written(self) -> int:
         """How many rows were written since the last call."""
@@ -480,7 +478,7 @@ class GroupCommit:
         return [part for intent in self._in_flight for part in writes_of(intent)]
 
     def _check_open(self) -> None:
-        if self._closed or self.stalled or len(self._queue) >= _PENDING_LIMIT:
+        if self._closed or (self._stall.why and self.stalled) or len(self._queue) >= _PENDING_LIMIT:
             raise StoreUnavailable(self._refusal())
 
     def _refusal(self) -> str:

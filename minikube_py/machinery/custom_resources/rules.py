@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import Any
 
 from minikube_py.machinery.cel import (
@@ -32,6 +33,7 @@ from minikube_py.machinery.cel import (
 )
 from minikube_py.machinery.cel.schema_types import escape
 from minikube_py.machinery.cel.values import equal
+from minikube_py.machinery.cel_timing import cel_observer
 from minikube_py.machinery.custom_resources.correlation import NOT_FOUND, old_items
 from minikube_py.machinery.custom_resources.places import RULES, Place
 from minikube_py.machinery.errors import FieldError, duplicate, forbidden_field, go_quote, invalid_value, required
@@ -182,7 +184,7 @@ class _Check:
         if new is None:
             return
         if tree.rules:
-            self.run_rules(tree, path, new, old, unchanged)
+            self.timed_rules(tree, path, new, old, unchanged)
         if isinstance(new, list) and tree.items is not None:
             self.walk_list(tree, tree.items, path, new, old, unchanged)
         elif isinstance(new, dict):
@@ -213,6 +215,15 @@ class _Check:
                 same = _never
             self.walk(inner, here, value, found if correlatable else NOT_FOUND, same)
 
+    def timed_rules(self, tree: RuleTree, path: str, new: Any, old: Any, unchanged: Unchanged) -> None:
+        """Run the rules of a place; how long they took together is told, as in Kubernetes."""
+        observer, begin = cel_observer.get(), monotonic()
+        try:
+            self.run_rules(tree, path, new, old, unchanged)
+        finally:
+            if observer is not None:
+                observer.evaluated(monotonic() - begin)
+
     def run_rules(self, tree: RuleTree, path: str, new: Any, old: Any, unchanged: Unchanged) -> None:
         sort = tree.schema.get("type") or ""
         if self.left() <= 0:
@@ -236,7 +247,7 @@ class _Check:
         result: Any = None
         self.budget.per_call = self.per_call()
         try:
-            result = program.run(variables, self.budget)[0]
+            result = program.compute(variables, self.budget)[0]
         except EvaluationError as error:
             failure = error
         if isinstance(failure, BudgetExceeded) and self.allowance is not None:

@@ -108,6 +108,7 @@ def _check(schema: Json, types: frozenset[type]) -> Check:
     checks: dict[type, Check] = {str: _text(schema), list: _list(schema), dict: _object(schema)}
     checks[int] = checks[float] = _number(schema)
     allowed = schema.get("enum")
+    texts = frozenset(item for item in allowed or () if isinstance(item, str))
 
     def check(value: Any, path: str, old: Any, found: Errors) -> None:
         if old is not NOT_FOUND and path and equal(value, old):
@@ -122,7 +123,7 @@ def _check(schema: Json, types: frozenset[type]) -> Check:
             _enum_errors(schema, value, path, found)
         if inner is not None:
             inner(value, path, old, found)
-        if allowed and sort is not dict:
+        if allowed and sort is not dict and (sort is not str or value not in texts):
             _enum_errors(schema, value, path, found)
 
     return check

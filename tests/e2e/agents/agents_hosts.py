@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import NODE_IP, PYK3S, Cluster, short_folder, wait_until
+from cluster import NODE_IP, PYK3S, Cluster, empty_config, short_folder, wait_until
 
 PORT = 21500
 SERVER = f"https://{NODE_IP}:{PORT}"
@@ -51,13 +51,6 @@ def wire(switch: str, namespace: str, address: str) -> None:
 def unwire(namespace: str, *, up: bool) -> None:
     """Take a host off the network, or bring it back."""
     ip("-n", namespace, "link", "set", "node0", "up" if up else "down")
-
-
-def empty_config(folder: Path) -> Path:
-    """A configuration file that says nothing: what this machine has in /etc must not count."""
-    path = folder / "config.yaml"
-    path.touch()
-    return path
 
 
 @dataclass
@@ -131,13 +124,14 @@ class Worker:
         self._signal(signal.SIGKILL)
 
     def stop(self) -> None:
-        self._signal(signal.SIGTERM)
+        """A clean end: exit code 0."""
+        assert self._signal(signal.SIGTERM) == 0, self.log_tail()
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _signal(self, number: signal.Signals) -> int:
         assert self.process is not None
-        self.process.send_signal(number)
-        self.process.wait(timeout=60)
-        self.process = None
+        process, self.process = self.process, None
+        process.send_signal(number)
+        return process.wait(timeout=60)
 
     def remove(self) -> None:
         """Take everything away again; what stays behind fails."""
@@ -167,7 +161,7 @@ def new_server(switch: str, arguments: Sequence[str] = ()) -> Cluster:
     folder.mkdir()
     namespace = new_namespace("pk3s")
     wire(switch, namespace, NODE_IP)
-    return Cluster(folder, namespace, (f"--https-listen-port={PORT}", f"--config={empty_config(folder)}", *arguments))
+    return Cluster(folder, namespace, (f"--https-listen-port={PORT}", *arguments))
 
 
 @dataclass(frozen=True)

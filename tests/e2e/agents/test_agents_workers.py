@@ -80,11 +80,11 @@ def test_it_has_joined(pair: Pair) -> None:
     assert node["spec"]["podCIDR"] == "10.42.1.0/24"
     addresses = {entry["type"]: entry["address"] for entry in node["status"]["addresses"]}
     assert addresses == {"InternalIP": "10.88.0.2", "Hostname": "node-2"}
-    requests = {
+    decided = {
         item["spec"]["signerName"]: (item["spec"]["username"], item["status"]["conditions"][0]["type"])
         for item in pair.server.get("csr")["items"]
     }
-    assert requests == {
+    assert decided == {
         "kubernetes.io/kube-apiserver-client-kubelet": ("system:bootstrap:node", "Approved"),
         "kubernetes.io/kubelet-serving": ("system:node:node-2", "Approved"),
     }
@@ -112,6 +112,7 @@ def test_pods_and_services_reach_across(pair: Pair, who: dict[str, Any]) -> None
         assert answers(lambda host=host: host.run(*fetch, f"http://{service['clusterIP']}/")) == both
         assert answers(lambda host=host, at=address: host.run(*fetch, f"http://{at}:{node_port}/")) == both
     assert in_pod(pair, who["node-2"], "nslookup", "who.default.svc.cluster.local").count(service["clusterIP"])
+    in_pod(pair, who["node-2"], "sh", "-c", "nc -w 10 kubernetes.default 443 </dev/null")  # the API, by its Service
 
 
 def test_large_packets_pass_and_nothing_leaves(pair: Pair, who: dict[str, Any]) -> None:
@@ -131,6 +132,11 @@ def test_kubectl_reaches_the_other_host(pair: Pair, who: dict[str, Any]) -> None
     name = who["node-2"]["metadata"]["name"]
     assert in_pod(pair, who["node-2"], "sh", "-c", "echo $NODE") == "node-2\n"
     assert pair.server.kubectl("exec", "-i", name, "--", "cat", stdin="through\n") == "through\n"
+    reads = {**pod_spec("cat", nodeName="node-2"), "restartPolicy": "Never"}
+    reads["containers"][0] |= {"stdin": True, "stdinOnce": True}
+    pair.server.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "reads"}, "spec": reads})
+    pair.server.kubectl("wait", "--for=condition=Ready", "pod/reads", "--timeout=120s", seconds=150)
+    assert "attached\n" in pair.server.kubectl("attach", "-i", "reads", "-c", "main", stdin="attached\n")
     raw = ("get", "--raw")
     metrics = pair.server.kubectl(*raw, "/api/v1/nodes/node-2/proxy/metrics/resource")
     assert "node_cpu_usage_seconds_total" in metrics
@@ -199,8 +205,9 @@ def test_killed_agent_goes_on_without_a_token(pair: Pair, who: dict[str, Any]) -
     assert in_pod(pair, who["node-1"], "wget", "-qO-", there) == "node-2\n", "pods outlive the agent"
     pair.worker.start()
     run_pod(pair, "after-kill", "true")
-    status = pair.server.get("pod", name)["status"]["containerStatuses"][0]
-    assert status == who["node-2"]["status"]["containerStatuses"][0], "the same container, not started again"
+    now, then = pair.server.get("pod", name)["status"], who["node-2"]["status"]
+    for field in ("containerID", "restartCount"):
+        assert now["containerStatuses"][0][field] == then["containerStatuses"][0][field], "not started again"
     assert certificate.read_bytes() == before
 
 
@@ -218,7 +225,7 @@ def test_server_goes_and_comes_back(pair: Pair, who: dict[str, Any]) -> None:
     run_pod(pair, "after-server", "true")
 
 
-def test_new_authorities_are_taken_over(pair: Pair, who: dict[str, Any]) -> None:
+def test_new_authorities_are_taken_over(pair: Pair, stranger: Any) -> None:
     """``rotate-ca`` on the server: the worker trusts the new CAs and has certificates of them, without a restart."""
     pair.server.run(str(PYK3S), "certificate", "rotate-ca", f"--data-dir={pair.server.data_dir}")
     tls, agent = pair.server.data_dir / "server" / "tls", pair.worker.data_dir / "agent"
@@ -231,6 +238,10 @@ def test_new_authorities_are_taken_over(pair: Pair, who: dict[str, Any]) -> None
         )
 
     wait_until("certificates of the new CAs", taken_over, seconds=120)
+    shown = pair.worker.run(str(PYK3S), "certificate", "check", f"--data-dir={pair.worker.data_dir}", "-o", "text")
+    assert "agent/client-kubelet.crt: CN=system:node:node-2,O=system:nodes: OK" in shown
+    assert "agent/serving-kubelet.crt: CN=system:node:node-2,O=system:nodes: OK" in shown
+    assert "exists already" in stranger.refused(f"--token={pair.token}"), "older tokens still lead to this cluster"
     run_pod(pair, "after-rotation", "echo $NODE")
     wait_until("its log", lambda: pair.server.kubectl("logs", "after-rotation", check=False) == "node-2\n", seconds=60)
     pair.worker.kill()

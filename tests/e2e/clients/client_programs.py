@@ -46,7 +46,7 @@ class Background:
         assert self.process.poll() is None, f"ended with {self.process.returncode}:\n" + "\n".join(self.lines[-40:])
         return any(text in line for line in self.lines)
 
-    def await_line(self, text: str, seconds: float = 20.0) -> None:
+    def await_line(self, text: str, seconds: float = 60.0) -> None:
         try:
             wait_until(f"the program says {text!r}", lambda: self.said(text), seconds=seconds, every=0.05)
         except AssertionError as error:

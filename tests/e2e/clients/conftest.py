@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -33,8 +35,8 @@ def background(tmp_path: Path) -> Iterator[Callable[..., Background]]:
         output = tmp_path / f"output-{len(running)}"
         with output.open("wb") as file:
             process = subprocess.Popen(
-                cluster.enter(*command), stdout=file, stderr=file,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+                cluster.enter(*command), stdout=file, stderr=file, start_new_session=True,
+                env={**cluster.surroundings(), "PYTHONUNBUFFERED": "1", **(environment or {})},
             )  # fmt: skip
         running.append(Background(process, output))
         return running[-1]
@@ -43,13 +45,17 @@ def background(tmp_path: Path) -> Iterator[Callable[..., Background]]:
         yield start
     finally:
         for made in running:
-            made.process.terminate()
-            try:
-                made.process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                made.process.kill()
-                made.process.wait()
+            end_group(made.process)
             print(made.output.read_text(errors="replace"))  # pytest shows it when the test failed
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a program and what it started: PyPI's ``node`` is a wrapper that passes no signal on."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
 
 
 @pytest.fixture

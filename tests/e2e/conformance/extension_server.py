@@ -3,8 +3,9 @@
     python extension_server.py CERTIFICATE KEY CLIENT_CA PORT
 
 ``POST /convert`` converts between v1 (``spec.hostPort: "host:port"``) and v2 (``spec.host`` and ``spec.port``).
-Everything else is the API group wardle.example.com/v1alpha1 with the kind Flunder, kept in memory; it believes the
-``X-Remote-*`` headers of who shows a certificate of the request-header CA, and nobody else.
+Everything else is the API group wardle.example.com/v1alpha1 with the kind Flunder, kept in memory, and
+metrics.k8s.io/v1beta1, which answers with what was put there. It believes the ``X-Remote-*`` headers of who shows a
+certificate of the request-header CA, and nobody else.
 """
 
 from __future__ import annotations
@@ -27,6 +28,15 @@ RESOURCES = {
     "groupVersion": GROUP_VERSION,
     "resources": [
         {"name": "flunders", "singularName": "flunder", "namespaced": True, "kind": "Flunder", "verbs": VERBS},
+    ],
+}
+METRICS = "/apis/metrics.k8s.io/v1beta1"
+METRICS_RESOURCES = {
+    "kind": "APIResourceList",
+    "apiVersion": "v1",
+    "groupVersion": "metrics.k8s.io/v1beta1",
+    "resources": [
+        {"name": "pods", "singularName": "", "namespaced": True, "kind": "PodMetrics", "verbs": ["get", "list"]},
     ],
 }
 Answer = tuple[int, Any]
@@ -104,6 +114,14 @@ class Flunders:
 
 
 FLUNDERS = Flunders()
+MEASURED: dict[str, Any] = {}
+"""What was put under metrics.k8s.io, by path."""
+
+
+def measured(method: str, path: str, body: Any) -> Answer:
+    if method == "PUT":
+        MEASURED[path] = body
+    return (200, MEASURED[path]) if path in MEASURED else failure(404, "NotFound", "nothing was measured")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -141,6 +159,10 @@ class Handler(BaseHTTPRequestHandler):
             return failure(401, "Unauthorized", "Unauthorized")
         if path == BASE:
             return 200, RESOURCES
+        if path == METRICS:
+            return 200, METRICS_RESOURCES
+        if path.startswith(f"{METRICS}/"):
+            return measured(self.command, path, body)
         if path.startswith(f"{BASE}/"):
             return FLUNDERS.answer(self.command, path, body)
         return failure(404, "NotFound", "the server could not find the requested resource")

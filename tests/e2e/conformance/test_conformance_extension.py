@@ -11,7 +11,9 @@ import json
 import secrets
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,17 +45,16 @@ class Extension:
         client = {"service": service, "caBundle": self.ca_bundle}
         return {"strategy": "Webhook", "webhook": {"clientConfig": client, "conversionReviewVersions": ["v1"]}}
 
-    @property
-    def api_service(self) -> dict[str, Any]:
+    def api_service(self, group: str, version: str) -> dict[str, Any]:
         spec = {
-            "group": "wardle.example.com",
-            "version": "v1alpha1",
+            "group": group,
+            "version": version,
             "service": {"namespace": self.namespace, "name": "extension", "port": 443},
             "caBundle": self.ca_bundle,
             "groupPriorityMinimum": 2000,
             "versionPriority": 200,
         }
-        meta = {"name": "v1alpha1.wardle.example.com"}
+        meta = {"name": f"{version}.{group}"}
         return {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": meta, "spec": spec}
 
 
@@ -211,19 +212,27 @@ def test_field_selectors_see_the_converted_object(
             api("GET", f"{path.format(number)}?fieldSelector={selectors['v1' if number == 'v2' else 'v2']}")
 
 
-@pytest.fixture
-def aggregated(cluster: Cluster, api: Api, extension: Extension) -> Iterator[str]:
-    """The name of an APIService that is available."""
-    name = extension.api_service["metadata"]["name"]
-    cluster.apply(extension.api_service)
+@contextmanager
+def registered(api: Api, service: dict[str, Any]) -> Iterator[str]:
+    """The name of an APIService that is available inside."""
+    path = f"{SERVICES}/{service['metadata']['name']}"
+    api("POST", SERVICES, service)
 
     def available() -> bool:
-        conditions = api("GET", f"{SERVICES}/{name}").get("status", {}).get("conditions") or ()
+        conditions = api("GET", path).get("status", {}).get("conditions") or ()
         return any((item["type"], item["status"]) == ("Available", "True") for item in conditions)
 
-    wait_until("the APIService is available", available)
-    yield name
-    api.exchange("DELETE", f"{SERVICES}/{name}")
+    try:
+        wait_until("the APIService is available", available)
+        yield service["metadata"]["name"]
+    finally:
+        api.exchange("DELETE", path)
+
+
+@pytest.fixture
+def aggregated(api: Api, extension: Extension) -> Iterator[str]:
+    with registered(api, extension.api_service("wardle.example.com", "v1alpha1")) as name:
+        yield name
 
 
 def test_an_aggregated_server(cluster: Cluster, api: Api, aggregated: str, namespace: str) -> None:
@@ -263,3 +272,55 @@ def test_api_services_are_changed_and_removed(api: Api, aggregated: str) -> None
     api("DELETE", SERVICES + query)
     assert api("GET", SERVICES + query)["items"] == []
     wait_until("nobody serves the group any more", lambda: api.gone(WARDLE))
+
+
+METRICS = "/apis/metrics.k8s.io/v1beta1"
+
+
+def busy(cpu: str, *pods: str) -> dict[str, Any]:
+    """What a metrics server says of pods."""
+    stamp = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")  # long after they became ready
+    items = [
+        {"metadata": {"name": pod}, "timestamp": stamp, "window": "15s",
+         "containers": [{"name": "c", "usage": {"cpu": cpu, "memory": "8Mi"}}]}
+        for pod in pods
+    ]  # fmt: skip
+    return {"kind": "PodMetricsList", "apiVersion": "metrics.k8s.io/v1beta1", "metadata": {}, "items": items}
+
+
+def test_a_deployment_is_scaled_by_the_metrics_of_an_aggregated_server(
+    cluster: Cluster, api: Api, extension: Extension, core: str, namespace: str
+) -> None:
+    """First nobody serves metrics, which the autoscaler says; then they say that the only pod works too much."""
+    deployments = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+    container = {"name": "c", "image": IMAGE, "command": ["sleep", "3600"],
+                 "resources": {"requests": {"cpu": "10m"}}}  # fmt: skip
+    template = {"metadata": {"labels": {"app": "w"}},
+                "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]}}  # fmt: skip
+    spec = {"replicas": 1, "selector": {"matchLabels": {"app": "w"}}, "template": template}
+    api("POST", deployments, {"metadata": {"name": "w"}, "spec": spec})
+    cluster.kubectl("rollout", "status", "deployment/w", "-n", namespace, "--timeout=80s")
+    metric = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization",
+              "averageUtilization": 50}}}  # fmt: skip
+    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "w"}
+    autoscalers = f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers"
+    wanted = {"scaleTargetRef": reference, "maxReplicas": 3, "metrics": [metric]}
+    api("POST", autoscalers, {"metadata": {"name": "w"}, "spec": wanted})
+
+    def condition(type: str) -> tuple[str, str] | None:
+        found = api("GET", f"{autoscalers}/w")["status"].get("conditions") or ()
+        return next(((item["status"], item["reason"]) for item in found if item["type"] == type), None)
+
+    wait_until("no metrics", lambda: condition("ScalingActive") == ("False", "FailedGetResourceMetric"))
+    [pod] = api("GET", f"{core}/pods?labelSelector=app%3Dw")["items"]
+    with registered(api, extension.api_service("metrics.k8s.io", "v1beta1")):
+        api("PUT", f"{METRICS}/namespaces/{namespace}/pods", busy("40m", pod["metadata"]["name"]))
+        assert "40m" in cluster.kubectl("top", "pods", "-n", namespace)
+        wait_until("scaled", lambda: api("GET", f"{deployments}/w")["spec"]["replicas"] == 3, seconds=120)
+        wait_until("told", lambda: condition("ScalingActive") == ("True", "ValidMetricFound"))
+    events = api("GET", f"{core}/events?fieldSelector=reason=SuccessfulRescale")["items"]
+    assert [event["message"] for event in events] == [
+        "New size: 3; reason: cpu resource utilization (percentage of request) above target"
+    ]
+    assert "Deployment/w" in cluster.kubectl("get", "hpa", "-n", namespace)
+    api("DELETE", f"{deployments}/w")

@@ -14,4 +14,6 @@ from tests.integration.api.api_process import api_process
 def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
     folder = tmp_path_factory.mktemp("custom")
     with api_process(folder, controllers=True):
-        yield Kubectl(folder)
+        made = Kubectl(folder)
+        made.until("the kubeconfig", (folder / "config").exists)
+        yield made

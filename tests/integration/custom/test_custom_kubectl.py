@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from known_shapes import anything, certificates, service_monitors, workflows
 from kubectl_command import Kubectl
+from mesh_shapes import gateways, http_routes, virtual_services
 
 CERTIFICATE = {
     "apiVersion": "cert-manager.io/v1",
@@ -40,10 +41,50 @@ WORKFLOW = {
         "volumeClaimTemplates": [CLAIM],
     },
 }
+GATEWAY = {
+    "apiVersion": "gateway.networking.k8s.io/v1",
+    "kind": "Gateway",
+    "metadata": {"name": "edge"},
+    "spec": {
+        "gatewayClassName": "c",
+        "listeners": [
+            {"name": "http", "port": 80, "protocol": "HTTP"},
+            {"name": "https", "port": 443, "protocol": "HTTPS", "hostname": "*.example.com",
+             "tls": {"certificateRefs": [{"kind": "Secret", "name": "tls"}]}},
+        ],
+    },
+}  # fmt: skip
+ROUTE = {
+    "apiVersion": "gateway.networking.k8s.io/v1",
+    "kind": "HTTPRoute",
+    "metadata": {"name": "shop"},
+    "spec": {
+        "parentRefs": [{"name": "edge"}],
+        "hostnames": ["shop.example.com"],
+        "rules": [
+            {"matches": [{"path": {"value": "/cart"}, "method": "GET"}],
+             "filters": [{"type": "URLRewrite", "urlRewrite": {"hostname": "cart.example.com"}}],
+             "backendRefs": [{"name": "cart", "port": 80}]},
+            {"backendRefs": [{"name": "web", "port": 80, "weight": 9}]},
+        ],
+    },
+}  # fmt: skip
+VIRTUAL = {
+    "apiVersion": "networking.mesh.example.com/v1",
+    "kind": "VirtualService",
+    "metadata": {"name": "reviews"},
+    "spec": {
+        "hosts": ["reviews"],
+        "http": [{"match": [{"uri": {"prefix": "/a"}}], "route": [{"destination": {"host": "r", "subset": "v2"}}]}],
+    },
+}
 Shape = tuple[Callable[[], dict[str, Any]], dict[str, Any], str, tuple[str, str]]
 SHAPES: dict[str, Shape] = {
     "certificates": (certificates, CERTIFICATE, "certificate.spec.privateKey.rotationPolicy", ("certs", "READY")),
     "service monitors": (service_monitors, MONITOR, "servicemonitor.spec.endpoints.tlsConfig", ("smon", "AGE")),
+    "gateways": (gateways, GATEWAY, "gateway.spec.listeners.tls.certificateRefs", ("gtw", "CLASS")),
+    "routes": (http_routes, ROUTE, "httproute.spec.rules.filters.requestMirror", ("httproutes", "AGE")),
+    "virtual services": (virtual_services, VIRTUAL, "virtualservice.spec.http.fault.delay", ("vs", "HOSTS")),
     "workflows": (workflows, WORKFLOW, "workflow.spec.templates.dag.tasks.arguments", ("wf", "STATUS")),
 }
 
@@ -75,6 +116,56 @@ def test_defaults_rules_and_selectors_of_a_large_schema(kubectl: Kubectl) -> Non
     refused = {**made, "metadata": {"name": "nameless"}, "spec": {"secretName": "s", "issuerRef": {"name": "ca"}}}
     assert "a name is needed" in kubectl("apply", "-f", "-", stdin=refused, fails=True)
     assert kubectl.get("certificates.v1beta1.cert-manager.io", "ruled")["apiVersion"] == "cert-manager.io/v1beta1"
+
+
+def changed(obj: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    return {**obj, "metadata": {"name": "broken"}, "spec": {**obj["spec"], **spec}}
+
+
+REDIRECT = {"type": "RequestRedirect", "requestRedirect": {"statusCode": 302}}
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a listener twice": (
+        changed(GATEWAY, listeners=[{"name": "a", "port": 80, "protocol": "HTTP"},
+                                    {"name": "b", "port": 80, "protocol": "HTTP"}]),
+        "port, protocol and hostname are used once"),
+    "tls without certificates": (
+        changed(GATEWAY, listeners=[{"name": "a", "port": 443, "protocol": "HTTPS", "tls": {}}]),
+        "certificates or options are needed to terminate TLS"),
+    "tls for plain HTTP": (
+        changed(GATEWAY, listeners=[{**GATEWAY["spec"]["listeners"][1], "protocol": "HTTP"}]),  # type: ignore[index]
+        "tls needs another protocol"),
+    "a part of another type": (
+        changed(ROUTE, rules=[{"filters": [{**REDIRECT, "urlRewrite": {}}]}]), "urlRewrite belongs to type URLRewrite"),
+    "a redirect with backends": (
+        changed(ROUTE, rules=[{"filters": [REDIRECT], "backendRefs": [{"name": "a", "port": 1}]}]),
+        "a redirect has no backends"),
+    "a backend without a port": (changed(ROUTE, rules=[{"backendRefs": [{"name": "a"}]}]), "a Service needs a port"),
+    "a path with //": (changed(ROUTE, rules=[{"matches": [{"path": {"value": "/a//b"}}]}]), "paths have no //"),
+    "two of one": (
+        changed(VIRTUAL, http=[{"match": [{"uri": {"prefix": "/a", "exact": "/b"}}]}]),
+        '"spec.http[0].match[0].uri" must validate one and only one schema (oneOf). Found 2 valid alternatives'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_rules_of_gateways_routes_and_meshes(kubectl: Kubectl, name: str) -> None:
+    obj, text = REFUSED[name]
+    assert text in kubectl("apply", "-f", "-", stdin=obj, fails=True)
+
+
+def test_defaults_and_versions_of_gateways_routes_and_meshes(kubectl: Kubectl) -> None:
+    for obj in (GATEWAY, ROUTE, VIRTUAL):
+        kubectl("apply", "-f", "-", stdin={**obj, "metadata": {"name": "kept"}})
+    route = kubectl.get("httproutes", "kept")["spec"]["rules"]
+    assert route[0]["matches"][0]["path"] == {"type": "PathPrefix", "value": "/cart"}
+    assert route[1]["matches"] == [{"path": {"type": "PathPrefix", "value": "/"}}]
+    assert route[1]["backendRefs"] == [{"name": "web", "port": 80, "weight": 9, "group": "", "kind": "Service"}]
+    gateway = kubectl.get("gateways.v1beta1.gateway.networking.k8s.io", "kept")
+    assert gateway["spec"]["listeners"][0]["allowedRoutes"] == {"namespaces": {"from": "Same"}}
+    assert gateway["status"]["conditions"][0]["reason"] == "Pending"
+    for number in ("v1", "v1alpha3", "v1beta1"):
+        found = kubectl.get(f"virtualservices.{number}.networking.mesh.example.com", "kept")
+        assert (found["apiVersion"], found["spec"]) == (f"networking.mesh.example.com/{number}", VIRTUAL["spec"])
 
 
 def test_a_root_that_keeps_unknown_fields_is_validated_and_scaled(kubectl: Kubectl) -> None:

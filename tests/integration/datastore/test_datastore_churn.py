@@ -16,7 +16,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[3] / "bench"))
 
-from datastore_churn import measure
+import datastore_churn
 
 from minikube_py.datastore.upkeep import Garbage
 
@@ -37,13 +37,15 @@ class FastClock:
         await asyncio.sleep(seconds / _SPEED)
 
 
-async def test_a_flood_of_updates_leaves_a_small_file(tmp_path: Path) -> None:
+async def test_a_flood_of_updates_leaves_a_small_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # How soon it is small is the benchmark's to say: a slow machine gets all the time that it needs.
+    monkeypatch.setattr(datastore_churn, "SETTLE_SECONDS", (0, 5, 10, 20, 30, 45, 60, 120, 240, 480))
     options = argparse.Namespace(updates=80_000, keys=1000, value_bytes=1000, writers=64)
-    found = await measure(options, tmp_path, FastClock)
+    found = await datastore_churn.measure(options, tmp_path, FastClock)
     assert found["updates"] >= 79_000
     assert found["largest_over_live"] < 80  # the history that is afforded in a flood, and what is being swept
     assert min(found["after"].values()) < 3
-    assert found["housekeeping_wait_ms"]["p99"] < 50
+    assert found["jobs_ahead"] <= 2  # a write waits for a step of the compaction and the end of a checkpoint at most
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import socket
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
-from datastore_etcd_client import served_by_etcd
+from datastore_etcd_client import EtcdStore, served_by_etcd
 
-from minikube_py.datastore.etcd import EtcdTls
+from minikube_py.client.clock import SystemClock
+from minikube_py.datastore.etcd import EtcdTls, etcd_context
 from minikube_py.datastore.sqlite import open_sqlite
+from minikube_py.host.file_changes import signature_of
+from minikube_py.host.tls import ServerTls, follow_files
 
 pytestmark = pytest.mark.skipif(shutil.which("etcdctl") is None, reason="needs Debian's etcd-client")
 
@@ -189,15 +195,71 @@ async def test_what_is_refused_is_refused_in_etcds_words(
 
 async def test_tls_with_client_certificates(sqlite_store: Any, tmp_path: Path) -> None:
     await make_certificates(tmp_path)
-    tls = EtcdTls(*((tmp_path / name).read_bytes() for name in ("server.crt", "server.key", "ca.crt")))
     options = (f"--cacert={tmp_path}/ca.crt",)
-    async with served_by_etcd(sqlite_store, tls=tls) as address:
+    async with served_by_etcd(sqlite_store, tls=context_of(tmp_path)) as address:
         endpoint = ("--endpoints", f"https://{address}")
         run = Etcdctl((*endpoint, *options, f"--cert={tmp_path}/server.crt", f"--key={tmp_path}/server.key"))
         assert await run("put", "/a", "1") == "OK\n"
         with pytest.raises(EtcdctlFailed):
             await Etcdctl((*endpoint, *options, "--command-timeout=3s"))("get", "/a")
     assert [row.client for row in sqlite_store.churn()] == ["127.0.0.1"]
+
+
+async def test_renewed_certificates_and_another_ca_without_a_restart(sqlite_store: Any, tmp_path: Path) -> None:
+    """New handshakes take them; who is connected stays connected; what cannot be used changes nothing."""
+    old, new, used = (tmp_path / name for name in ("old", "new", "used"))
+    for folder in (old, new):
+        folder.mkdir()
+        await make_certificates(folder)
+    shutil.copytree(old, used)
+    files = [used / name for _, name in _CLIENT_FILES]
+    since, tls = signature_of(files), ServerTls(lambda: context_of(used))
+    async with served_by_etcd(sqlite_store, tls=tls.context) as address:
+
+        def etcdctl_of(folder: Path) -> Etcdctl:
+            options = (f"--{option}={folder}/{name}" for option, name in _CLIENT_FILES)
+            return Etcdctl(("--endpoints", f"https://{address}", "--command-timeout=3s", *options))
+
+        parts = [(old / name).read_bytes() for name in ("ca.crt", "server.key", "server.crt")]
+        async with grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(*parts)) as channel:
+            connected = EtcdStore(channel, sqlite_store)
+            await connected.create("/a", b"1")
+            with pytest.raises(EtcdctlFailed):
+                await etcdctl_of(new)("get", "/a")
+            shutil.copytree(new, used, dirs_exist_ok=True)
+            following = asyncio.create_task(follow_files(tls, files, SystemClock(), since=since))
+            async with asyncio.timeout(30):
+                while not await asyncio.to_thread(trusted_by, address, new / "ca.crt"):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            following.cancel()
+            await asyncio.wait({following})
+            assert await etcdctl_of(new)("get", "/a") == "/a\n1\n"
+            with pytest.raises(EtcdctlFailed):
+                await etcdctl_of(old)("get", "/a")
+            assert (await connected.create("/b", b"2")).value == b"2"  # a new connection would be refused by now
+            (used / "server.key").write_text("no key")
+            with pytest.raises(OSError, match="must be PEM and belong together"):
+                await tls.exchange()
+            assert await etcdctl_of(new)("get", "/b") == "/b\n2\n"
+
+
+def trusted_by(address: str, authority: Path) -> bool:
+    """Whether the server shows a certificate of ``authority``."""
+    host, _, port = address.rpartition(":")
+    context = ssl.create_default_context(cafile=authority)
+    with socket.create_connection((host, int(port)), timeout=30) as plain:
+        try:
+            context.wrap_socket(plain, server_hostname=host).close()
+        except ssl.SSLCertVerificationError:
+            return False
+    return True
+
+
+_CLIENT_FILES = (("cacert", "ca.crt"), ("cert", "server.crt"), ("key", "server.key"))
+
+
+def context_of(folder: Path) -> ssl.SSLContext:
+    return etcd_context(EtcdTls(*((folder / name).read_bytes() for name in ("server.crt", "server.key", "ca.crt"))))
 
 
 async def make_certificates(folder: Path) -> None:

@@ -39,10 +39,12 @@ _WORKLOAD = """
 import asyncio, os, sys, threading, time
 from pathlib import Path
 sys.path[:0] = [sys.argv[1]]
-from minikube_py.datastore.sqlite import open_sqlite
+from minikube_py.datastore.sqlite import checkpoints, open_sqlite
 from minikube_py.datastore.sqlite.overtaking import Move
 from minikube_py.datastore.transactions import Put, Transaction
 from minikube_py.datastore.types import StoreUnavailable
+
+checkpoints._DUE_PAGES = 60  # many of them, amid everything else
 
 class Clock:
     now, monotonic, sleep = time.time, time.monotonic, asyncio.sleep

@@ -29,6 +29,7 @@ from minikube_py.components.apiserver.admission.pod_node_selector import (
 from minikube_py.components.apiserver.admission.pod_node_selector import read_settings as read_node_selectors
 from minikube_py.components.apiserver.admission.pod_security import PodSecurity
 from minikube_py.components.apiserver.admission.pod_security.configuration import read_configuration
+from minikube_py.components.apiserver.admission.pod_topology import PodTopologyLabels
 from minikube_py.components.apiserver.configuration_file import ConfigurationError
 from minikube_py.components.apiserver.lookup import Lookup
 from minikube_py.components.apiserver.security import SecuritySettings, build_security
@@ -36,7 +37,7 @@ from minikube_py.components.apiserver.types import AdmissionRequest, Operation, 
 from minikube_py.components.apiserver.webhook_client import WebhookError
 from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.kind import Kind
-from minikube_py.machinery.resources import EVENTS, NAMESPACES, PODS, Resource
+from minikube_py.machinery.resources import EVENTS, NAMESPACES, NODES, PODS, Resource
 from minikube_py.pki import ensure_pki
 
 JOE = UserInfo("joe")
@@ -119,6 +120,36 @@ def test_node_selector_settings() -> None:
     assert read_node_selectors(configuration()) == PodNodeSelectorSettings()
     with pytest.raises(ConfigurationError, match=r"podNodeSelectorPluginConfig\.ns: invalid selector"):
         read_node_selectors(configuration(PodNodeSelector={"podNodeSelectorPluginConfig": {"ns": "c"}}))
+
+
+# --- PodTopologyLabels
+
+
+ZONE, REGION = "topology.kubernetes.io/zone", "topology.kubernetes.io/region"
+
+
+@pytest.mark.parametrize(
+    ("subresource", "draft", "expected"),
+    [
+        pytest.param("", {"spec": {"nodeName": "n"}}, {ZONE: "z", REGION: "r"}, id="a pod for a node"),
+        pytest.param(
+            "", {"metadata": {"labels": {ZONE: "y", "a": "b"}}, "spec": {"nodeName": "n"}},
+            {ZONE: "z", REGION: "r", "a": "b"}, id="the node knows better",
+        ),
+        pytest.param("", {"spec": {}}, None, id="a pod for no node"),
+        pytest.param("", {"spec": {"nodeName": "gone"}}, None, id="a pod for an unknown node"),
+        pytest.param("binding", {"target": {"kind": "Node", "name": "n"}}, {ZONE: "z", REGION: "r"}, id="a binding"),
+        pytest.param("binding", {"target": {"name": "n"}}, None, id="a binding to nothing named"),
+    ],
+)  # fmt: skip
+async def test_pods_get_the_topology_of_their_node(subresource: str, draft: Any, expected: Any) -> None:
+    client = FakeClient(FakeClock())
+    client.seed(NODES, {"metadata": {"name": "n", "labels": {ZONE: "z", REGION: "r", "disk": "ssd"}}})
+    asked = request(draft)
+    asked.subresource = subresource
+    await run(PodTopologyLabels(Lookup(client, NODES)), asked)
+    assert asked.object is not None
+    assert asked.object.get("metadata", {}).get("labels") == expected
 
 
 # --- EventRateLimit

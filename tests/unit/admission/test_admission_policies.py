@@ -11,7 +11,7 @@ from admission_cluster import Cluster
 
 from minikube_py.client.clock import SystemClock
 from minikube_py.client.types import WriteOptions
-from minikube_py.components.apiserver.admission.policies import source, validating
+from minikube_py.components.apiserver.admission.policies import evaluating, source
 from minikube_py.components.apiserver.admission.policies.status import run_policy_status
 from minikube_py.components.apiserver.registry.core import Core
 from minikube_py.components.apiserver.types import AdmissionRequest
@@ -255,7 +255,7 @@ async def test_a_parameter_kind_that_is_not_served_is_the_policys_fault(cluster:
 
 
 async def test_a_budget_is_shared_by_all_expressions(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(validating, "RUNTIME_BUDGET", 12)
+    monkeypatch.setattr(evaluating, "RUNTIME_BUDGET", 12)
     await install(cluster, *({"expression": "object.data.a == '1'"} for _ in range(5)))
     assert (await refused(cluster)).message == (
         DENIED + "validation failed due to running out of cost budget, no further validation rules will be run"
@@ -270,7 +270,7 @@ async def test_costly_expressions_leave_the_loop(cluster: Cluster) -> None:
     for name in ("first", "second"):
         await cluster.client.create(CONFIG_MAPS, config_map(name), "ns")
     plugin = next(item for item in cluster.api.core.admission.plugins if item.name == "ValidatingAdmissionPolicy")  # type: ignore[attr-defined]
-    assert plugin._source.policies()[0].validations[0].expression.costly
+    assert plugin._evaluating.source.policies()[0].validations[0].expression.costly
 
 
 async def test_what_is_compiled_is_kept_until_its_policy_changes(cluster: Cluster) -> None:

@@ -141,6 +141,22 @@ async def test_warnings_and_audit_annotations_reach_the_request(cluster: Cluster
     assert seen[-1].audit_annotations == {"a.example.com/k": "v"}
 
 
+async def test_audit_annotations_tell_of_patches(cluster: Cluster) -> None:
+    cluster.always(**patch_of({"value": {"k": "<1>"}, "path": "/data", "op": "add"}))
+    await cluster.register(cluster.webhook(), mutating=True, name="changes")
+    draft = config_map()
+    kind = cluster.api.kinds.of(CONFIG_MAPS)
+    context = RequestContext(user=cluster.user)
+    request = admission_request(context, kind, Operation.CREATE, namespace="ns", name="cm", draft=draft, old=None)
+    await cluster.api.core.admission.admit(request)
+    told = '"configuration":"changes","webhook":"a.example.com"'
+    assert context.audit_annotations == {
+        "mutation.webhook.admission.k8s.io/round_0_index_0": f'{{{told},"mutated":true}}',
+        "patch.webhook.admission.k8s.io/round_0_index_0": f'{{{told},"patch":[{{"op":"add","path":"/data",'
+        '"value":{"k":"\\u003c1\\u003e"}}],"patchType":"JSONPatch"}',
+    }
+
+
 async def test_patches_change_what_is_stored_and_defaults_follow(cluster: Cluster) -> None:
     added = {"op": "add", "path": "/spec/template/spec/containers/-", "value": {"name": "side", "image": "s"}}
     cluster.always(**patch_of(added))

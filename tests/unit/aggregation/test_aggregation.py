@@ -168,7 +168,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0, ssl=context)
     made.port = listening.sockets[0].getsockname()[1]
     async with open_server(tmp_path, settings, Everybody(ALICE)) as api:
-        made.client, made.reader = api.client(), api.aggregated_reader()
+        made.client, made.reader = api.client(), api.aggregated_reader(ALICE)
         await made.client.create(NAMESPACES, {"metadata": {"name": "kube-system"}})
         async with aiohttp.ClientSession(f"http://127.0.0.1:{api.port}") as made.session:
             yield made
@@ -212,7 +212,7 @@ async def test_components_read_aggregated_servers(world: World) -> None:
     assert world.reader.serves("metrics.example.com", "v1")
     found = await world.reader.read(f"{base}/nodes", {"labelSelector": "a=b,c=d"})
     assert found["path"] == f"{base}/nodes?labelSelector=a%3Db,c%3Dd"
-    assert "system:masters" in found["headers"]["X-Remote-Group"]
+    assert found["headers"]["X-Remote-User"] == ["alice"]
     assert len((await world.reader.read(f"{base}/long", {}))["items"][0]) == 2_000_000
     with pytest.raises(ApiError, match="no") as failure:
         await world.reader.read(f"{base}/refused", {})

@@ -10,6 +10,7 @@ import pytest
 
 from minikube_py.components.apiserver.custom.paths import first_value
 from minikube_py.machinery.objects import Object
+from minikube_py.machinery.protobuf import encode
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 HATS = "/apis/example.com/v1/namespaces/x/hats"
@@ -115,3 +116,57 @@ async def test_schemas_are_published(http: aiohttp.ClientSession) -> None:
     assert set(schema["properties"]) == {"apiVersion", "kind", "metadata", "spec", "status"}
     async with http.get("/openapi/v3/apis/example.com/v9") as answer:
         assert (answer.status, await answer.read(), "Content-Type" in answer.headers) == (404, b"", False)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "why"),
+    [
+        pytest.param(
+            {"metadata": {"name": "h"}}, 400,
+            "the object provided is unrecognized (must be of type Hat): Object 'Kind' is missing in", id="no kind",
+        ),
+        pytest.param(
+            {"kind": "Hat"}, 400, "the API version in the data () does not match the expected API version (",
+            id="no version",
+        ),
+        pytest.param(
+            {"kind": "Hat", "apiVersion": "example.com/v2"}, 400, "the API version in the data (example.com/v2) does",
+            id="another version",
+        ),
+        pytest.param(
+            {"kind": "Cap", "apiVersion": "example.com/v1", "metadata": {"name": "h"}}, 422,
+            'Hat.example.com "h" is invalid: kind: Invalid value: "Cap": must be Hat', id="another kind",
+        ),
+    ],
+)  # fmt: skip
+async def test_custom_objects_say_what_they_are(http: aiohttp.ClientSession, body: Object, code: int, why: str) -> None:
+    await establish(http)
+    async with http.post(HATS, json=body) as answer:
+        found = await answer.json()
+    assert (answer.status, found["message"][: len(why)]) == (code, why)
+
+
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+
+
+@pytest.mark.parametrize(
+    ("accept", "code", "media_type"),
+    [
+        (PROTOBUF, 406, PROTOBUF),
+        (f"{PROTOBUF},application/json", 200, "application/json"),
+        (f"{PROTOBUF};as=PartialObjectMetadata;v=v1;g=meta.k8s.io", 200, PROTOBUF),
+    ],
+    ids=["protobuf alone", "protobuf or JSON", "metadata in protobuf"],
+)
+async def test_custom_objects_have_no_protobuf(
+    http: aiohttp.ClientSession, accept: str, code: int, media_type: str
+) -> None:
+    await asyncio.to_thread(encode, {"kind": "Status", "apiVersion": "v1"})  # reads its tables
+    await establish(http)
+    async with http.post(HATS, json={"apiVersion": "example.com/v1", "kind": "Hat", "metadata": {"name": "h"}}) as made:
+        assert made.status == 201
+    async with http.get(f"{HATS}/h", headers={"Accept": accept}) as answer:
+        assert (answer.status, answer.content_type) == (code, media_type)
+    if code == 200 and media_type != PROTOBUF:
+        async with http.get(f"{HATS}?watch=1&timeoutSeconds=1", headers={"Accept": accept}) as answer:
+            assert answer.content_type == media_type

@@ -128,12 +128,15 @@ async def test_pod_deletion_waits_for_its_node(client: Client) -> None:
 
 
 async def test_binding_happens_once(client: Client) -> None:
-    await client.create(PODS, pod("p"), "x")
+    made = await client.create(PODS, pod("p"), "x")
+    nominated = {**made, "status": {**made["status"], "nominatedNodeName": "m"}}
+    await client.update(PODS, nominated, "x", subresource="status")
     target = {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}}
     await client.create(PODS, target, "x", name="p", subresource="binding")
     bound = await client.get(PODS, "p", "x")
     assert bound["spec"]["nodeName"] == "n"
     assert bound["status"]["conditions"][0]["type"] == "PodScheduled"
+    assert "nominatedNodeName" not in bound["status"]
     error = await refused(client.create(PODS, target, "x", name="p", subresource="binding"))
     assert error.message.endswith('pod p is already assigned to node "n"')
 

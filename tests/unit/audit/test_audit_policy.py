@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from minikube_py.components.apiserver.audit.events import Record, event
 from minikube_py.components.apiserver.audit.policy import Level, Policy, read_policy
 from minikube_py.components.apiserver.configuration_file import ConfigurationError
 from minikube_py.components.apiserver.types import Attributes, UserInfo
@@ -89,3 +90,16 @@ def test_a_wrong_policy_is_named(tmp_path: Path, rules: str, text: str) -> None:
         policy(tmp_path, rules)
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_patches_of_webhooks_are_shown_where_bodies_are(tmp_path: Path) -> None:
+    told = {"patch.webhook.admission.k8s.io/round_0_index_0": "{}", "mutation.webhook.admission.k8s.io/x": "{}"}
+    for level, shown in (("Metadata", 1), ("Request", 2), ("RequestResponse", 2)):
+        decision = policy(tmp_path, f"- level: {level}").decide(ALICE, pods())
+        record = Record(
+            decision=decision, audit_id="a", uri="/x", user=ALICE, attributes=pods(), sources=(), user_agent="",
+            received=0.0, annotations=dict(told),
+        )  # fmt: skip
+        made = event(record, "ResponseComplete", 1.0, code=200)
+        assert made is not None
+        assert len(made["annotations"]) == shown

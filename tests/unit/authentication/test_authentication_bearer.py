@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass, field
+from pathlib import Path
 
+import aiohttp
 import pytest
 from multidict import CIMultiDict
+from open_server import Everybody, open_server
 
 from minikube_py.components.apiserver.authentication.bearer import PROTOCOL_PREFIX, bearer_token, token_of
+from minikube_py.components.apiserver.types import Credentials, UserInfo
 from minikube_py.machinery.errors import ApiError
 
 UPGRADE = {"Connection": "keep-alive, Upgrade", "Upgrade": "WebSocket"}
@@ -68,3 +73,33 @@ def test_subprotocols_that_are_refused(offered: str) -> None:
     with pytest.raises(ApiError) as caught:
         token_of(CIMultiDict({**UPGRADE, "Sec-WebSocket-Protocol": offered}))
     assert caught.value.code == 401
+
+
+@dataclass(frozen=True)
+class Noting(Everybody):
+    """Notes the tokens that it is shown."""
+
+    tokens: list[str] = field(default_factory=list)
+
+    async def authenticate(self, credentials: Credentials) -> UserInfo | None:
+        self.tokens.append(credentials.bearer_token)
+        return self.user
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "tokens"),
+    [
+        pytest.param({"Authorization": "Bearer h"}, 200, ["h"], id="in the header"),
+        pytest.param({**UPGRADE, "Sec-WebSocket-Protocol": f"x, {protocol('t')}"}, 200, ["t"], id="in the subprotocol"),
+        pytest.param({**UPGRADE, "Sec-WebSocket-Protocol": f"x, {protocol('t')}=="}, 401, [], id="one that is broken"),
+        pytest.param({}, 200, [""], id="nowhere"),
+    ],
+)
+async def test_the_server_shows_the_token_to_its_authenticators(
+    headers: dict[str, str], status: int, tokens: list[str], tmp_path: Path
+) -> None:
+    noting = Noting()
+    async with open_server(tmp_path, everybody=noting) as api, aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{api.port}/version"
+        async with session.get(url, headers=headers) as answer:
+            assert (answer.status, noting.tokens) == (status, tokens)

@@ -410,7 +410,7 @@ def test_selectors_of_reviews(selectors: dict[str, Any], labels: str, fields: st
     [
         ({}, "spec.resourceAttributes.labelSelector.requirements: Required value: when spec.resourceAttributes."),
         ({"rawSelector": "a", "requirements": [{"key": "a"}]}, "may not specified at the same time as requirements"),
-        ({"requirements": [{"operator": "Exists"}]}, "requirements[0].key: Required value: must be specified"),
+        ({"requirements": [{"operator": "Exists"}]}, 'requirements[0].key: Invalid value: "": name part must be non-'),
         ({"requirements": [{"key": "a", "operator": "In"}]}, "must be specified when `operator` is 'In' or 'NotIn'"),
         (
             {"requirements": [{"key": "a", "operator": "Exists", "values": ["b"]}]},

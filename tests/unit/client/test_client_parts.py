@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from minikube_py.client.expectations import Expectations
 from minikube_py.client.http import HttpClient, kubeconfig_client
+from minikube_py.client.informer import ListWatchInformer
 from minikube_py.client.kubeconfig import KubeconfigError, load_kubeconfig
-from minikube_py.client.testing import FakeClock
+from minikube_py.client.testing import FakeClient, FakeClock
+from minikube_py.client.types import WatchEvent
 from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.resources import PODS
 
@@ -100,6 +105,42 @@ async def test_a_throttled_request_is_repeated_and_text_errors_are_told() -> Non
             with pytest.raises(ApiError, match="upstream is gone") as failure:
                 await asking
     assert failure.value.code == 502
+
+
+@pytest.mark.parametrize("body", [b"<html>hello</html>", b"", b'{"cut": '], ids=["a page", "nothing", "cut off"])
+async def test_what_is_no_answer_of_an_api_server_is_an_api_error(body: bytes) -> None:
+    server, port = await serve([http_answer("200 OK", body), http_answer("200 OK", body + b"\n" + b"[]\n")])
+    async with server, HttpClient(f"http://127.0.0.1:{port}") as client, asyncio.timeout(30):
+        with pytest.raises(ApiError, match="no JSON"):
+            await client.get(PODS, "p", "default")
+        with pytest.raises(ApiError, match="no event"):
+            async with client.watch(PODS) as events:
+                await anext(events)
+
+
+async def test_watches_that_end_at_once_make_no_busy_loop() -> None:
+    clock, watches = FakeClock(), 0
+
+    class EndsWatches(FakeClient):
+        @asynccontextmanager
+        async def watch(self, *args: Any, **options: Any) -> AsyncIterator[AsyncIterator[WatchEvent]]:  # type: ignore[override]
+            nonlocal watches
+            watches += 1
+
+            async def nothing() -> AsyncIterator[WatchEvent]:
+                return
+                yield
+
+            yield nothing()
+
+    informer = ListWatchInformer(EndsWatches(clock), clock, PODS)
+    running = asyncio.ensure_future(informer.run())
+    await clock.settle()
+    assert watches == 1
+    await clock.advance(10.0)
+    assert 10 <= watches <= 60
+    running.cancel()
+    await asyncio.wait({running})
 
 
 async def test_who_cannot_be_reached_is_told_in_words(tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ def test_values_of_a_file_count_as_they_are_written(tmp_path: Path) -> None:
         pytest.param({"datastore_endpoint": "mysql://u:secret@h/x"}, "use sqlite:///PATH or", id="unknown datastore"),
         pytest.param({"etcd_listen": "2379"}, "is not HOST:PORT", id="etcd address without host"),
         pytest.param({"etcd_listen": "h:0"}, "is not HOST:PORT", id="etcd address without port"),
+        pytest.param({"etcd_trusted_ca_file": "/ca"}, "without --etcd-listen", id="CA of nobody's clients"),
         pytest.param({"log_format": "xml"}, "'xml' is not one of text, json", id="a word that is no choice"),
         pytest.param({"bind_address": ""}, "'' is not an IP address", id="no address to listen on"),
         pytest.param({"node_ip": "127.0.0.1"}, "that no other host can reach", id="node at loopback"),
@@ -103,6 +104,13 @@ def test_values_of_a_file_count_as_they_are_written(tmp_path: Path) -> None:
         pytest.param({"cluster_cidr": "10.42.0.0/25"}, "is too small: each node gets a /24", id="too few pods"),
         pytest.param({"service_cidr": "10.43.0.0/30"}, "is too small: it needs 8", id="too few Services"),
         pytest.param({"service_cidr": "10.43.0.0/29"}, "too small for a cluster DNS", id="no room for DNS"),
+        pytest.param({"service_cidr": "10.43.0.0/16,10.44.0.0/16"}, "two ranges of one IP family", id="one family"),
+        pytest.param({"service_cidr": "10.43.0.0/16,fd00::/112,fd01::/112"}, "more than two ranges", id="three ranges"),
+        pytest.param({"service_cidr": "fd00::/112,10.43.0.0/16"}, "'fd00::/112' is not an IPv4 range", id="IPv6 first"),
+        pytest.param({"service_cidr": "10.43.0.0/16,fd00::1/112"}, "not a range such as fd00:43::/112", id="host bits"),
+        pytest.param({"service_cidr": "10.43.0.0/16,"}, "'' is not a range such as", id="nothing after the comma"),
+        pytest.param({"service_cidr": "10.43.0.0/16,fd00::/126"}, "is too small: it needs 8", id="too few of IPv6"),
+        pytest.param({"service_cidr": "10.43.0.0/16,fd00::/48"}, "the mask must be 64 or more", id="too many of IPv6"),
         pytest.param({"cluster_dns": "1.2.3.4"}, "is outside of --service-cidr 10.43.0.0/16", id="DNS elsewhere"),
         pytest.param({"cluster_dns": "x", "disable_agent": True}, "'x' is not an IP address", id="DNS at a name"),
         pytest.param({"cluster_domain": "-x"}, "is not a DNS domain", id="no domain"),
@@ -133,6 +141,7 @@ def test_bad_values(flags: dict[str, Any], message: str) -> None:
         pytest.param({"tls_san": ("*.example.org", "API.example.org", "::1", "10.0.0.1")}, id="names and addresses"),
         pytest.param({"service_cidr": "10.43.0.0/29", "cluster_dns": "10.43.0.3"}, id="few Services, DNS among them"),
         pytest.param({"service_cidr": "10.43.0.0/29", "disable_agent": True}, id="few Services, no DNS"),
+        pytest.param({"service_cidr": "10.43.0.0/16, fd00:43::/112"}, id="two families"),
         pytest.param({"cluster_dns": "1.2.3.4", "disable": ("dns",)}, id="a DNS of their own"),
         pytest.param({"node_name": "Host-1.Example.org"}, id="a name in capitals"),
         pytest.param({"node_taint": ("example.org/a=b:NoSchedule", "c:NoExecute")}, id="taints"),
@@ -148,6 +157,9 @@ def test_derived_addresses() -> None:
     assert config.service_address(settings, 1) == "10.99.0.1"
     assert config.cluster_dns_address(settings) == "10.99.0.10"
     assert config.node_port_range(settings) == (30000, 32767)
+    both = load({"service_cidr": "10.99.0.0/24,fd00:43::/112"})
+    assert config.service_address(both, 1) == "10.99.0.1"
+    assert config.node_service_cidr(both) == "10.99.0.0/24"
 
 
 def test_run_dir_follows_the_data_dir() -> None:

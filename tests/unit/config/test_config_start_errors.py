@@ -72,3 +72,14 @@ async def test_a_machine_that_cannot_be_a_node(settings: dict[str, object], mess
         component = agent.runtime_component(ServerSettings(**given), FakeClock())  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match=message.replace("PORT", str(port))):
             await component.run(lambda: None)
+
+
+async def test_a_runtime_that_starts_again_is_not_hindered_by_the_own_kubelet(tmp_path: Path) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as held:
+        port = held.getsockname()[1]
+    settings = ServerSettings(data_dir=str(tmp_path), kubelet_port=port, container_runtime_endpoint="/nowhere")
+    component = agent.runtime_component(settings, FakeClock())
+    with pytest.raises(ConfigError, match="no CRI runtime"):
+        await component.run(lambda: None)
+    with socket.create_server(("0.0.0.0", port)), pytest.raises(ConfigError, match="no CRI runtime"):
+        await component.run(lambda: None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,10 +25,11 @@ from minikube_py.components.controllers.certificates.requests import (
     SIGNER_PROBLEMS,
     parse_request,
 )
+from minikube_py.components.controllers.certificates.serving_approving import ServingApprovingController
 from minikube_py.components.controllers.certificates.signing import SigningController, lifetime
 from minikube_py.components.controllers.kit import Kit
 from minikube_py.machinery.objects import Object, thaw
-from minikube_py.machinery.resources import CERTIFICATE_SIGNING_REQUESTS, SUBJECT_ACCESS_REVIEWS, Resource
+from minikube_py.machinery.resources import CERTIFICATE_SIGNING_REQUESTS, NODES, SUBJECT_ACCESS_REVIEWS, Resource
 from minikube_py.machinery.times import rfc3339
 from minikube_py.pki.certificates import certificate_pem, make_authority, utc_time
 
@@ -166,6 +168,94 @@ async def test_what_was_denied_stays_denied(world: World, monkeypatch: pytest.Mo
     world.start(ApprovingController)
     await world.settle()
     assert not asked
+
+
+async def with_node(world: World, name: str, *addresses: str) -> None:
+    listed = [{"type": "InternalIP", "address": address} for address in addresses]
+    await world.client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
+    node = thaw(world.client.one(NODES, name))
+    node["status"] = {"addresses": listed}
+    await world.client.update(NODES, node, subresource="status")
+
+
+@pytest.mark.parametrize(
+    ("groups", "username", "decision"),
+    [
+        (["joiners"], "system:bootstrap:node", ("Denied", "NodeNameTaken")),
+        (["others"], "system:bootstrap:abcdef", ("Approved", "AutoApproved")),
+        (["joiners"], "system:node:n1", ("Approved", "AutoApproved")),
+    ],
+    ids=["by a token of ours", "by another group, as in Kubernetes", "by the node itself"],
+)
+async def test_name_of_a_node_that_exists(
+    world: World, monkeypatch: pytest.MonkeyPatch, groups: list[str], username: str, decision: tuple[str, str]
+) -> None:
+    allow(world, monkeypatch, "nodeclient", "selfnodeclient")
+    settings = replace(world.kit.settings, joining_group="joiners")
+    world.kit = replace(world.kit, settings=settings)
+    await with_node(world, "n1")
+    world.start(ApprovingController)
+    await world.client.create(CERTIFICATE_SIGNING_REQUESTS, make(username=username, groups=groups))
+    await world.settle()
+    assert [one[:2] for one in conditions(world)] == [decision]
+
+
+async def test_new_name_is_approved(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    allow(world, monkeypatch, "nodeclient")
+    world.kit = replace(world.kit, settings=replace(world.kit.settings, joining_group="joiners"))
+    await with_node(world, "n2")
+    world.start(ApprovingController)
+    request = make(username="system:bootstrap:node", groups=["joiners"])
+    await world.client.create(CERTIFICATE_SIGNING_REQUESTS, request)
+    await world.settle()
+    assert [one[0] for one in conditions(world)] == ["Approved"]
+
+
+def serving(*names: x509.GeneralName, username: str = "system:node:n1", **spec: Any) -> Object:
+    spec = {"groups": ["system:nodes"], "usages": SERVING_USAGES, **spec}
+    return make(request=pem(names=names), signer=KUBELET_SERVING_SIGNER, username=username, **spec)
+
+
+NAME, OWN, OTHER = (
+    x509.DNSName("n1"),
+    x509.IPAddress(ipaddress.ip_address("192.0.2.1")),
+    x509.IPAddress(ipaddress.ip_address("192.0.2.2")),
+)
+
+
+@pytest.mark.parametrize(
+    ("request_", "approved"),
+    [
+        pytest.param(serving(NAME, OWN), True, id="own name and address"),
+        pytest.param(serving(OWN, usages=["server auth", "digital signature"]), True, id="address alone, EC usages"),
+        pytest.param(serving(NAME, OTHER), False, id="another node's address"),
+        pytest.param(serving(NAME, x509.IPAddress(ipaddress.ip_address("10.43.0.1"))), False, id="the API's address"),
+        pytest.param(serving(NAME, x509.DNSName("kubernetes.default")), False, id="the API's name"),
+        pytest.param(serving(NAME, OWN, username="system:node:n2"), False, id="asked by another node"),
+        pytest.param(serving(NAME, OWN, groups=["g"]), False, id="asked by no node"),
+        pytest.param(serving(NAME, OWN, usages=CLIENT_USAGES), False, id="for a client"),
+        pytest.param(serving(NAME, x509.IPAddress(ipaddress.ip_address("192.0.2.3"))), False, id="a shared address"),
+        pytest.param(make(request=b"junk", signer=KUBELET_SERVING_SIGNER), False, id="junk"),
+        pytest.param(make(username="system:node:n1"), False, id="a client certificate"),
+    ],
+)
+async def test_serving_certificates_of_nodes(world: World, request_: Object, approved: bool) -> None:
+    await with_node(world, "n1", "192.0.2.1", "192.0.2.3")
+    await with_node(world, "n2", "192.0.2.2", "192.0.2.3")
+    world.start(ServingApprovingController)
+    await world.client.create(CERTIFICATE_SIGNING_REQUESTS, request_)
+    await world.settle()
+    assert [one[0] for one in conditions(world)] == (["Approved"] if approved else [])
+
+
+async def test_serving_certificate_waits_for_its_node(world: World) -> None:
+    world.start(ServingApprovingController)
+    await world.client.create(CERTIFICATE_SIGNING_REQUESTS, serving(NAME, OWN))
+    await world.settle()
+    assert not conditions(world)
+    await with_node(world, "n1", "192.0.2.1")
+    await world.settle()
+    assert [one[0] for one in conditions(world)] == ["Approved"]
 
 
 # Signing

@@ -22,6 +22,7 @@ from custom_conversion import (
 
 from minikube_py.client.types import PatchType, WriteOptions
 from minikube_py.components.apiserver.custom import conversion_webhook
+from minikube_py.components.apiserver.metrics.values import Distribution
 from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.objects import Object, thaw
 from minikube_py.machinery.resources import CUSTOM_RESOURCE_DEFINITIONS
@@ -376,3 +377,41 @@ async def test_a_watch_says_why_it_ends(cluster: Cluster) -> None:
             await cluster.client.create(DOORS_V1, door("a"), "ns")
             with pytest.raises(ApiError, match="returned 0 objects, expected 1"):
                 await anext(events)
+
+
+async def test_conversions_are_counted(cluster: Cluster) -> None:
+    """By outcome, and by definition and versions."""
+
+    async def nothing(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        return web.Response(status=503)
+
+    outcomes: list[tuple[str, Any]] = [
+        ("", lambda objects: objects),
+        ("conversion_webhook_partial_response_failure", lambda objects: []),
+        ("conversion_webhook_invalid_converted_object_failure", _meta(name="z")),
+        ("conversion_webhook_malformed_response_failure", None),
+        ("conversion_webhook_call_failure", nothing),
+    ]
+    async with serving(cluster):
+        await establish(cluster, definition(cluster))
+        answers(cluster)
+        for number, (failure, change) in enumerate(outcomes):
+            await cluster.client.create(DOORS_V1, door(f"d{number}"), "ns")
+            if change is nothing:
+                cluster.handlers["/convert"] = nothing
+            else:
+                answers(cluster, change or (lambda objects: objects), **({} if change else {"uid": "other"}))
+            if failure:
+                with pytest.raises(ApiError):
+                    await cluster.client.get(DOORS_V2, f"d{number}", "ns")
+            else:
+                await cluster.client.get(DOORS_V2, f"d{number}", "ns")
+    found = {family.definition.name: dict(family.samples) for family in cluster.api.metrics.conversion.families()}
+    counts = dict.fromkeys([("failure" if failure else "success", failure) for failure, _ in outcomes], 1)
+    assert found["apiserver_conversion_webhook_request_total"] == counts
+    assert found["apiserver_conversion_webhook_duration_seconds"].keys() == counts.keys()
+    durations = found["apiserver_crd_conversion_webhook_duration_seconds"]
+    assert {labels: sum(value.counts) for labels, value in durations.items() if isinstance(value, Distribution)} == {
+        ("doors.example.com", "v1", "v2", "true"): 1,
+        ("doors.example.com", "v1", "v2", "false"): 4,
+    }

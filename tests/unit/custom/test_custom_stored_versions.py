@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from custom_conversion import DOORS_V1, DOORS_V2, V1, V2, change_definition, definition, door, establish, serving
 
+from minikube_py.client.types import PatchType
 from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.objects import Object, thaw
 from minikube_py.machinery.resources import CUSTOM_RESOURCE_DEFINITIONS
@@ -142,3 +143,21 @@ async def test_a_change_that_leaves_objects_as_they_are_costs_readers_nothing(cl
         async with asyncio.timeout(30):
             await as_stored.wait()
         assert (await cluster.client.get(DOORS_V1, "a", "ns"))["spec"] == {"size": "2x3", "colour": "grey"}
+
+
+async def test_schemas_and_rules_are_compiled_once_for_a_specification(cluster: Cluster) -> None:
+    def validator() -> object:
+        return cluster.api.kinds.of(DOORS_V2).validate.__self__  # type: ignore[attr-defined]
+
+    async with serving(cluster):
+        await establish(cluster, definition(cluster))
+        first = validator()
+        condition = {"type": "Seen", "status": "True", "reason": "Test", "message": ""}
+        operation = {"op": "add", "path": "/status/conditions/-", "value": condition}
+        await cluster.client.patch(
+            CUSTOM_RESOURCE_DEFINITIONS, "doors.example.com", [operation], patch_type=PatchType.JSON,
+            subresource="status",
+        )  # fmt: skip
+        assert validator() is first
+        await change_definition(cluster, {"spec": {"names": {"shortNames": ["dr"]}}})
+        assert validator() is not first

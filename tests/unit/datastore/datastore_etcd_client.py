@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
 
-from minikube_py.datastore.etcd import EtcdTls, serve_etcd
+from minikube_py.datastore.etcd import serve_etcd
 from minikube_py.datastore.etcd.keys import bytes_of, text_of
 from minikube_py.datastore.etcd.messages import message
 from minikube_py.datastore.index import prefix_end
@@ -45,7 +46,7 @@ from minikube_py.datastore.types import (
 
 
 @contextlib.asynccontextmanager
-async def served_by_etcd(store: Any, *, tls: EtcdTls | None = None) -> AsyncIterator[str]:
+async def served_by_etcd(store: Any, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """The address at which ``store`` is served by etcd's protocol meanwhile."""
     ready = asyncio.Event()
     addresses: list[str] = []

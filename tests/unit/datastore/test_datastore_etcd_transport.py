@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -28,7 +29,7 @@ class Service:
         self.cancelled = 0
         self.written = 0
         self.released = asyncio.Event()
-        self.futures: list[asyncio.Future[bytes]] = []
+        self.replies: list[Any] = []
 
     async def echo(self, request: bytes, call: Call) -> bytes:
         return request
@@ -51,15 +52,24 @@ class Service:
             raise
         return b"released"
 
-    def begin(self, request: bytes, call: Call) -> asyncio.Future[bytes] | None:
-        """A shortcut whose future the test settles; for requests that say so it refuses or leaves it to ``echo``."""
+    def begin(self, request: bytes, call: Call, reply: Any) -> bool:
+        """A shortcut whose outcome the test tells; for requests that say so it refuses or leaves it to ``echo``."""
         if request == b"long way":
-            return None
+            return False
         if request == b"refused":
             raise StatusError(Code.INVALID_ARGUMENT, "refused")
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self.futures.append(future)
-        return future
+        self.replies.append(reply)
+        return True
+
+    def short_answer(self, result: bytes) -> bytes:
+        if result == b"crash":
+            raise ZeroDivisionError
+        return result
+
+    def short_refusal(self, exception: Exception) -> StatusError:
+        if not isinstance(exception, StatusError):
+            raise exception
+        return exception
 
     async def chat(self, call: Call) -> None:
         async for text in call.messages():
@@ -78,7 +88,7 @@ class Service:
         return (
             {f"/t/{name}": Unary(handler) for name, handler in unary.items()}
             | {f"/t/{name}": Streaming(handler) for name, handler in streaming.items()}
-            | {"/t/short": Unary(self.echo, Shortcut(self.begin, asyncio.Future.result))}
+            | {"/t/short": Unary(self.echo, Shortcut(self.begin, self.short_answer, self.short_refusal))}
         )
 
 
@@ -89,10 +99,16 @@ class Serving:
 
 @pytest.fixture
 async def serving() -> AsyncIterator[Serving]:
+    async with served(grace_seconds=0.1) as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def served(*, grace_seconds: float) -> AsyncIterator[Serving]:
     service = Service()
     bound: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(
-        serve(service.methods(), listen="127.0.0.1:0", tls=None, bound=bound.set_result, grace_seconds=0.1)
+        serve(service.methods(), listen="127.0.0.1:0", tls=None, bound=bound.set_result, grace_seconds=grace_seconds)
     )
     try:
         yield Serving(service, await bound, task)
@@ -100,6 +116,12 @@ async def serving() -> AsyncIterator[Serving]:
         service.released.set()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("listen", ["nonsense", "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:http", "127.0.0.1:-1"])
+async def test_what_is_no_address_is_refused(listen: str) -> None:
+    with pytest.raises(OSError, match="not HOST:PORT"):
+        await serve({}, listen=listen, tls=None, bound=lambda address: None)
 
 
 @pytest.fixture
@@ -205,20 +227,40 @@ async def test_a_deadline_ends_the_call_and_its_handler(peer: Peer, serving: Ser
     await until(lambda: serving.service.cancelled == 1)
 
 
-async def test_a_shortcut_answers_when_its_future_is_done(peer: Peer, serving: Serving) -> None:
-    for stream, body in enumerate((b"a", b"b", b"c", b"d", b"long way", b"refused")):
+async def test_a_shortcut_answers_when_its_outcome_is_told(peer: Peer, serving: Serving) -> None:
+    for stream, body in enumerate((b"a", b"b", b"c", b"d", b"long way", b"refused", b"e")):
         peer.request(2 * stream + 1, body, path="/t/short")
     await peer.round_trip()
-    one, two, three, four = serving.service.futures
+    one, two, three, four, five = serving.service.replies
+    assert not three.done()
     three.set_exception(StatusError(Code.UNAVAILABLE, "the disk"))
+    assert three.done()
     two.set_result(b"two")
     one.set_exception(ZeroDivisionError())
+    five.set_result(b"crash")
     peer.frame(frames.RST_STREAM, 0, 7, int(ErrorCode.CANCEL).to_bytes(4, "big"))
-    statuses = [(await peer.until_end(stream))["grpc-status"] for stream in (1, 3, 5, 9, 11)]
-    assert statuses == ["13", "0", "14", "0", "3"]
+    statuses = [(await peer.until_end(stream))["grpc-status"] for stream in (1, 3, 5, 9, 11, 13)]
+    assert statuses == ["13", "0", "14", "0", "3", "13"]
     assert (peer.data[3], peer.data[9]) == (message(b"two"), message(b"long way"))
     await peer.round_trip()
-    assert four.cancelled() and not peer.headers[7]
+    four.set_result(b"four")  # nobody is there to hear it
+    await peer.round_trip()
+    assert not peer.headers[7]
+
+
+async def test_a_leaving_server_answers_what_a_shortcut_has_begun() -> None:
+    async with served(grace_seconds=30) as serving:
+        peer = await Peer.connect(serving.address)
+        peer.request(1, b"a", path="/t/short")
+        await peer.round_trip()
+        serving.task.cancel()
+        async with asyncio.timeout(30):
+            while peer.goaway is None:
+                assert await peer.read()
+        (reply,) = serving.service.replies
+        reply.set_result(b"told")
+        assert (await peer.until_end(1))["grpc-status"] == "0" and peer.data[1] == message(b"told")
+        await peer.close()
 
 
 async def test_a_reset_ends_the_handler(peer: Peer, serving: Serving) -> None:

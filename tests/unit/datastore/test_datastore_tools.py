@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -136,6 +137,23 @@ async def test_damage_in_the_log_is_named(
     raw.close()
     findings = (await tools.check(endpoint)).findings
     assert [finding in text for text in findings][:1] == [True] if finding else findings == []
+
+
+async def test_what_does_not_exist_is_not_made(tmp_path: Path, clock: Any) -> None:
+    folder = tmp_path / "folder"
+    await asyncio.to_thread(folder.mkdir)
+    for name, text in (("none.db", "no such file"), ("folder", "is a folder")):
+        missing, target = f"sqlite:///{tmp_path / name}", f"sqlite:///{tmp_path}/target.db"
+        for work in (
+            tools.check(missing),
+            tools.stats(missing),
+            tools.top(missing),
+            tools.compact(missing, clock=clock),
+            tools.migrate(missing, target, clock=clock),
+        ):
+            with pytest.raises(StoreUnavailable, match=text):
+                await work
+    assert await asyncio.to_thread(os.listdir, tmp_path) == ["folder"]
 
 
 async def test_a_key_that_came_back_is_no_damage(stores: Reopen, tmp_path: Path) -> None:

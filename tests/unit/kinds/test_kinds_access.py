@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from minikube_py.components.apiserver.http import views
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.kinds.admissionregistration import validating_admission_policy, webhooks
 from minikube_py.machinery.kinds.apiregistration import api_service
+from minikube_py.machinery.kinds.authorization import reviews
 from minikube_py.machinery.kinds.certificates.certificate_signing_request import KIND as REQUEST
 from minikube_py.machinery.kinds.certificates.certificate_signing_request import certificate_problem
 from minikube_py.machinery.kinds.common.condition_validation import condition_errors
@@ -117,6 +119,33 @@ def test_conditions_of_flow_control(kind: Kind) -> None:
     ]
 
 
+def test_schemas_are_listed_as_they_are_tried() -> None:
+    listed = [("b", 5), ("a", 9), ("c", 5)]
+    made = [{"metadata": {"name": name}, "spec": {"matchingPrecedence": precedence}} for name, precedence in listed]
+    table = views.table(flow_schema.KIND, made, {}, 0)
+    assert [row["cells"][0] for row in table["rows"]] == ["b", "c", "a"]
+
+
+def test_exempt_levels_show_no_shares() -> None:
+    made = {"metadata": {"name": "exempt"}, "spec": {"type": "Exempt", "exempt": {"nominalConcurrencyShares": 3}}}
+    assert priority_level_configuration.KIND.row is not None
+    assert list(priority_level_configuration.KIND.row(made, 0))[1:6] == ["Exempt", *["<none>"] * 4]
+
+
+@pytest.mark.parametrize(
+    ("condition", "text"),
+    [
+        ({"status": "True", "reason": "Local"}, "True"),
+        ({"status": "False", "reason": "NoService"}, "False (NoService)"),
+        ({"status": "False"}, "False"),
+    ],
+)
+def test_api_services_say_whether_they_are_there(condition: Object, text: str) -> None:
+    made = {"metadata": {"name": "a"}, "spec": {}, "status": {"conditions": [{"type": "Available", **condition}]}}
+    assert api_service.KIND.row is not None
+    assert list(api_service.KIND.row(made, 0))[2] == text
+
+
 def test_conditions_of_api_services() -> None:
     made = {"status": {"conditions": [{"type": "Available", "status": "Maybe"}]}}
     assert told(api_service.KIND.validate_status(made, {})) == [
@@ -222,3 +251,45 @@ def test_a_certificate_is_for_good() -> None:
     old = request(certificate=base64.b64encode(b"old").decode())
     errors = told(REQUEST.validate_status(request(certificate=base64.b64encode(b"new").decode()), thaw(old)))
     assert errors == ["status.certificate: Forbidden: updates may not modify existing certificate content"]
+
+
+def review(**attributes: Any) -> Object:
+    return {"metadata": {}, "spec": {"user": "u", "resourceAttributes": {"verb": "get", **attributes}}}
+
+
+@pytest.mark.parametrize(
+    ("made", "wanted"),
+    [
+        pytest.param(review(), [], id="valid"),
+        pytest.param(
+            review(fieldSelector={"rawSelector": "a=b", "requirements": [{"operator": "In"}]}),
+            [
+                'rawSelector: Invalid value: "a=b": may not specified at the same time as requirements',
+                "requirements[0].key: Required value: must be specified",
+                "requirements[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'",
+            ],
+            id="fields",
+        ),
+        pytest.param(
+            review(labelSelector={"requirements": [{"key": "a", "operator": "Later", "values": ["b c"]}]}),
+            [
+                'requirements[0].values[0]: Invalid value: "b c": a valid label must be an empty string or consist of '
+                "alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "
+                "(e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+                "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+            ],
+            id="labels",
+        ),
+    ],
+)
+def test_reviews(made: Object, wanted: list[str]) -> None:
+    texts = [text.partition("Selector.")[2] for text in told(reviews.validate_subject(made))]
+    assert texts == wanted
+
+
+def test_reviews_have_no_metadata() -> None:
+    named = {**review(namespace="x"), "metadata": {"namespace": "x", "name": "n"}}
+    assert [error.detail for error in reviews.validate_local(named)] == ["must be empty except for namespace"]
+    assert [error.detail for error in reviews.validate_self(named)] == ["must be empty"]
+    elsewhere = {**review(namespace="y"), "metadata": {"namespace": "x"}}
+    assert [error.detail for error in reviews.validate_local(elsewhere)] == ["must match metadata.namespace"]

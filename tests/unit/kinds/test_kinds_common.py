@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from minikube_py.machinery.kinds import builtin_kinds
 from minikube_py.machinery.kinds.batch.schedule import schedule_error
 from minikube_py.machinery.kinds.common.checks import parse_cidr, parse_ip
 from minikube_py.machinery.kinds.common.go_values import go_object, json_name
-from minikube_py.machinery.kinds.common.metadata import metadata_errors, metadata_update_errors
+from minikube_py.machinery.kinds.common.metadata import UpdateChecks, metadata_errors, metadata_update_errors
 from minikube_py.machinery.kinds.common.printing import human_duration, selector_text
 from minikube_py.machinery.kinds.common.shape import to_wire_form
 from minikube_py.machinery.kinds.core.config_map import KIND as CONFIG_MAP
@@ -141,6 +142,25 @@ def test_metadata_of_an_update_is_checked_twice() -> None:
     new = {"metadata": {**old["metadata"], "uid": "2"}}
     errors = metadata_update_errors(CONFIG_MAP, new, old)
     assert [(error.field, error.detail) for error in errors] == [("metadata.uid", "field is immutable")] * 2
+
+
+@pytest.mark.parametrize(
+    ("checks", "wanted"),
+    [
+        (UpdateChecks(), {"metadata.uid": 2, "metadata.labels": 2, "metadata.finalizers[0]": 1}),
+        (UpdateChecks(changes=0), {"metadata.uid": 1, "metadata.labels": 1}),
+        (
+            UpdateChecks(changes=1, whole=2),
+            {"metadata.uid": 2, "metadata.labels": 4, "metadata.finalizers[0]": 3},
+        ),
+    ],
+)
+def test_some_kinds_look_again(checks: UpdateChecks, wanted: dict[str, int]) -> None:
+    old = {"metadata": {"name": "a", "namespace": "n", "uid": "1", "resourceVersion": "1"}}
+    new = {"metadata": {**old["metadata"], "uid": "2", "labels": {"a": "b c"}, "finalizers": ["f"]}}
+    assert Counter(error.field for error in metadata_update_errors(CONFIG_MAP, new, old, checks)) == wanted
+    custom = metadata_update_errors(CONFIG_MAP, new, old, checks, builtin=False)
+    assert "metadata.finalizers[0]" not in {error.field for error in custom}
 
 
 @pytest.mark.parametrize(

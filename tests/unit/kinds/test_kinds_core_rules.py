@@ -149,6 +149,19 @@ def test_the_affinity_of_a_volume(new: Object | None, old: Object | None, allowe
     assert all(error.endswith(AFFINITY) for error in errors)
 
 
+def test_mount_options_of_old_are_for_plugins_that_mount() -> None:
+    kind = kind_of("PersistentVolume")
+    noted = {"metadata": {"annotations": {"volume.beta.kubernetes.io/mount-options": "ro"}}}
+    assert told(kind.validate(volume() | noted)) == [
+        "metadata.annotations.volume.beta.kubernetes.io/mount-options: Forbidden: "
+        "may not specify mount options for this volume type"
+    ]
+    shared = volume() | noted
+    shared["spec"]["nfs"] = {"server": "s", "path": "/"}
+    del shared["spec"]["hostPath"]
+    assert told(kind.validate(shared)) == []
+
+
 def test_local_volumes_are_bound_to_nodes() -> None:
     kind = kind_of("PersistentVolume")
     wanted = ["spec.nodeAffinity: Required value: Local volume requires node affinity"]
@@ -329,3 +342,36 @@ def test_large_config_maps() -> None:
     assert told(kind_of("ConfigMap").validate({"data": {"a": "x" * (1024 * 1024 + 1)}})) == [
         "[]: Too long: may not be more than 1048576 bytes"
     ]
+
+
+CAMEL = (
+    "must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or "
+    "MyFeature/mySubFeature), and contain only alphanumeric characters and slashes"
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted"),
+    [
+        pytest.param({"declaredFeatures": ["A", "B/c"], "nodeInfo": {"swap": {"capacity": 1}}}, [], id="well formed"),
+        pytest.param({"nodeInfo": {"swap": {}}}, [], id="no swap told"),
+        pytest.param(
+            {"nodeInfo": {"swap": {"capacity": 0}}},
+            ["metadata.nodeSwapStatus.capacity: Invalid value: 0: must be greater than zero"],
+            id="no swap",
+        ),
+        pytest.param(
+            {"declaredFeatures": ["a", "B", "B", "X" * 254]},
+            [
+                f'status.declaredFeatures[0]: Invalid value: "a": invalid feature name "a": {CAMEL}',
+                'status.declaredFeatures[1]: Invalid value: "B": list must be sorted alphabetically',
+                'status.declaredFeatures[2]: Duplicate value: "B"',
+                f'status.declaredFeatures[3]: Invalid value: "{"X" * 254}": invalid feature name "{"X" * 254}": '
+                "must be no more than 253 characters",
+            ],
+            id="odd names",
+        ),
+    ],
+)
+def test_what_a_node_tells_of_itself(status: Object, wanted: list[str]) -> None:
+    assert told(kind_of("Node").validate(made(kind_of("Node"), status=status))) == wanted

@@ -117,6 +117,44 @@ def test_endpoints(endpoint: Object, wanted: list[str]) -> None:
     assert told(endpoint_slice.KIND.validate(made)) == [f"endpoints[0].{text}" for text in wanted]
 
 
+def endpoints(*listed: Object) -> Object:
+    return {"metadata": {"name": "s"}, "addressType": "IPv4", "endpoints": list(listed), "ports": []}
+
+
+def test_addresses_are_strict_where_they_are_new() -> None:
+    odd = endpoints({"addresses": ["010.0.0.1"]})
+    assert told(endpoint_slice.KIND.validate(odd)) == [
+        'endpoints[0].addresses[0]: Invalid value: "010.0.0.1": must not have leading 0s'
+    ]
+    assert endpoint_slice.KIND.validate_update is not None
+    assert endpoint_slice.KIND.validate_update(odd, odd) == []
+
+
+def test_an_address_of_the_other_family_is_judged_all_the_same() -> None:
+    assert told(endpoint_slice.KIND.validate(endpoints({"addresses": ["::1"]}))) == [
+        'endpoints[0].addresses: Invalid value: "::1": must be an IPv4 address',
+        'endpoints[0].addresses[0]: Invalid value: "::1": may not be in the loopback range (127.0.0.0/8, ::1/128)',
+    ]
+
+
+def test_deprecated_topology_goes_and_leaves_the_node_it_told() -> None:
+    here: Object = {"kubernetes.io/hostname": "n"}
+    made = endpoints({"addresses": ["10.0.0.1"], "deprecatedTopology": dict(here)})
+    endpoint_slice.KIND.prepare_create(made)
+    assert made["endpoints"] == [{"addresses": ["10.0.0.1"]}]
+    old = endpoints({"addresses": ["10.0.0.1"], "deprecatedTopology": dict(here)})
+    changed = endpoints(
+        {"addresses": ["10.0.0.2"], "deprecatedTopology": dict(here)},
+        {"addresses": ["10.0.0.3"], "deprecatedTopology": {"kubernetes.io/hostname": "other"}},
+    )
+    endpoint_slice.KIND.prepare_update(changed, old)
+    assert changed["endpoints"] == [{"addresses": ["10.0.0.2"], "nodeName": "n"}, {"addresses": ["10.0.0.3"]}]
+    assert changed["metadata"]["generation"] == 1
+    same = endpoints({"addresses": ["10.0.0.1"], "deprecatedTopology": dict(here)})
+    endpoint_slice.KIND.prepare_update(same, old)
+    assert same["endpoints"] == old["endpoints"]
+
+
 def test_what_may_change_is_checked_again() -> None:
     handler = {"handler": "runc"}
     wrong: Object = {**handler, "scheduling": {"tolerations": [{"key": "a", "operator": "Sometimes"}]}}

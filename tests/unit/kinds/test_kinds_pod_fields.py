@@ -67,6 +67,14 @@ DISK = {"volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "d"}}]}
             [f"spec.containers[0].volumeDevices: {HOST_USERS}"],
             id="devices of another user",
         ),
+        pytest.param(
+            {"volumes": [{"name": "v", "ephemeral": {"volumeClaimTemplate": {
+                "metadata": {"labels": {"a": "b"}, "name": "n", "uid": "u", "creationTimestamp": None},
+                "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1"}}}}}}]},
+            [f"spec.volumes[0].ephemeral.volumeClaimTemplate.metadata.{name}: Forbidden: cannot be set"
+             for name in ("name", "uID")],
+            id="a claim's name",
+        ),
         pytest.param({"hostnameOverride": "a.b"}, [], id="a name of its own"),
         pytest.param(
             {"hostnameOverride": "a", "hostNetwork": True, "setHostnameAsFQDN": True},
@@ -422,6 +430,67 @@ def test_statuses(status: Object, wanted: list[str]) -> None:
     assert updated(pod(nodeName="n"), **status) == wanted
 
 
+ASKING = {"resources": {"requests": {"example.com/a": "1"}, "limits": {"example.com/a": "1"}}}
+MAPPING = {"containerName": "c", "resourceName": "example.com/a", "requestName": "r"}
+PATH = "status.extendedResourceClaimStatus"
+
+
+@pytest.mark.parametrize(
+    ("reported", "wanted"),
+    [
+        pytest.param({"resourceClaimName": "x", "requestMappings": [MAPPING]}, [], id="as asked for"),
+        pytest.param(
+            {},
+            [
+                f"{PATH}.requestMappings: Required value: at least one request mapping is required",
+                f"{PATH}.resourceClaimName: Required value",
+            ],
+            id="nothing",
+        ),
+        pytest.param(
+            {
+                "resourceClaimName": "x",
+                "requestMappings": [
+                    MAPPING, MAPPING, {**MAPPING, "containerName": "d"}, {**MAPPING, "resourceName": "example.com/b"}
+                ],
+            },
+            [
+                f'{PATH}.requestMappings[1].containerName: Duplicate value: "c"',
+                f'{PATH}.requestMappings[1].resourceName: Duplicate value: "example.com/a"',
+                f'{PATH}.requestMappings[1].requestName: Duplicate value: "r"',
+                f'{PATH}.requestMappings[2].containerName: Invalid value: "d": must match the name of an entry in '
+                "spec.initContainers.name or spec.containers.name",
+                f'{PATH}.requestMappings[3].resourceName: Invalid value: "example.com/b": must match the extended '
+                "resource name of an entry in spec.initContainers.resources.requests or "
+                "spec.containers.resources.requests",
+            ],
+            id="astray",
+        ),
+    ],
+)  # fmt: skip
+def test_claims_for_extended_resources(reported: Object, wanted: list[str]) -> None:
+    old = pod(containers=[container(**ASKING)])
+    assert updated(old, extendedResourceClaimStatus=reported) == wanted
+
+
+def test_statuses_behind_gates_that_are_off() -> None:
+    mounts = [{"name": "v", "mountPath": "/v", "volumeStatus": {"image": {"imageRef": "i"}}}]
+    gated = {
+        "nodeAllocatableResourceClaimStatuses": [{"resourceClaimName": "x"}],
+        "containerStatuses": [state("c", running={}) | {"volumeMounts": mounts}],
+    }
+    old, new = pod(), pod()
+    new["status"].update(thaw(gated))
+    KIND.prepare_status(new, old)
+    assert "nodeAllocatableResourceClaimStatuses" not in new["status"]
+    assert new["status"]["containerStatuses"][0]["volumeMounts"] == [{"name": "v", "mountPath": "/v"}]
+    kept = pod()
+    kept["status"].update(thaw(gated))
+    KIND.prepare_status(kept, thaw(kept))
+    assert kept["status"]["nodeAllocatableResourceClaimStatuses"]
+    assert kept["status"]["containerStatuses"][0]["volumeMounts"] == mounts
+
+
 def resized(old: Object, **fields: Any) -> list[str]:
     new = thaw(old)
     new["spec"].update(fields)
@@ -429,6 +498,7 @@ def resized(old: Object, **fields: Any) -> list[str]:
 
 
 ONLY = "Forbidden: only cpu and memory resources are mutable"
+RESTARTED = {"resizePolicy": [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]}
 
 
 @pytest.mark.parametrize(
@@ -462,8 +532,31 @@ ONLY = "Forbidden: only cpu and memory resources are mutable"
         pytest.param(
             {"containers": [asks({"cpu": "1"})], **initial()},
             {"initContainers": [asks({"cpu": "1"}, name="i")]},
-            ["spec: Forbidden: resources for non-sidecar init containers are immutable"],
-            id="init containers stay",
+            [],
+            id="init containers change",
+        ),
+        pytest.param(
+            {"containers": [asks({"cpu": "1"})], "initContainers": [asks({"cpu": "1", "memory": "1Mi"}, name="i")]},
+            {"initContainers": [asks({"cpu": "1", "example.com/a": "1"}, name="i")]},
+            [
+                "spec.initContainers[0].resources.limits: Required value: "
+                "Limit must be set for non overcommitable resources",
+                "spec.initContainers[0].resources.requests: Forbidden: resource requests cannot be removed",
+                "spec.initContainers[0]: Forbidden: "
+                "only cpu and memory resources for init or sidecar containers are mutable",
+            ],
+            id="nothing else of init containers",
+        ),
+        pytest.param(
+            {"containers": [asks({"cpu": "1"})], "initContainers": [asks({"cpu": "1"}, name="i", **RESTARTED)]},
+            {"initContainers": [asks({"cpu": "2"}, name="i", **RESTARTED)]},
+            [
+                'spec.initContainers[0].resizePolicy[0].restartPolicy: Invalid value: "RestartContainer": must not be '
+                "set to 'RestartContainer' for non-sidecar initContainers",
+                "spec.initContainers[0]: Forbidden: "
+                "non-sidecar init containers with a resize policy of RestartContainer cannot be resized",
+            ],
+            id="init containers do not start again",
         ),
         pytest.param(
             {

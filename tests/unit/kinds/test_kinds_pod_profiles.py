@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.kinds.apps import daemon_set, deployment, replica_set, stateful_set
+from minikube_py.machinery.kinds.batch import cron_job, job
 from minikube_py.machinery.kinds.common.pod_gates import drop_gated_fields
 from minikube_py.machinery.kinds.core.pod import KIND
 from minikube_py.machinery.objects import Object, thaw
@@ -146,3 +149,26 @@ def test_fields_behind_gates_go(spec: Object, before: Object, wanted: Object) ->
     draft = thaw(spec)
     drop_gated_fields(draft, before)
     assert draft == wanted
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [deployment.KIND, replica_set.KIND, daemon_set.KIND, stateful_set.KIND, job.KIND, cron_job.KIND],
+    ids=lambda kind: kind.definition.rpartition(".")[2],
+)
+def test_workloads_lose_them_from_their_templates(kind: Kind) -> None:
+    def workload(spec: Object) -> Object:
+        inner = {"template": {"spec": thaw(spec)}}
+        return {"metadata": {"name": "w"}, "spec": {"jobTemplate": {"spec": inner}} if kind is cron_job.KIND else inner}
+
+    def lifecycle(made: Object) -> Any:
+        inner = made["spec"].get("jobTemplate", {"spec": made["spec"]})["spec"]
+        return inner["template"]["spec"]["containers"][0].get("lifecycle")
+
+    assert kind.prepare_create is not None and kind.prepare_update is not None
+    new, changed, kept = workload(signalled()), workload(signalled()), workload(signalled())
+    kind.prepare_create(new)
+    kind.prepare_update(changed, workload({"containers": [{"name": "c"}]}))
+    kind.prepare_update(kept, workload(signalled()))
+    assert lifecycle(new) is None and lifecycle(changed) is None
+    assert lifecycle(kept) == {"stopSignal": "SIGUSR1"}

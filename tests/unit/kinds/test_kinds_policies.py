@@ -90,7 +90,7 @@ def policy(**spec: Any) -> Object:
         pytest.param(policy(), [], id="valid"),
         pytest.param(
             policy(variables=[{"name": "in", "expression": "1"}]),
-            ['spec.variables[0].name: Invalid value: "in": name is not a valid CEL identifier'],
+            ['spec.variables[0].name: Invalid value: "in": must be a valid CEL identifier'],
             id="reserved-variable",
         ),
         pytest.param(
@@ -98,10 +98,33 @@ def policy(**spec: Any) -> Object:
             ['spec.paramKind.apiVersion: Invalid value: "g.io/": version must be specified'],
             id="parameter-version",
         ),
+        pytest.param(
+            policy(validations=[{"expression": "true", "message": "a\nb", "reason": "NotFound"}]),
+            [
+                'spec.validations[0].message: Invalid value: "a\\nb": must not contain line breaks',
+                'spec.validations[0].reason: Unsupported value: "NotFound": supported values: "Forbidden", "Invalid", '
+                '"RequestEntityTooLarge"',
+            ],
+            id="message",
+        ),
     ],
 )
 def test_admission_policies(made: Object, wanted: list[str]) -> None:
     assert told(validating_admission_policy.KIND.validate(made)) == wanted
+
+
+def test_an_audit_key_follows_the_name_of_its_policy() -> None:
+    made = policy(auditAnnotations=[{"key": "a/b", "valueExpression": "'x'"}])
+    [error] = told(validating_admission_policy.KIND.validate(made))
+    assert error.startswith('spec.auditAnnotations[0].key: Invalid value: "p/a/b": a valid label key must consist of ')
+
+
+def test_warnings_of_a_policy_say_of_what() -> None:
+    made = policy()
+    made["status"] = {"typeChecking": {"expressionWarnings": [{"fieldRef": "spec.validations[0].expression"}]}}
+    judge = validating_admission_policy.KIND.validate_status
+    assert judge is not None
+    assert told(judge(made, policy())) == ["status.typeChecking.expressionWarnings[0].warning: Required value"]
 
 
 def test_an_empty_list_is_its_senders_until_it_is_stored() -> None:

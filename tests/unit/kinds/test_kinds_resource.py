@@ -201,3 +201,14 @@ def test_what_drivers_report_of_a_device() -> None:
         "conditions[0].reason",
         "networkData.ips[1]",
     ]
+
+
+def test_attributes_that_are_lists_are_kept_only_where_they_were() -> None:
+    def made() -> Object:
+        return {"spec": {"devices": [{"name": "d", "attributes": {"a": {"ints": [1]}, "b": {"int": 1}}}]}}
+
+    new, again = made(), made()
+    resource_slice.KIND.prepare_create(new)
+    assert new["spec"]["devices"][0]["attributes"] == {"a": {}, "b": {"int": 1}}
+    resource_slice.KIND.prepare_update(again, made())
+    assert again == made()

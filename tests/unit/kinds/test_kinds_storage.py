@@ -31,6 +31,9 @@ def node(**fields: Any) -> Object:
     return {"metadata": {"name": "n"}, "spec": {"drivers": [{"name": "d.io", "nodeID": "n", **fields}]}}
 
 
+INLINE = {"accessModes": ["ReadWriteOnce"], "csi": {"driver": "a.io", "volumeHandle": "v"}, "volumeMode": "Filesystem"}
+
+
 def attachment(status: Object | None = None, **spec: Any) -> Object:
     base = {"attacher": "a.io", "nodeName": "n", "source": {"persistentVolumeName": "pv"}}
     return {"metadata": {"name": "v"}, "spec": {**base, **spec}, "status": status or {}}
@@ -81,6 +84,39 @@ SUBDOMAIN = (
             ],
             id="names in an attachment",
         ),
+        pytest.param(
+            volume_attachment.KIND,
+            attachment(source={"inlineVolumeSpec": INLINE}),
+            [],
+            id="inline volume",
+        ),
+        pytest.param(
+            volume_attachment.KIND,
+            attachment(
+                source={
+                    "inlineVolumeSpec": {
+                        "claimRef": {},
+                        "hostPath": {"path": "/a"},
+                        "persistentVolumeReclaimPolicy": "Delete",
+                        "storageClassName": "s",
+                        "volumeMode": "Block",
+                    }
+                }
+            ),
+            [
+                f"spec.source.inlineVolumeSpec.{wrong}"
+                for wrong in (
+                    "claimRef: Forbidden: may not be specified in the context of inline volumes",
+                    "csi: Required value: has to be specified in the context of inline volumes",
+                    "accessModes: Required value",
+                    "persistentVolumeReclaimPolicy: Forbidden: may only be Retain in the context of inline volumes",
+                    "storageClassName: Forbidden: may not be specified in the context of inline volumes",
+                    "volumeMode: Forbidden: may not specify volumeMode other than Filesystem in the context of "
+                    "inline volumes",
+                )
+            ],
+            id="an inline volume like an object",
+        ),
         pytest.param(storage_class.KIND, terms(("a", "x"), ("a", "y")), [], id="two terms"),
         pytest.param(
             storage_class.KIND,
@@ -98,6 +134,12 @@ SUBDOMAIN = (
 )
 def test_new_objects(kind: Kind, made: Object, wanted: list[str]) -> None:
     assert told(kind.validate(made)) == wanted
+
+
+def test_the_source_in_an_attachment_has_defaults() -> None:
+    made = attachment(source={"inlineVolumeSpec": {"hostPath": {"path": "/a"}}})
+    volume_attachment.KIND.default(made)
+    assert made["spec"]["source"]["inlineVolumeSpec"] == {"hostPath": {"path": "/a", "type": ""}}
 
 
 def test_an_attachment_says_what_is_wrong_with_its_status_twice() -> None:

@@ -10,7 +10,7 @@ import pytest
 from pki_support import NOW
 from prometheus_client import CollectorRegistry
 
-from minikube_py.certificates import CertificateMetrics, ServerCredentials, restart_on_change
+from minikube_py.certificates import CertificateMetrics, ServerCredentials
 from minikube_py.client.testing.fake_clock import FakeClock
 from minikube_py.config import ServerSettings
 from minikube_py.pki import PkiError, load_service_account_tokens
@@ -60,31 +60,6 @@ async def test_metrics_tell_what_is_left(credentials: ServerCredentials) -> None
 async def test_agent_token_is_written(credentials: ServerCredentials) -> None:
     text = await asyncio.to_thread((credentials.pki.server_dir / "node-token").read_text)
     assert text.endswith("::node:agents\n")
-
-
-async def test_server_that_reads_once_is_started_anew(credentials: ServerCredentials) -> None:
-    starts: list[int] = []
-
-    async def serve() -> None:
-        starts.append(len(starts))
-        await asyncio.Event().wait()
-
-    task = asyncio.create_task(restart_on_change(credentials, "etcd", serve))
-    for count in (1, 2, 3):
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert len(starts) == count
-        await credentials._listeners["etcd"]()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
-async def test_failure_of_such_a_server_is_its_callers(credentials: ServerCredentials) -> None:
-    async def serve() -> None:
-        raise OSError("the port is taken")
-
-    with pytest.raises(OSError, match="taken"):
-        await restart_on_change(credentials, "etcd", serve)
 
 
 def test_adopted_keys_sign_and_verify(tmp_path: Path) -> None:

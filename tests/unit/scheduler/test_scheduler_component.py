@@ -35,18 +35,28 @@ class World:
 
 
 @asynccontextmanager
-async def running(world: World) -> AsyncIterator[None]:
-    ready = asyncio.Event()
+async def running(world: World, registry: CollectorRegistry | None = None) -> AsyncIterator[None]:
+    ready, registry = asyncio.Event(), registry or CollectorRegistry()
     task = asyncio.create_task(
-        run_scheduler(world.client, SchedulerSettings(seed=1), world.clock, world.recorder, CollectorRegistry(),
-                      ready.set)
-    )  # fmt: skip
-    await ready.wait()
+        run_scheduler(world.client, SchedulerSettings(seed=1), world.clock, world.recorder, registry, ready.set)
+    )
+    waiting = asyncio.create_task(ready.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if task.done():
+        task.result()
     try:
         yield
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_it_can_be_started_again_in_the_same_process() -> None:
+    world, registry = World(), CollectorRegistry()
+    for _ in range(2):  # as the supervisor does after a failure
+        async with running(world, registry):
+            await world.clock.settle()
 
 
 async def test_pods_that_wait_at_the_start_are_bound() -> None:

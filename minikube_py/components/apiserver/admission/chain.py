@@ -37,6 +37,7 @@ ORDER = (
     "CertificateSubjectRestriction",
     "DefaultIngressClass",
     "DenyServiceExternalIPs",
+    "PodTopologyLabels",
     "PythonPlugin",
     "MutatingAdmissionPolicy",
     "MutatingAdmissionWebhook",
@@ -46,7 +47,8 @@ ORDER = (
 )
 _PASSED, _REFUSED = "false", "true"
 _MOST_REMEMBERED = 4096
-_Concerned = tuple[AdmissionPlugin, bool, Callable[[float], None], Callable[[float], None]]
+_Concerned = tuple[AdmissionPlugin, bool, Callable[[float], None]]
+_BOTH = (ADMIT, VALIDATE)
 DEFAULT_OFF = frozenset(
     {"AlwaysPullImages", "DenyServiceExternalIPs", "EventRateLimit", "ImagePolicyWebhook", "PodNodeSelector"}
 )
@@ -58,7 +60,8 @@ class PluginChain:
 
     The mutating phase runs once more when a webhook or policy changed the object (``admission/reinvocation``). A plugin
     with a true attribute ``handles_by_kind`` looks at nothing but resource, operation and subresource to say whether it
-    handles a request; it is asked once for each of them, not for each request.
+    handles a request; it is asked once for each of them, not for each request. One that has a say in one phase alone
+    names it in an attribute ``phases``.
     """
 
     def __init__(
@@ -70,7 +73,7 @@ class PluginChain:
         self.plugins: tuple[AdmissionPlugin, ...] = tuple(plugins)
         self._metrics = metrics or AdmissionMetrics()
         self._monotonic = monotonic
-        self._concerned: dict[tuple[str, str, Operation, str], tuple[_Concerned, ...]] = {}
+        self._concerned: dict[tuple[str, str, Operation, str], dict[str, tuple[_Concerned, ...]]] = {}
 
     async def admit(self, request: AdmissionRequest) -> None:
         begin, rejected = self._monotonic(), _REFUSED
@@ -85,7 +88,7 @@ class PluginChain:
 
     async def _admit_once(self, request: AdmissionRequest) -> None:
         begin = self._monotonic()
-        for plugin, handles, took, _ in self._concerned_by(request):
+        for plugin, handles, took in self._concerned_by(request, ADMIT):
             if handles or plugin.handles(request):
                 try:
                     await plugin.admit(request)
@@ -106,7 +109,7 @@ class PluginChain:
 
     async def _validate_once(self, request: AdmissionRequest) -> None:
         begin = self._monotonic()
-        for plugin, handles, _, took in self._concerned_by(request):
+        for plugin, handles, took in self._concerned_by(request, VALIDATE):
             if handles or plugin.handles(request):
                 try:
                     await plugin.validate(request)
@@ -121,28 +124,27 @@ class PluginChain:
         labels = (plugin.name, step, str(request.operation), _REFUSED)
         self._metrics.controllers.observe(labels, self._monotonic() - begin)
 
-    def _concerned_by(self, request: AdmissionRequest) -> tuple[_Concerned, ...]:
+    def _concerned_by(self, request: AdmissionRequest, step: str) -> tuple[_Concerned, ...]:
         """The plugins that may have a say, whether they are known to handle the request, and what takes their times."""
         resource = request.kind.resource
         key = (resource.group, resource.plural, request.operation, request.subresource)
         found = self._concerned.get(key)
         if found is None:
-            known = [(plugin, bool(getattr(plugin, "handles_by_kind", False))) for plugin in self.plugins]
+            sure = [(plugin, bool(getattr(plugin, "handles_by_kind", False))) for plugin in self.plugins]
+            concerned = [(plugin, known) for plugin, known in sure if not known or plugin.handles(request)]
             operation, times = str(request.operation), self._metrics.controllers.of
-            found = tuple(
-                (
-                    plugin,
-                    sure,
-                    times((plugin.name, ADMIT, operation, _PASSED)).observe,
-                    times((plugin.name, VALIDATE, operation, _PASSED)).observe,
+            found = {
+                phase: tuple(
+                    (plugin, known, times((plugin.name, phase, operation, _PASSED)).observe)
+                    for plugin, known in concerned
+                    if phase in getattr(plugin, "phases", _BOTH)
                 )
-                for plugin, sure in known
-                if not sure or plugin.handles(request)
-            )
+                for phase in _BOTH
+            }
             if len(self._concerned) >= _MOST_REMEMBERED:
                 self._concerned.clear()
             self._concerned[key] = found
-        return found
+        return found[step]
 
 
 def build_chain(

@@ -31,6 +31,7 @@ from minikube_py.components.apiserver.admission.pod_security import PodSecurity
 from minikube_py.components.apiserver.admission.pod_security.configuration import (
     read_configuration as read_pod_security,
 )
+from minikube_py.components.apiserver.admission.pod_topology import PodTopologyLabels
 from minikube_py.components.apiserver.admission.resource_quota import ResourceQuotaPlugin
 from minikube_py.components.apiserver.admission.service_account import ServiceAccountPlugin
 from minikube_py.components.apiserver.admission.storage import (
@@ -50,6 +51,7 @@ from minikube_py.machinery.resources import (
     INGRESS_CLASSES,
     LIMIT_RANGES,
     NAMESPACES,
+    NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
     PODS,
@@ -94,6 +96,7 @@ def configured_plugins(
         CertificateSubjectRestriction(),
         DefaultIngressClass(lookups(INGRESS_CLASSES)),
         DenyServiceExternalIPs(),
+        PodTopologyLabels(lookups(NODES)),
         ResourceQuotaPlugin(client, lookups(RESOURCE_QUOTAS)),
     ]
     images = read_image_policy(configured)

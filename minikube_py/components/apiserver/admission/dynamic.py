@@ -13,6 +13,7 @@ from minikube_py.client.types import Client
 from minikube_py.components.apiserver.admission.configuration import AdmissionConfiguration
 from minikube_py.components.apiserver.admission.expressions.conditions import ConditionEvaluator
 from minikube_py.components.apiserver.admission.policies import source as policies
+from minikube_py.components.apiserver.admission.policies.evaluating import Evaluating
 from minikube_py.components.apiserver.admission.policies.mutating import MutatingAdmissionPolicy
 from minikube_py.components.apiserver.admission.policies.source import PolicySource
 from minikube_py.components.apiserver.admission.policies.validating import ValidatingAdmissionPolicy
@@ -22,6 +23,7 @@ from minikube_py.components.apiserver.admission.webhooks.credentials import (
     WebhookCredentials,
     read_webhook_credentials,
 )
+from minikube_py.components.apiserver.admission.webhooks.dispatch import Asking
 from minikube_py.components.apiserver.admission.webhooks.hooks import MUTATING, VALIDATING, HookSource
 from minikube_py.components.apiserver.admission.webhooks.mutating import MutatingAdmissionWebhook
 from minikube_py.components.apiserver.admission.webhooks.transport import HookCaller, HttpHookCaller
@@ -31,7 +33,7 @@ from minikube_py.components.apiserver.metrics.composition import ApiServerMetric
 from minikube_py.components.apiserver.registry.kinds import Kinds
 from minikube_py.components.apiserver.service_endpoints import ServiceEndpoints
 from minikube_py.components.apiserver.types import AdmissionPlugin, Authorizer
-from minikube_py.machinery.resources import NAMESPACES
+from minikube_py.machinery.resources import NAMESPACES, Resource
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,45 +60,26 @@ def build_dynamic_admission(
     shown = metrics or ApiServerMetrics()
     namespaces, services = Lookup(client, NAMESPACES), ServiceEndpoints(client)
     conditions, served = ConditionEvaluator(authorizer), ServedKinds(kinds)
-    callers = {
-        name: HttpHookCaller(services, _credentials(configured, name), shown.rest_clients)
+    callers = [
+        HttpHookCaller(services, _credentials(configured, name), shown.rest_clients)
         for name in (MutatingAdmissionWebhook.name, ValidatingAdmissionWebhook.name)
-    }
-    plugins: list[AdmissionPlugin] = [
-        MutatingAdmissionWebhook(
-            HookSource(client, MUTATING),
-            callers[MutatingAdmissionWebhook.name],
-            served,
-            namespaces,
-            conditions,
-            metrics=shown.admission,
-        ),
-        ValidatingAdmissionWebhook(
-            HookSource(client, VALIDATING),
-            callers[ValidatingAdmissionWebhook.name],
-            served,
-            namespaces,
-            conditions,
-            metrics=shown.admission,
-        ),
-        MutatingAdmissionPolicy(
-            PolicySource(client, policies.MUTATING, policies.MUTATING_BINDINGS),
-            client,
-            served,
-            namespaces,
-            conditions,
-            authorizer,
-        ),
-        ValidatingAdmissionPolicy(
-            PolicySource(client, policies.VALIDATING, policies.VALIDATING_BINDINGS),
-            client,
-            served,
-            namespaces,
-            conditions,
-            authorizer,
-        ),
     ]
-    return DynamicAdmission({plugin.name: plugin for plugin in plugins}, list(callers.values()))
+
+    def asking(step: str, resource: Resource, caller: HookCaller) -> Asking:
+        source = HookSource(client, resource)
+        return Asking(step, source, caller, served, namespaces, conditions, shown.admission)
+
+    def evaluating(resource: Resource, bindings: Resource) -> Evaluating:
+        source = PolicySource(client, resource, bindings)
+        return Evaluating(source, client, served, namespaces, conditions, authorizer)
+
+    plugins: list[AdmissionPlugin] = [
+        MutatingAdmissionWebhook(asking("admit", MUTATING, callers[0])),
+        ValidatingAdmissionWebhook(asking("validating", VALIDATING, callers[1])),
+        MutatingAdmissionPolicy(evaluating(policies.MUTATING, policies.MUTATING_BINDINGS)),
+        ValidatingAdmissionPolicy(evaluating(policies.VALIDATING, policies.VALIDATING_BINDINGS)),
+    ]
+    return DynamicAdmission({plugin.name: plugin for plugin in plugins}, callers)
 
 
 def _credentials(configured: AdmissionConfiguration, plugin: str) -> WebhookCredentials:

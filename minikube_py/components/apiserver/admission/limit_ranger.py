@@ -59,7 +59,8 @@ class LimitRanger:
                 raise refuse(request, aggregate(problems))
 
     async def _of(self, namespace: str) -> list[Object]:
-        return sorted(await self._limit_ranges.list(namespace), key=name_of)
+        found = await self._limit_ranges.list(namespace)
+        return sorted(found, key=name_of) if found else []
 
 
 def _fill_defaults(pod: Object, limit_range: Object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from minikube_py.components.apiserver.admission.refusal import refuse
 from minikube_py.components.apiserver.lookup import Lookup
+from minikube_py.components.apiserver.metrics.admission import ADMIT
 from minikube_py.components.apiserver.types import AdmissionRequest, Operation
 from minikube_py.machinery.errors import forbidden, not_found
 
@@ -14,6 +15,7 @@ class NamespaceLifecycle:
     """Same rules and texts as ``plugin/namespace/lifecycle``."""
 
     name = "NamespaceLifecycle"
+    phases = (ADMIT,)
 
     def __init__(self, namespaces: Lookup) -> None:
         self._namespaces = namespaces

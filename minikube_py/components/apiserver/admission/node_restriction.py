@@ -13,6 +13,7 @@ from minikube_py.components.apiserver.admission.token_audiences import TokenAudi
 from minikube_py.components.apiserver.authorization.node import LEASE_NAMESPACE, node_of
 from minikube_py.components.apiserver.authorization.pod_needs import MIRROR_ANNOTATION, needs_of
 from minikube_py.components.apiserver.lookup import Lookup
+from minikube_py.components.apiserver.metrics.admission import ADMIT
 from minikube_py.components.apiserver.types import AdmissionRequest, Operation
 from minikube_py.machinery.errors import conflict, not_found
 from minikube_py.machinery.objects import Object, annotations_of, labels_of, metadata, uid_of
@@ -50,6 +51,7 @@ class NodeRestriction:
     """Requests of kubelets."""
 
     name = "NodeRestriction"
+    phases = (ADMIT,)
 
     def __init__(self, pods: Lookup, audiences: TokenAudiences) -> None:
         self._pods = pods

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from minikube_py.components.apiserver.admission.refusal import draft_spec, is_for, refuse
 from minikube_py.components.apiserver.lookup import Lookup
+from minikube_py.components.apiserver.metrics.admission import ADMIT
 from minikube_py.components.apiserver.types import AdmissionRequest, Operation
 from minikube_py.machinery.errors import not_supported
 from minikube_py.machinery.objects import Object, name_of, thaw
@@ -91,6 +92,7 @@ class DefaultTolerationSeconds:
     """Pods stay five minutes on a node that is not ready or unreachable, unless they say otherwise."""
 
     name = "DefaultTolerationSeconds"
+    phases = (ADMIT,)
     handles_by_kind = True
 
     def handles(self, request: AdmissionRequest) -> bool:

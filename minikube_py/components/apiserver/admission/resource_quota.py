@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from minikube_py.client.types import Client
 from minikube_py.components.apiserver.admission.refusal import refuse
 from minikube_py.components.apiserver.lookup import Lookup
+from minikube_py.components.apiserver.metrics.admission import VALIDATE
 from minikube_py.components.apiserver.types import AdmissionRequest, Operation
 from minikube_py.machinery.errors import ApiError, is_conflict
 from minikube_py.machinery.objects import Object, name_of, thaw
@@ -44,6 +45,7 @@ class ResourceQuotaPlugin:
     """Every creation in a namespace with quotas, and updates that change what is used."""
 
     name = "ResourceQuota"
+    phases = (VALIDATE,)
 
     def __init__(self, client: Client, quotas: Lookup) -> None:
         self._client = client

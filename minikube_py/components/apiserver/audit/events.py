@@ -13,13 +13,12 @@ from typing import Any
 import orjson
 
 from minikube_py.components.apiserver.audit.policy import LEVEL_NAMES, VERSION, Decision, Level
-from minikube_py.components.apiserver.types import Attributes, UserInfo
+from minikube_py.components.apiserver.types import PATCH_ANNOTATION, Attributes, UserInfo
 from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.times import rfc3339_micro
 
 _LONGEST_AGENT = 1024
-_BODY_LEVELS = {"request": Level.REQUEST, "response": Level.REQUEST_RESPONSE}
 
 
 @dataclass(slots=True)
@@ -79,9 +78,18 @@ def event(record: Record, stage: str, now: float, *, code: int = 0, answer: Body
             made["responseObject"] = _shown(answered, decision)
     made["requestReceivedTimestamp"] = rfc3339_micro(record.received)
     made["stageTimestamp"] = rfc3339_micro(now)
-    if record.annotations:
-        made["annotations"] = dict(sorted(record.annotations.items()))
+    if annotations := _annotations(record.annotations, decision.level):
+        made["annotations"] = annotations
     return made
+
+
+def _annotations(found: Mapping[str, str], level: Level) -> Object:
+    """What may be shown at a level: patches are part of the request's body."""
+    return {
+        key: value
+        for key, value in sorted(found.items())
+        if level >= Level.REQUEST or not key.startswith(PATCH_ANNOTATION)
+    }
 
 
 def panic_event(record: Record, now: float, text: str) -> Object | None:

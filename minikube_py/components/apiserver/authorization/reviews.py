@@ -20,8 +20,9 @@ from minikube_py.components.apiserver.types import (
     RequestContext,
     UserInfo,
 )
-from minikube_py.machinery.errors import FieldError, bad_request, forbidden_field, invalid, invalid_value, required
+from minikube_py.machinery.errors import FieldError, bad_request, invalid
 from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.kinds.authorization.reviews import validate_local, validate_self, validate_subject
 from minikube_py.machinery.objects import Object, metadata
 
 GROUP = "authorization.k8s.io"
@@ -40,9 +41,7 @@ class SubjectAccessReviewHandler:
     authorizer: Authorizer
 
     async def create(self, ctx: RequestContext, kind: Kind, namespace: str, name: str, body: Object) -> Object:
-        errors = _spec_errors(body.get("spec") or {}, with_user=True)
-        errors += _metadata_errors(body, {})
-        return await _answer(self.authorizer, _reviewed_user(body), body, errors)
+        return await _answer(self.authorizer, _reviewed_user(body), body, validate_subject(body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +51,8 @@ class LocalSubjectAccessReviewHandler:
     authorizer: Authorizer
 
     async def create(self, ctx: RequestContext, kind: Kind, namespace: str, name: str, body: Object) -> Object:
-        spec = body.get("spec") or {}
-        errors = _spec_errors(spec, with_user=True)
-        errors += _metadata_errors(body, {"namespace": namespace})
-        resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-        if resource is not None and (resource.get("namespace") or "") != namespace:
-            why = "must match metadata.namespace"
-            errors.append(invalid_value("spec.resourceAttributes.namespace", resource.get("namespace") or "", why))
-        if other is not None:
-            why = "disallowed on this kind of request"
-            errors.append(invalid_value("spec.nonResourceAttributes", _internal(other), why))
-        return await _answer(self.authorizer, _reviewed_user(body), body, errors)
+        placed = {**body, "metadata": {**metadata(body), "namespace": namespace}}
+        return await _answer(self.authorizer, _reviewed_user(body), body, validate_local(placed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +62,7 @@ class SelfSubjectAccessReviewHandler:
     authorizer: Authorizer
 
     async def create(self, ctx: RequestContext, kind: Kind, namespace: str, name: str, body: Object) -> Object:
-        errors = _spec_errors(body.get("spec") or {}, with_user=False)
-        errors += _metadata_errors(body, {})
-        return await _answer(self.authorizer, ctx.user, body, errors)
+        return await _answer(self.authorizer, ctx.user, body, validate_self(body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,63 +148,3 @@ def _selector_text(selector: Mapping[str, Any] | None, text_of: Callable[[Sequen
     if not selector:
         return ""
     return str(selector["rawSelector"]) if selector.get("rawSelector") else text_of(selector.get("requirements") or ())
-
-
-def _spec_errors(spec: Mapping[str, Any], *, with_user: bool) -> list[FieldError]:
-    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-    errors: list[FieldError] = []
-    if resource is not None and other is not None:
-        why = "cannot be specified in combination with resourceAttributes"
-        errors.append(invalid_value("spec.nonResourceAttributes", _internal(other), why))
-    if resource is None and other is None:
-        why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        errors.append(invalid_value("spec.resourceAttributes", None, why))
-    if with_user and not spec.get("user") and not spec.get("groups"):
-        errors.append(invalid_value("spec.user", "", "at least one of user or group must be specified"))
-    for field in ("fieldSelector", "labelSelector"):
-        errors += _selector_errors((resource or {}).get(field), f"spec.resourceAttributes.{field}")
-    return errors
-
-
-def _selector_errors(selector: Mapping[str, Any] | None, path: str) -> list[FieldError]:
-    if selector is None:
-        return []
-    raw, requirements = selector.get("rawSelector"), selector.get("requirements")
-    if raw and requirements:
-        return [invalid_value(f"{path}.rawSelector", raw, "may not specified at the same time as requirements")]
-    if not raw and not requirements:
-        why = f"when {path} is specified, requirements or rawSelector is required"
-        return [required(f"{path}.requirements", why)]
-    errors: list[FieldError] = []
-    for index, item in enumerate(requirements or ()):
-        errors += _requirement_errors(item, f"{path}.requirements[{index}]")
-    return errors
-
-
-def _requirement_errors(item: Mapping[str, Any], path: str) -> list[FieldError]:
-    """Operators that this version does not know are let through: newer clients may send them."""
-    errors: list[FieldError] = []
-    operator, values = item.get("operator"), item.get("values")
-    if operator in ("In", "NotIn") and not values:
-        errors.append(required(f"{path}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
-    if operator in ("Exists", "DoesNotExist") and values:
-        why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-        errors.append(forbidden_field(f"{path}.values", why))
-    if not item.get("key"):
-        errors.append(required(f"{path}.key", "must be specified"))
-    return errors
-
-
-def _internal(attributes: Mapping[str, Any]) -> Object:
-    """Non-resource attributes as the internal type prints: with Go's field names."""
-    return {"Path": attributes.get("path") or "", "Verb": attributes.get("verb") or ""}
-
-
-def _metadata_errors(body: Object, allowed: Mapping[str, str]) -> list[FieldError]:
-    """Reviews carry no metadata (managed fields and what the server fills in apart)."""
-    filled = ("managedFields", "creationTimestamp")
-    given = {key: value for key, value in metadata(body).items() if value and key not in filled}
-    if all(allowed.get(key) == value for key, value in given.items()):
-        return []
-    why = "must be empty except for namespace" if allowed else "must be empty"
-    return [invalid_value("metadata", given, why)]

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from importlib import import_module
 
 from minikube_py.client.types import NO_DELETE_OPTIONS
 from minikube_py.components.apiserver.admission.webhooks.transport import HookCaller
-from minikube_py.components.apiserver.custom.kinds import Reading, kinds_of, resource_of, stored_version
+from minikube_py.components.apiserver.custom.conversion import Version
+from minikube_py.components.apiserver.custom.kinds import Reading, kinds_of, resource_of, stored_version, versions_of
 from minikube_py.components.apiserver.custom.naming import set_terminating, taken_names, write_status
+from minikube_py.components.apiserver.metrics.conversion import ConversionMetrics
 from minikube_py.components.apiserver.registry.core import Core
 from minikube_py.components.apiserver.registry.delete import CLEANUP, delete_collection
 from minikube_py.components.apiserver.registry.update import modify
@@ -38,15 +41,18 @@ _VERIFIED_AT_ONCE = 16
 class CustomKinds:
     """See the module. ``start`` serves what is stored already; ``run`` follows changes until cancelled."""
 
-    def __init__(self, core: Core, caller: HookCaller) -> None:
-        """``caller`` asks conversion webhooks."""
+    def __init__(self, core: Core, caller: HookCaller, metrics: ConversionMetrics) -> None:
+        """``caller`` asks conversion webhooks, which is counted in ``metrics``."""
         self._core = core
         self._caller = caller
+        self._metrics = metrics
         self._kind = core.kinds.of(CUSTOM_RESOURCE_DEFINITIONS)
         self._cache = core.cache(self._kind)
         self._served: dict[str, list[Kind]] = {}
         self._specified: dict[str, tuple[object, int]] = {}
         """By definition: what its specification is known by, and the revision at which that came."""
+        self._versions: dict[str, tuple[object, Mapping[str, Version]]] = {}
+        """By definition: what its specification is known by, and its versions."""
         self._waiting: set[str] = set()
         self._sleeping: set[str] = set()
         self._unverified: set[str] = set()
@@ -95,6 +101,7 @@ class CustomKinds:
         else:
             self._withdraw(event.name)
             self._specified.pop(event.name, None)
+            self._versions.pop(event.name, None)
             self._retry_refused()
         self._pending[event.name] = None
         self._wake.set()
@@ -114,7 +121,8 @@ class CustomKinds:
         stored = resource_of(crd, stored_version(crd))
         cache = self._core.caches.open(stored, versioned=True)
         cache.store_as(stored)
-        kinds = kinds_of(crd, self._reading(definition, cache))
+        reading = self._reading(definition, cache)
+        kinds = kinds_of(crd, self._versions_of(definition, reading.token), reading)
         keep = {kind.resource for kind in kinds}
         for old in self._served.get(name, ()):
             if old.resource not in keep:
@@ -125,6 +133,13 @@ class CustomKinds:
         if any("stale" in kind.extra for kind in kinds) and self._specified[name][1]:
             self._unverified.add(name)
             self._wake.set()
+
+    def _versions_of(self, definition: Entry, specification: object) -> Mapping[str, Version]:
+        """The versions, made anew only with another specification: a status says nothing of them."""
+        known = self._versions.get(definition.name)
+        if known is None or known[0] != specification:
+            known = self._versions[definition.name] = (specification, versions_of(definition.object))
+        return known[1]
 
     async def _verify(self, name: str) -> None:
         """Find out whether a changed definition leaves its objects as they are; then they are served as stored.
@@ -155,7 +170,7 @@ class CustomKinds:
             self._specified[definition.name] = (specification, since)
         storage = cache.shape.api_version
         older = any(entry.revision <= since or entry.shape.api_version != storage for entry in cache.unordered())
-        return Reading(since, older, self._caller, specification)
+        return Reading(since, older, self._caller, self._metrics, specification)
 
     def _withdraw(self, name: str) -> None:
         for kind in self._served.pop(name, ()):

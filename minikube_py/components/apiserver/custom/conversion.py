@@ -15,23 +15,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from minikube_py.components.apiserver.storage.entry import Entry
-from minikube_py.machinery.custom_resources.places import Place
 from minikube_py.machinery.decoding import drop_unknown
 from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.objects import Object, thaw
 from minikube_py.machinery.schema import Schema
 
+if TYPE_CHECKING:
+    from minikube_py.machinery.custom_resources.resources import ResourceValidator
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of a definition, served or not."""
+    """One version of a definition, served or not; made once for each specification, as its rules are compiled."""
 
     api_version: str
     schema: Schema
     default: Callable[[Object], None]
-    places: Place
+    validator: ResourceValidator
 
 
 @dataclass(frozen=True, slots=True)

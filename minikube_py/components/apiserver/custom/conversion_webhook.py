@@ -12,6 +12,7 @@ import asyncio
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 from minikube_py.components.apiserver.admission.webhooks.hooks import Address
@@ -24,6 +25,7 @@ from minikube_py.components.apiserver.custom.conversion_review import (
     question,
     review_version,
 )
+from minikube_py.components.apiserver.metrics.conversion import CALL_FAILED, INVALID_OBJECT, MALFORMED, PARTIAL
 from minikube_py.components.apiserver.storage.entry import Entry
 from minikube_py.machinery.decoding import drop_unknown
 from minikube_py.machinery.errors import ApiError
@@ -44,32 +46,54 @@ def _random_uid() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """How a definition's objects are converted. ``token`` is equal as long as what was converted is true."""
+    """How a definition's objects are converted. ``token`` is equal as long as what was converted is true.
+
+    ``counted`` takes note of a question: version before and after, seconds, kind of failure.
+    """
 
     address: Address
     review_versions: Sequence[str]
     versions: Versions
     caller: HookCaller
     token: object
+    counted: Callable[[str, str, float, str], None]
     new_uid: Callable[[], str] = _random_uid
 
     async def convert(self, objects: Sequence[Object], wanted: Version) -> list[Object]:
         """Objects of other versions than the wanted one in that; private copies. ApiError(500)."""
         if not objects:
             return []
-        subject = _type_of(objects[0])
+        begin, failure = monotonic(), CALL_FAILED
+        try:
+            answer, uid, version = await self._asked(objects, wanted)
+            failure = MALFORMED
+            made = self._answered(objects, answer, uid, version)
+            failure = PARTIAL
+            if len(made) != len(objects):
+                raise _failed(_type_of(objects[0]), f"returned {len(made)} objects, expected {len(objects)}")
+            failure = INVALID_OBJECT
+            result = [self._believed(original, found, wanted) for original, found in zip(objects, made, strict=True)]
+            failure = ""
+            return result
+        finally:
+            before, after = str(objects[0].get("apiVersion")), wanted.api_version
+            self.counted(_version(before), _version(after), monotonic() - begin, failure)
+
+    async def _asked(self, objects: Sequence[Object], wanted: Version) -> tuple[Object, str, str]:
+        """(answer, uid of the question, version of the review). ApiError(500)."""
         uid = self.new_uid()
         try:
             version = review_version(self.review_versions)
-            answer = await self.caller.call(
-                self.address, question(objects, wanted.api_version, uid, version), timeout_seconds
-            )
-            made = converted_objects(answer, uid, version)
+            review = question(objects, wanted.api_version, uid, version)
+            return await self.caller.call(self.address, review, timeout_seconds), uid, version
         except (CallFailed, InvalidAnswer) as error:
-            raise _failed(subject, f"failed: {error}") from error
-        if len(made) != len(objects):
-            raise _failed(subject, f"returned {len(made)} objects, expected {len(objects)}")
-        return [self._believed(original, found, wanted) for original, found in zip(objects, made, strict=True)]
+            raise _failed(_type_of(objects[0]), f"failed: {error}") from error
+
+    def _answered(self, objects: Sequence[Object], answer: Object, uid: str, version: str) -> list[Any]:
+        try:
+            return converted_objects(answer, uid, version)
+        except InvalidAnswer as error:
+            raise _failed(_type_of(objects[0]), f"failed: {error}") from error
 
     def _believed(self, original: Object, found: Any, wanted: Version) -> Object:
         try:
@@ -78,6 +102,10 @@ class Webhook:
             raise _failed(_type_of(original), str(error)) from error
         drop_unknown(wanted.schema, result)
         return result
+
+
+def _version(api_version: str) -> str:
+    return api_version.rpartition("/")[2]
 
 
 def _type_of(obj: Object) -> str:

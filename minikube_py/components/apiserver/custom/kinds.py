@@ -22,22 +22,31 @@ from minikube_py.machinery.schema import OBJECT_META, Schema, custom_schema, def
 
 if TYPE_CHECKING:
     from minikube_py.components.apiserver.admission.webhooks.transport import HookCaller
+    from minikube_py.components.apiserver.metrics.conversion import ConversionMetrics
 
 _VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 """In the order in which discovery lists them for custom kinds."""
 
 
-def kinds_of(crd: Object, reading: Reading) -> list[Kind]:
-    """A kind for each served version of an established definition."""
-    declared = (crd.get("spec") or {}).get("versions") or ()
-    by_name: dict[str, Version] = {}
-    for item in declared:
+def versions_of(crd: Object) -> dict[str, Version]:
+    """All versions of a definition by ``apiVersion``; they depend on its specification alone."""
+    from minikube_py.machinery.custom_resources.resources import ResourceValidator  # CEL is not needed without CRDs
+
+    found: dict[str, Version] = {}
+    for item in (crd.get("spec") or {}).get("versions") or ():
         raw, resource = _raw(item), resource_of(crd, str(item["name"]))
         places = marked_places(raw)
-        by_name[resource.api_version] = Version(resource.api_version, _schema(raw), _defaulter(places), places)
-    storage = by_name[resource_of(crd, stored_version(crd)).api_version]
-    versions = Versions(by_name, storage, reading.changed_after)
-    return [_kind(crd, version, versions, reading) for version in declared if version.get("served")]
+        validator = ResourceValidator(places, (item.get("subresources") or {}).get("scale"))
+        found[resource.api_version] = Version(resource.api_version, _schema(raw), _defaulter(places), validator)
+    return found
+
+
+def kinds_of(crd: Object, versions: Mapping[str, Version], reading: Reading) -> list[Kind]:
+    """A kind for each served version of an established definition; ``versions`` are its ``versions_of``."""
+    storage = versions[resource_of(crd, stored_version(crd)).api_version]
+    all_versions = Versions(versions, storage, reading.changed_after)
+    declared = (crd.get("spec") or {}).get("versions") or ()
+    return [_kind(crd, version, all_versions, reading) for version in declared if version.get("served")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,7 @@ class Reading:
     has_older: bool
     """Whether there may be objects from before that revision, or of other versions than the storage version."""
     caller: HookCaller
+    metrics: ConversionMetrics
     token: object
     """Equal as long as the definition's specification is the same."""
 
@@ -77,6 +87,7 @@ def _conversion(crd: Object, version: Version, versions: Versions, reading: Read
         review_versions=tuple(config.get("conversionReviewVersions") or ()),
         versions=versions,
         caller=reading.caller,
+        counted=partial(reading.metrics.asked, str(crd["metadata"]["name"])),
         token=reading.token,
     )
     extra["converter"] = WebhookConverter(webhook, version)
@@ -84,8 +95,6 @@ def _conversion(crd: Object, version: Version, versions: Versions, reading: Read
 
 
 def _kind(crd: Object, version: Object, versions: Versions, reading: Reading) -> Kind:
-    from minikube_py.machinery.custom_resources.resources import ResourceValidator  # CEL is not needed without CRDs
-
     names = accepted_names(crd)
     resource = resource_of(crd, str(version["name"]))
     raw = _raw(version)
@@ -94,7 +103,7 @@ def _kind(crd: Object, version: Object, versions: Versions, reading: Reading) ->
     columns, row = _columns(version.get("additionalPrinterColumns") or ())
     stored = resource_of(crd, stored_version(crd))
     this = versions.by_name[resource.api_version]
-    validator = ResourceValidator(this.places, scale)
+    validator = this.validator
     conversion = _conversion(crd, this, versions, reading)
     return Kind(
         resource=resource,

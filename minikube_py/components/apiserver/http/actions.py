@@ -6,7 +6,7 @@ from minikube_py.client.types import PatchType
 from minikube_py.components.apiserver.http.bodies import Expected
 from minikube_py.components.apiserver.http.call import Call, Response
 from minikube_py.components.apiserver.http.discovery import no_such_resource
-from minikube_py.components.apiserver.http.options import write_options
+from minikube_py.components.apiserver.http.options import check_delete_options, write_options
 from minikube_py.components.apiserver.http.resources import (
     answer,
     definition,
@@ -16,16 +16,15 @@ from minikube_py.components.apiserver.http.resources import (
     read_patch,
 )
 from minikube_py.components.apiserver.registry.core import Core, admission_request, manager_of
-from minikube_py.components.apiserver.registry.kinds import schema_of
+from minikube_py.components.apiserver.registry.kinds import is_custom, schema_of
 from minikube_py.components.apiserver.registry.outcome import Outcome
+from minikube_py.components.apiserver.registry.patch import check_applied, patcher
 from minikube_py.components.apiserver.registry.pods import bind, evict
 from minikube_py.components.apiserver.registry.scale import get_scale, scale_table, update_scale
 from minikube_py.components.apiserver.types import Defaulting, Operation, RequestContext, VirtualHandler
-from minikube_py.machinery.errors import bad_request
 from minikube_py.machinery.kind import Kind, Subresource
 from minikube_py.machinery.managed_fields import track_update
 from minikube_py.machinery.objects import Object
-from minikube_py.machinery.patching.json_patch import apply_json_patch
 from minikube_py.machinery.patching.merge_patch import apply_merge_patch
 
 _SCALE = "io.k8s.api.autoscaling.v1.Scale"
@@ -42,23 +41,26 @@ async def scale(core: Core, kind: Kind, call: Call) -> Response:
         options = write_options(call.query, call.request.query_string, "UpdateOptions")
         expected = definition(_SCALE, "Scale", "autoscaling/v1")
         wanted = await read_object(core, call, expected, options["field_validation"])
+        wanted.setdefault("metadata", {})
 
         def change(current: Object) -> Object:
             return wanted
     else:
-        patch_type = patch_type_of(call)
+        patch_type = patch_type_of(call, custom=is_custom(kind))
         apply = patch_type is PatchType.APPLY
         options = write_options(call.query, call.request.query_string, "PatchOptions", apply=apply, patch=True)
         body, problems = await read_patch(call, patch_type, options["field_validation"])
-        if problems and options["field_validation"] == "Strict":
-            raise bad_request(f"strict decoding error: {', '.join(problems)}")
-        call.warnings.extend(problems)
+        if apply:
+            check_applied(scale_table(kind), body)
+        patched = patcher(core, call.context(**options), scale_table(kind), body, patch_type, problems)
 
         def change(current: Object) -> Object:
-            if patch_type is PatchType.JSON:
-                current["spec"].setdefault("replicas", 0)  # patches see zero values too
-                return apply_json_patch(current, body)
-            return apply_merge_patch(current, body)
+            if apply:
+                return apply_merge_patch(current, body)
+            current["spec"].setdefault("replicas", 0)  # patches see zero values too
+            changed = patched(current)
+            assert isinstance(changed, dict)  # Scales are no kind that a webhook converts
+            return changed
 
     ctx = call.context(**options)
     applies = info.verb == "patch" and apply
@@ -84,6 +86,7 @@ async def eviction(core: Core, kind: Kind, call: Call) -> Response:
     """POST of a pod's eviction."""
     options = write_options(call.query, call.request.query_string, "CreateOptions")
     body = await read_object(core, call, definition(_EVICTION, "Eviction", "policy/v1"), options["field_validation"])
+    check_delete_options(body.get("deleteOptions") or {})
     budgets = core.kinds.get("policy", "v1", "poddisruptionbudgets")
     if budgets is None:
         raise no_such_resource()

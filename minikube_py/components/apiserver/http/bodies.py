@@ -22,6 +22,8 @@ from minikube_py.machinery.decoding import (
 from minikube_py.machinery.errors import (
     ApiError,
     bad_request,
+    invalid,
+    invalid_value,
     request_too_large,
     unsupported_media_type,
 )
@@ -75,7 +77,10 @@ def decode(
             raise
         why = f"the object provided is unrecognized (must be of type {expected.kind}): {error.message} "
         raise bad_request(f"{why}({_snippet(data)})") from error
-    _check_kind(draft, expected, kinds)
+    if expected.custom:
+        _check_custom_kind(draft, expected, data)
+    else:
+        _check_kind(draft, expected, kinds)
     draft["kind"], draft["apiVersion"] = expected.kind, expected.api_version
     if keys != DOUBT and not repeated:
         return draft
@@ -110,6 +115,28 @@ def _snippet(data: bytes) -> str:
     return data[:_SNIPPET].hex() + tail
 
 
+def _check_custom_kind(draft: Object, expected: Expected, data: bytes) -> None:
+    """Custom objects must say what they are: no type that they are decoded into tells it. ApiError 400 and 422."""
+    kind, api_version = str(draft.get("kind") or ""), str(draft.get("apiVersion") or "")
+    if not kind:
+        why = f"Object 'Kind' is missing in '{data.decode(errors='replace')}'"
+        text = f"the object provided is unrecognized (must be of type {expected.kind}): {why}"
+        raise bad_request(f"{text} ({_snippet(data)})")
+    if api_version != expected.api_version:
+        raise _other_version(api_version, expected)
+    if kind != expected.kind:
+        meta = draft.get("metadata")
+        name = str(meta.get("name") or "") if isinstance(meta, dict) else ""
+        group = expected.api_version.rpartition("/")[0]
+        raise invalid(group, expected.kind, name, [invalid_value("kind", kind, f"must be {expected.kind}")])
+
+
+def _other_version(api_version: str, expected: Expected) -> ApiError:
+    return bad_request(
+        f"the API version in the data ({api_version}) does not match the expected API version ({expected.api_version})"
+    )
+
+
 def _check_kind(draft: Object, expected: Expected, kinds: Kinds) -> None:
     """Refuse a body that says it is something else."""
     kind, api_version = draft.get("kind") or "", draft.get("apiVersion") or ""
@@ -121,9 +148,6 @@ def _check_kind(draft: Object, expected: Expected, kinds: Kinds) -> None:
     shown: Object = {"kind": kind or expected.kind, "apiVersion": api_version or expected.api_version}
     kind, api_version = str(shown["kind"]), str(shown["apiVersion"])
     if kind == expected.kind and api_version.rpartition("/")[0] == group and kinds.by_kind(api_version, kind):
-        raise bad_request(
-            f"the API version in the data ({api_version}) does not match the expected API version "
-            f"({expected.api_version})"
-        )
+        raise _other_version(api_version, expected)
     why = type_problem(kinds, api_version, kind, wanted_group=group, wanted_kind=expected.kind)
     raise cannot_be_handled(shown, expected.kind, why)

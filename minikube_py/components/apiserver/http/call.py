@@ -65,6 +65,7 @@ class Call:
             request_id=self.request_id,
             warnings=self.warnings,
             audit_annotations=self.audit.annotations if self.audit is not None else {},
+            body_bytes=len(self.request.get(BODY, b"")),
             **options,
         )
 

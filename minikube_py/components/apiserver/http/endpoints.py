@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import formatdate
 from urllib.parse import parse_qs
 
 import orjson
@@ -39,6 +40,7 @@ _DOCUMENT_TYPES = {
     "/openapi/v3": "text/plain; charset=utf-8",
     _PROTOBUF: "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
 }
+_YEAR = 365 * 24 * 3600.0
 _HEALTH_ROOTS = ("healthz", "livez", "readyz")
 BOOTSTRAP_CHECK = "poststarthook/rbac/bootstrap-roles"
 _READINESS_CHECKS = ("shutdown", "etcd-readiness", BOOTSTRAP_CHECK)
@@ -117,12 +119,15 @@ class Endpoints:
         checks: Mapping[str, Check],
         documents: Mapping[str, tuple[str, Callable[[], Object]]],
         remote: RemoteDocuments | None = None,
+        *,
+        now: Callable[[], float],
     ) -> None:
         self._kinds = kinds
         self._metrics = metrics
         self._checks = dict(checks)
         self._documents = dict(documents)
         self._remote = remote
+        self._now = now
         self._openapi: dict[str, tuple[bytes, str]] = {}
         self._building = asyncio.Lock()
         kinds.on_change(self._openapi.clear)
@@ -209,12 +214,17 @@ class Endpoints:
         if found is None:
             return web.Response(status=404)
         body, tag = found
+        wanted = call.query.get("hash", "") if key.startswith("/openapi/v3/") else ""
+        media_type = _DOCUMENT_TYPES.get(key, "application/json")
+        if wanted and wanted != tag:
+            moved = {"Location": f"{key}?hash={tag}", "ETag": f'"{tag}"', "Vary": "Accept", "Content-Type": media_type}
+            return web.Response(status=301, headers=moved)
         if call.request.headers.get("If-None-Match", "").strip('"') == tag:
             response = not_modified()
         else:
-            media_type = _DOCUMENT_TYPES.get(key, "application/json")
             response = answer_bytes(body, media_type=media_type)
-        response.headers.update({"ETag": f'"{tag}"', "Vary": "Accept", "Cache-Control": "no-cache, private"})
+        caching = _kept_for_ever(self._now()) if wanted else {"Cache-Control": "no-cache, private"}
+        response.headers.update({"ETag": f'"{tag}"', "Vary": "Accept", **caching})
         return response
 
     async def _openapi_document(self, key: str) -> tuple[bytes, str] | None:
@@ -222,11 +232,11 @@ class Endpoints:
         async with self._building:
             while key not in self._openapi:
                 generation = self._kinds.generation
-                body = await asyncio.to_thread(self._build_openapi, key)
-                if body is None:
+                built = await asyncio.to_thread(self._build_openapi, key)
+                if built is None:
                     return None
                 if generation == self._kinds.generation:  # else a kind came or went meanwhile
-                    self._openapi[key] = (body, hashlib.sha512(body).hexdigest().upper())
+                    self._openapi[key] = built
             found = self._openapi[key]
         if self._remote is None or key not in ("/openapi/v2", "/openapi/v3"):
             return found
@@ -238,24 +248,34 @@ class Endpoints:
             if entries:
                 whole = orjson.loads(body)
                 body = orjson.dumps({**whole, "paths": {**whole["paths"], **entries}})
-        return found if body is found[0] else (body, hashlib.sha512(body).hexdigest().upper())
+        return found if body is found[0] else _tagged(body)
 
-    def _build_openapi(self, path: str) -> bytes | None:
+    def _build_openapi(self, path: str) -> tuple[bytes, str] | None:
         from minikube_py.machinery import openapi  # large, and seldom asked for
 
         kinds = self._kinds.all()
         if path == _PROTOBUF:
             from minikube_py.machinery.openapi_protobuf import openapi_v2_protobuf
 
-            return openapi_v2_protobuf(openapi.openapi_v2(kinds))
+            return _tagged(openapi_v2_protobuf(openapi.openapi_v2(kinds)))
         if path == "/openapi/v2":
-            return orjson.dumps(openapi.openapi_v2(kinds))
+            return _tagged(orjson.dumps(openapi.openapi_v2(kinds)))
         if path == "/openapi/v3":
-            return orjson.dumps(openapi.openapi_v3_index(kinds))
+            return _tagged(orjson.dumps(openapi.openapi_v3_index(kinds)))
         parts = path.removeprefix("/openapi/v3/").split("/")
         group, version = ("", parts[1]) if parts[0] == "api" and len(parts) == 2 else ("", "")
         if parts[0] == "apis" and len(parts) == 3:
             group, version = parts[1], parts[2]
         if not version or not any(k.resource.group == group and k.resource.version == version for k in kinds):
             return None
-        return orjson.dumps(openapi.openapi_v3(kinds, group, version))
+        hash_in_index = openapi.document_hash(kinds, group, version)
+        return orjson.dumps(openapi.openapi_v3(kinds, group, version)), hash_in_index
+
+
+def _tagged(document: bytes) -> tuple[bytes, str]:
+    return document, hashlib.sha512(document).hexdigest().upper()
+
+
+def _kept_for_ever(now: float) -> dict[str, str]:
+    """Of a document that is asked for by its hash: it never changes."""
+    return {"Cache-Control": "public, immutable", "Expires": formatdate(now + _YEAR, usegmt=True)}

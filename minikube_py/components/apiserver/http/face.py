@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from aiohttp import web
 
@@ -89,7 +90,7 @@ class Face:
         self._flow = flow
         self._auditor = auditor
         self._public = dict(public or {})
-        self._writes: set[asyncio.Task[Response]] = set()
+        self._writes: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, request: web.BaseRequest) -> Response:
         """The answer to one request; never raises, except when the request is cancelled."""
@@ -189,8 +190,7 @@ class Face:
 
     async def _watched(self, call: Call, seconds: float, give_up: Callable[[Response], None]) -> Response:
         """A write in a task of its own: when its time is over the client is told, and the write goes on."""
-        task = asyncio.current_task()
-        assert task is not None
+        task = call.request.task
 
         def over() -> None:
             call.overdue = True

@@ -67,10 +67,13 @@ def _quality(text: str) -> float:
 
 
 @lru_cache(maxsize=1024)
-def negotiate(accept: str, pretty: str, user_agent: str, *, views: bool = True, tables: bool = True) -> Form:
+def negotiate(
+    accept: str, pretty: str, user_agent: str, *, views: bool = True, tables: bool = True, protobuf: bool = True
+) -> Form:
     """The form of an answer. ApiError 406 when nothing that is asked for is served.
 
-    ``views``: Table and PartialObjectMetadata are served; ``tables``: so is Table.
+    ``views``: Table and PartialObjectMetadata are served; ``tables``: so is Table. ``protobuf``: the objects themselves
+    have that form (custom ones have not; their metadata has).
     """
     wants_pretty = _wants_pretty(pretty, user_agent)
     if not accept:
@@ -82,6 +85,8 @@ def negotiate(accept: str, pretty: str, user_agent: str, *, views: bool = True, 
             continue
         is_pretty = media_type == JSON and (wants_pretty or parameters.get("pretty") == "1")
         if not parameters.keys() & _CONVERSION:
+            if media_type == PROTOBUF and not protobuf:
+                continue
             return Form(media_type, pretty=is_pretty)
         view, version = parameters.get("as", ""), parameters.get("v", "")
         known = view in _VIEWS and parameters.get("g") == "meta.k8s.io" and version in ("v1", "v1beta1")
@@ -96,9 +101,9 @@ def _streams_and_versions_fit(media_type: str, parameters: dict[str, str], *, vi
     return (not stream or (stream == "watch" and media_type != YAML)) and server_version in ("", "v1" if views else "")
 
 
-def negotiate_watch(accept: str, user_agent: str) -> Form:
+def negotiate_watch(accept: str, user_agent: str, *, protobuf: bool = True) -> Form:
     """The form of a watch's events: JSON or protobuf frames. ApiError 406 for others."""
-    form = negotiate(accept, "", user_agent)
+    form = negotiate(accept, "", user_agent, protobuf=protobuf)
     if form.media_type == YAML:
         listed = ", ".join(STREAMED)
         raise not_acceptable(f"only the following media types are accepted: {listed}")

@@ -81,7 +81,7 @@ def write_options(query: Query, raw_query: str, name: str, *, apply: bool = Fals
 
 
 def _dry_run_errors(values: list[str]) -> list[FieldError]:
-    if not values or all(value in ("All", "") for value in values):
+    if all(value == "All" for value in values):
         return []
     return [FieldError("FieldValueNotSupported", "dryRun", values, 'supported values: "All"')]
 
@@ -120,7 +120,9 @@ def delete_options(query: Query, raw_query: str, body: Object) -> DeleteOptions:
         if orphan is not None:
             given["orphanDependents"] = orphan
     dry_run = list(given.get("dryRun") or ())
-    dry_run += [value for key, value in parse_qsl(raw_query) if key == "dryRun"] if raw_query else []
+    dry_run += (
+        [value for key, value in parse_qsl(raw_query, keep_blank_values=True) if key == "dryRun"] if raw_query else []
+    )
     _check_delete(given, dry_run)
     preconditions = given.get("preconditions") or {}
     policy = given.get("propagationPolicy")
@@ -133,6 +135,11 @@ def delete_options(query: Query, raw_query: str, body: Object) -> DeleteOptions:
         precondition_resource_version=preconditions.get("resourceVersion"),
         dry_run=bool(dry_run),
     )
+
+
+def check_delete_options(given: Object) -> None:
+    """ApiError 422 for DeleteOptions inside another body."""
+    _check_delete(given, list(given.get("dryRun") or ()))
 
 
 def _check_delete(given: Object, dry_run: list[str]) -> None:

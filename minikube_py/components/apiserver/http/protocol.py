@@ -116,7 +116,7 @@ class Connection(web.RequestHandler):
 
     async def _answer(self, whole: Whole) -> None:
         """Answer one request. Its client may go away meanwhile: a write runs to its end all the same."""
-        task = asyncio.current_task()
+        task = self._answering
         assert task is not None
         try:
             request = whole.request(self, task)

@@ -59,7 +59,8 @@ READ_AT_ONCE = 8 * 1024
 def form_of(call: Call, kind: Kind | None = None) -> Form:
     """The form of the answer. ApiError 406, also for a Table of a kind that is only asked (reviews, bindings)."""
     tables = kind is None or "get" in kind.verbs
-    return negotiate(call.accept, call.query.get("pretty", ""), call.user_agent, tables=tables)
+    protobuf = kind is None or not is_custom(kind)
+    return negotiate(call.accept, call.query.get("pretty", ""), call.user_agent, tables=tables, protobuf=protobuf)
 
 
 def answer(core: Core, kind: Kind, call: Call, outcome: Outcome, *, status: int | None = None) -> Response:
@@ -78,7 +79,8 @@ def answer(core: Core, kind: Kind, call: Call, outcome: Outcome, *, status: int 
 
 def _viewed(core: Core, kind: Kind, call: Call, obj: Object, form: Form) -> Object:
     if form.view == "Table":
-        meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+        revision = obj["metadata"].get("resourceVersion")
+        meta = {"resourceVersion": revision} if revision else {}
         return table(
             kind,
             [obj],
@@ -105,7 +107,7 @@ async def get(core: Core, kind: Kind, call: Call) -> Response:
 async def list_objects(core: Core, kind: Kind, call: Call) -> Response:
     """GET a collection."""
     info, query = call.info, call.query
-    form = form_of(call)
+    form = form_of(call, kind)
     if form.view:
         check_view(form, kind, is_list=True)
     selection = select(
@@ -118,6 +120,11 @@ async def list_objects(core: Core, kind: Kind, call: Call) -> Response:
     converter = converter_of(kind)
     convert = converter.entries if converter is not None else None
     page = await read_page(core.caches, core.cache(kind), selection, list_options(query), convert)
+    return await _listed(core, kind, call, page, selection, form)
+
+
+async def _listed(core: Core, kind: Kind, call: Call, page: Page, selection: Selection, form: Form) -> Response:
+    """A page in the negotiated form."""
     if form.plain_json and kind.from_storage is None:
         return answer_bytes(await _typed_list(core, kind, page, selection))
     return answer_bytes(await _shown_list(core, kind, call, page, form), media_type=content_type(form))
@@ -219,7 +226,7 @@ async def create_object(core: Core, kind: Kind, call: Call) -> Response:
 
 async def update_object(core: Core, kind: Kind, call: Call) -> Response:
     """PUT an object or a part of it."""
-    form_of(call)
+    form_of(call, kind)
     options = write_options(call.query, call.request.query_string, "UpdateOptions")
     draft = await read_object(core, call, expected_of(kind), options["field_validation"])
     info = call.info
@@ -296,7 +303,7 @@ def _applied(data: bytes, validation: str, warnings: list[str]) -> Object:
 
 async def patch_object(core: Core, kind: Kind, call: Call) -> Response:
     """PATCH an object or a part of it."""
-    form_of(call)
+    form_of(call, kind)
     patch_type = patch_type_of(call, custom=is_custom(kind))
     options = write_options(
         call.query, call.request.query_string, "PatchOptions", apply=patch_type is PatchType.APPLY, patch=True
@@ -338,7 +345,7 @@ async def read_delete_options(core: Core, call: Call) -> Object:
 
 async def delete_object(core: Core, kind: Kind, call: Call) -> Response:
     """DELETE one object."""
-    form_of(call)
+    form_of(call, kind)
     raw = await read_delete_options(core, call)
     options = delete_options(call.query, call.request.query_string, raw)
     ctx = call.context(dry_run=options.dry_run)
@@ -359,7 +366,7 @@ def _waits_for_deletion(meta: Object) -> bool:
 
 async def delete_objects(core: Core, kind: Kind, call: Call) -> Response:
     """DELETE a collection."""
-    form = form_of(call)
+    form = form_of(call, kind)
     raw = await read_delete_options(core, call)
     options = delete_options(call.query, call.request.query_string, raw)
     query = call.query
@@ -372,14 +379,7 @@ async def delete_objects(core: Core, kind: Kind, call: Call) -> Response:
     )
     ctx = call.context(dry_run=options.dry_run)
     page = await delete_collection(core, ctx, kind, selection, options, list_options(query))
-    meta, listed = _list_meta(page), [in_version(kind, entry.object) for entry in page.entries]
-    if form.view == "Table":
-        include = table_include(query)
-        shown = table(kind, listed, meta, core.clock.now(), version=form.view_version, include=include)
-        return answer_object(shown, form)
-    if form.view:
-        return answer_object(partial_list(kind, listed, meta, form.view_version), form)
-    return answer_object(list_object(kind, listed, meta), form)
+    return await _listed(core, kind, call, page, selection, form)
 
 
 VERBS = {

@@ -67,7 +67,9 @@ def table(
 ) -> Object:
     """A Table; ``include`` says what a row carries of its object: None, Metadata or Object."""
     columns = [dict(column) for column in _columns(kind)] if headers else None
-    rows = [_row(kind, obj, now, version, include) for obj in objects]
+    order = kind.extra.get("table_order")
+    ordered = objects if order is None else sorted(objects, key=order)
+    rows = [_row(kind, obj, now, version, include) for obj in ordered]
     return {
         "kind": "Table",
         "apiVersion": f"{META_GROUP}/{version}",

@@ -23,6 +23,7 @@ from minikube_py.components.apiserver.http.views import partial, table
 from minikube_py.components.apiserver.http.warnings import add_warnings
 from minikube_py.components.apiserver.metrics.values import Distribution
 from minikube_py.components.apiserver.registry.core import Core, in_version
+from minikube_py.components.apiserver.registry.kinds import is_custom
 from minikube_py.components.apiserver.registry.versions import Watch, entries_in, open_watch
 from minikube_py.components.apiserver.storage.cache import CacheEvent
 from minikube_py.components.apiserver.storage.entry import Entry
@@ -111,7 +112,7 @@ async def watch(core: Core, kind: Kind, call: Call) -> Response:
     A revision that cannot be watched from (410, 504) is told by the stream's only event, as the reference does.
     """
     info, query, begin = call.info, call.query, core.clock.monotonic()
-    form = negotiate_watch(call.accept, call.user_agent)
+    form = negotiate_watch(call.accept, call.user_agent, protobuf=not is_custom(kind))
     options = list_options(query)
     initial = options.initial_events
     check_options(options, watch=True)
@@ -127,12 +128,12 @@ async def watch(core: Core, kind: Kind, call: Call) -> Response:
         check_named(info.name, query.get("fieldSelector", ""))
     asked = parse_revision(options.resource_version, watch=True)
     cache, newest = core.cache(kind), core.caches.revision
-    starts_with_state = asked == 0 or initial is True
+    starts_with_state = initial if initial is not None else asked == 0
     stored = cache.entries(selection.namespace) if starts_with_state else ()
     try:
         if initial and asked > newest:
             raise too_large(asked, newest)
-        stream = open_watch(core.caches, kind, cache, selection, newest if starts_with_state else asked)
+        stream = open_watch(core.caches, kind, cache, selection, newest if starts_with_state or not asked else asked)
     except ApiError as error:
         return await _refused(call, Frames(kind, form, include, core.clock.now), error, form)
     try:

@@ -8,6 +8,7 @@ from weakref import WeakSet
 from minikube_py.client.workqueue import WorkQueue, queues_of_context
 from minikube_py.components.apiserver.metrics import process
 from minikube_py.components.apiserver.metrics.admission import AdmissionMetrics
+from minikube_py.components.apiserver.metrics.conversion import ConversionMetrics
 from minikube_py.components.apiserver.metrics.exposition import Source, exposition
 from minikube_py.components.apiserver.metrics.identity import IdentityMetrics, TokenMetrics
 from minikube_py.components.apiserver.metrics.queues import queue_families
@@ -21,6 +22,7 @@ class ApiServerMetrics:
     def __init__(self) -> None:
         self.identity = IdentityMetrics()
         self.admission = AdmissionMetrics()
+        self.conversion = ConversionMetrics()
         self.tokens = TokenMetrics()
         self.rest_clients = RestClientMetrics()
         self.cel = process.CelMetrics()
@@ -30,6 +32,7 @@ class ApiServerMetrics:
         self.queues: WeakSet[WorkQueue[str]] = WeakSet() if noted is None else noted
         self._sources: list[Source] = [
             self.admission.families,
+            self.conversion.families,
             self.tokens.families,
             self.cel.families,
             self.rest_clients.families,

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from minikube_py.components.apiserver.metrics.registry import RegistryMetrics
+from minikube_py.components.apiserver.registry.heavy import done
 from minikube_py.components.apiserver.registry.judged import Judged
 from minikube_py.components.apiserver.registry.kinds import Kinds, schema_of
 from minikube_py.components.apiserver.registry.outcome import Outcome
@@ -89,10 +91,10 @@ class Core:
             return Outcome(None, entry, created)
         return Outcome(in_version(kind, entry.object), None, created)
 
-    def unchanged(self, kind: Kind, entry: Entry, draft: Object, old: Object) -> bool:
+    async def unchanged(self, kind: Kind, entry: Entry, draft: Object, old: Object, *, heavy: bool) -> bool:
         """Whether an update need not be stored: nothing but times differs, and what is stored may stay."""
         begin = self.clock.monotonic()
-        equal = same_but_times(draft, old)
+        equal = await done(heavy, partial(same_but_times, draft, old))
         self.metrics.compared(self.clock.monotonic() - begin, equal=equal)
         return equal and not self.must_rewrite(kind, entry)
 

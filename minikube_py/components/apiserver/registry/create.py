@@ -7,9 +7,11 @@ preparation, allocations, validation, validating admission, store.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from minikube_py.components.apiserver.registry.admin_access import new_claim_errors
 from minikube_py.components.apiserver.registry.core import Core, admission_request
+from minikube_py.components.apiserver.registry.heavy import done, is_heavy
 from minikube_py.components.apiserver.registry.kinds import is_custom
 from minikube_py.components.apiserver.registry.metadata import fill_new, identify, names_revision
 from minikube_py.components.apiserver.registry.outcome import Outcome
@@ -47,11 +49,16 @@ async def create(
 async def _create_once(
     core: Core, ctx: RequestContext, kind: Kind, namespace: str, draft: Object, tracked: bool
 ) -> Outcome:
-    kind.default(draft)
-    _drop_status(kind, draft)
-    if not tracked:
-        drop_repeated_owners(ctx, draft)
-        core.track(ctx, kind, None, draft)
+    heavy = is_heavy(kind, ctx)
+
+    def begin() -> None:
+        kind.default(draft)
+        _drop_status(kind, draft)
+        if not tracked:
+            drop_repeated_owners(ctx, draft)
+            core.track(ctx, kind, None, draft)
+
+    await done(heavy, begin)
     name = str(draft["metadata"].get("name") or "")
     request = admission_request(ctx, kind, Operation.CREATE, namespace=namespace, name=name, draft=draft, old=None)
     await core.admission.admit(request)
@@ -61,7 +68,7 @@ async def _create_once(
     drop_repeated_owners(ctx, draft, admitted=True)
     fill_new(kind, draft, core.clock.now())
     ctx.warnings.extend(kind.early_warnings(draft))
-    kind.prepare_create(draft)
+    await done(heavy, partial(kind.prepare_create, draft))
     allocator = core.allocator(kind)
     if allocator is None:
         await _check(core, ctx, kind, draft)
@@ -86,13 +93,13 @@ async def _check(core: Core, ctx: RequestContext, kind: Kind, draft: Object) -> 
     if not errors and core.judged.in_order(mark):
         return
     try:
-        errors += kind.validate(draft)
+        errors += await done(is_heavy(kind, ctx), partial(kind.validate, draft))
     except TakesLong as later:
         errors += await asyncio.to_thread(later.work)
     if errors:
         name = str(draft["metadata"].get("name") or "")
         raise invalid(kind.stored_as.group, kind.resource.kind, name, errors)
-    warnings = kind.warnings(draft, None)
+    warnings = await done(is_heavy(kind, ctx), partial(kind.warnings, draft, None))
     ctx.warnings.extend(warnings)
     if mark is not None and not warnings:
         core.judged.remember(mark)

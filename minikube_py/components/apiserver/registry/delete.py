@@ -7,6 +7,8 @@ policies are finalizers for the garbage collector.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from minikube_py.client.types import NO_DELETE_OPTIONS, DeleteOptions
 from minikube_py.components.apiserver.registry.core import (
     OPTIONS_VERSION,
@@ -128,7 +130,10 @@ async def delete_collection(
     converter = converter_of(kind)
     convert = converter.entries if converter is not None else None
     page = await read_page(core.caches, core.cache(kind), selection, listing, convert)
-    for entry in page.entries:
+    entries = list(page.entries)
+    page = replace(page, entries=entries)
+    for number, entry in enumerate(entries):
+        entries[number] = entry.unparsed()  # each deletion parses its object: ten thousand need not stay to the end
         try:
             await delete(core, ctx, kind, entry.namespace, entry.name, options)
         except ApiError as error:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 
+from minikube_py.components.apiserver.registry.kinds import is_custom
 from minikube_py.components.apiserver.storage.lists import unsigned
 from minikube_py.machinery.errors import ApiError, FieldError, bad_request, conflict
 from minikube_py.machinery.kind import Kind
-from minikube_py.machinery.kinds.common.metadata import metadata_update_errors
+from minikube_py.machinery.kinds.common.metadata import USUAL_CHECKS, UpdateChecks, metadata_update_errors
 from minikube_py.machinery.names import generate_name
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.times import rfc3339
@@ -148,8 +149,6 @@ _CHECKED_ONCE = frozenset((
     ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
     ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"),
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
-    ("", "limitranges"),
-    ("", "persistentvolumes"),
     ("admissionregistration.k8s.io", "mutatingadmissionpolicies"),
     ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings"),
     ("flowcontrol.apiserver.k8s.io", "flowschemas"),
@@ -161,12 +160,32 @@ _CHECKED_ONCE = frozenset((
 """Kinds whose strategy does not check metadata again after the generic registry did."""
 
 
-def changed_metadata_errors(kind: Kind, draft: Object, old: Object) -> list[FieldError]:
+_ONCE_MORE = UpdateChecks(changes=1, whole=1)
+_UPDATE_CHECKS = {
+    ("", "configmaps"): _ONCE_MORE,
+    ("", "endpoints"): _ONCE_MORE,
+    ("", "limitranges"): UpdateChecks(changes=0, whole=1),
+    ("", "namespaces"): _ONCE_MORE,
+    ("", "nodes"): _ONCE_MORE,
+    ("", "persistentvolumeclaims"): UpdateChecks(changes=1, whole=2),
+    ("", "persistentvolumes"): UpdateChecks(changes=0, whole=2),
+    ("", "pods"): _ONCE_MORE,
+    ("", "replicationcontrollers"): _ONCE_MORE,
+    ("", "secrets"): _ONCE_MORE,
+    ("", "serviceaccounts"): _ONCE_MORE,
+    ("discovery.k8s.io", "endpointslices"): UpdateChecks(changes=0, whole=1),
+    ("node.k8s.io", "runtimeclasses"): _ONCE_MORE,
+}
+"""Kinds whose strategy also checks metadata on updates as it does on creation, or does nothing else."""
+
+
+def changed_metadata_errors(kind: Kind, draft: Object, old: Object, subresource: str) -> list[FieldError]:
     """Errors of the metadata of a changed object, as often as clients of Kubernetes see them."""
-    errors = metadata_update_errors(kind, draft, old)
-    if errors and (kind.resource.group, kind.resource.plural) in _CHECKED_ONCE:
-        return errors[: len(errors) // 2]
-    return errors
+    key = (kind.resource.group, kind.resource.plural)
+    checks = UpdateChecks(changes=0) if key in _CHECKED_ONCE else USUAL_CHECKS
+    if not subresource:
+        checks = _UPDATE_CHECKS.get(key, checks)
+    return metadata_update_errors(kind, draft, old, checks, builtin=not is_custom(kind))
 
 
 def spec_changed(kind: Kind, draft: Object, old: Object) -> bool:

@@ -25,12 +25,13 @@ from minikube_py.machinery.errors import (
     unsupported_media_type,
 )
 from minikube_py.machinery.kind import Kind
-from minikube_py.machinery.managed_fields import Elsewhere, apply_patch
+from minikube_py.machinery.managed_fields import Elsewhere, apply_patch, check_typed, described, type_text
 from minikube_py.machinery.objects import Object, thaw
 from minikube_py.machinery.patching.go_texts import go_map
 from minikube_py.machinery.patching.json_patch import apply_json_patch
 from minikube_py.machinery.patching.merge_patch import apply_merge_patch
 from minikube_py.machinery.patching.strategic_patch import apply_strategic_patch
+from minikube_py.machinery.type_errors import first_type_error
 
 Patch = Object | Sequence[Object]
 
@@ -167,6 +168,14 @@ async def _apply(
     )
 
 
+def check_applied(kind: Kind, applied: Patch) -> None:
+    """Refuse an applied configuration that is of another type (ApiError 400), or does not fit its own (500)."""
+    if not isinstance(applied, dict):
+        raise bad_request("error decoding YAML: the patch is no object")
+    _check_type(kind, applied)
+    check_typed(schema_of(kind), applied)
+
+
 def _check_type(kind: Kind, applied: Object) -> None:
     """Refuse an applied object of another type; ApiError 400."""
     resource = kind.resource
@@ -176,11 +185,20 @@ def _check_type(kind: Kind, applied: Object) -> None:
         raise bad_request(f"invalid object type: {shown}, Kind={given[1]}")
 
 
+def _check_conversion(kind: Kind, applied: Object) -> None:
+    """ApiError 500, as in the reference, for a value that its Go type cannot take up."""
+    schema = schema_of(kind)
+    misfit = first_misfit(schema, applied) or first_type_error(schema, applied)
+    if misfit:
+        why = f"unable to convert unstructured object to {type_text(applied)}: {misfit}"
+        raise ApiError(500, "", f"failed to convert new object {described(applied)} to proper version: {why}")
+
+
 def _applier(core: Core, ctx: RequestContext, kind: Kind, applied: Object, subresource: str) -> MakeDraft:
     schema, reset = schema_of(kind), reset_fields(kind, subresource)
 
     def merged(old: Object | None, *, force: bool, elsewhere: Elsewhere | None = None) -> Object:
-        return apply_patch(
+        result = apply_patch(
             schema,
             old,
             applied,
@@ -192,6 +210,10 @@ def _applier(core: Core, ctx: RequestContext, kind: Kind, applied: Object, subre
             reset=reset,
             elsewhere=elsewhere,
         )
+        if not is_custom(kind):  # what was applied becomes a typed object, which has no null in maps and lists
+            _check_conversion(kind, applied)
+            drop_unknown(schema, result)
+        return result
 
     async def compared(old: Object | None) -> Object:
         """What it would be tells what others, who own fields by other names, would lose."""

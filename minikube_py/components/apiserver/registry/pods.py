@@ -52,7 +52,8 @@ async def bind(
     errors = bindings.validate(body)
     if errors:
         raise ApiError(500, "", aggregate_text(errors))  # Kubernetes makes no Status of these
-    await _let_in(core, ctx, pods, "binding", namespace, name, body)
+    body = await _let_in(core, ctx, pods, "binding", namespace, name, body)
+    meta = body.get("metadata") or {}
     node = str((body.get("target") or {}).get("name"))
 
     def drafted(old: Object | None) -> Object:
@@ -64,7 +65,9 @@ async def bind(
         if meta.get("labels"):
             pod["metadata"].setdefault("labels", {}).update(meta["labels"])
         scheduled: Object = {"type": "PodScheduled", "status": "True", "lastProbeTime": None}
-        set_condition(pod.setdefault("status", {}).setdefault("conditions", []), scheduled, core.clock.now())
+        status = pod.setdefault("status", {})
+        status.pop("nominatedNodeName", None)
+        set_condition(status.setdefault("conditions", []), scheduled, core.clock.now())
         return pod
 
     kind = _with_part(pods, Part("binding", no_change_from, no_change_from, _no_errors, "binding", True))
@@ -76,12 +79,13 @@ async def bind(
 
 async def _let_in(
     core: Core, ctx: RequestContext, pods: Kind, subresource: str, namespace: str, name: str, body: Object
-) -> None:
-    """Admission of the action itself; what it does to the pod is not admitted again. ApiError."""
+) -> Object:
+    """The body as admission leaves it; what the action does to the pod is not admitted again. ApiError."""
     request = admission_request(
         ctx, pods, Operation.CREATE, namespace=namespace, name=name, draft=body, old=None, subresource=subresource
     )
     await core.let_in(request)
+    return request.object or {}
 
 
 def _no_errors(draft: Object, old: Object) -> list[FieldError]:

@@ -15,6 +15,7 @@ from functools import partial
 from minikube_py.components.apiserver.registry.admin_access import allocation_errors
 from minikube_py.components.apiserver.registry.core import Core, admission_request
 from minikube_py.components.apiserver.registry.create import create
+from minikube_py.components.apiserver.registry.heavy import done, is_heavy
 from minikube_py.components.apiserver.registry.metadata import (
     changed_metadata_errors,
     check_name,
@@ -86,13 +87,13 @@ async def modify(
         if entry is None:
             if not creates:
                 raise not_found(kind.resource.group, kind.resource.plural, name)
-            made = drafted(None)
+            made = await done(is_heavy(kind, ctx), partial(drafted, None))
             draft = made if isinstance(made, dict) else await made
             if patch:
                 draft["metadata"].pop("resourceVersion", None)
             return await create(core, ctx, kind, namespace, draft, tracked=tracked)
         old = await read_entry(kind, entry)
-        made = drafted(old)
+        made = await done(is_heavy(kind, ctx, entry), partial(drafted, old))
         draft = made if isinstance(made, dict) else await made
         identify(kind, draft, namespace)
         check_name(draft, name)
@@ -136,11 +137,12 @@ async def _apply(
     tracked: bool,
     admitted: bool,
 ) -> Outcome:
+    heavy = is_heavy(kind, ctx, entry)
     keep_system_fields(kind, draft, old)
-    kind.default(draft)
+    await done(heavy, partial(kind.default, draft))
     if not tracked:
         elsewhere = await changes_elsewhere(kind, old, draft, reset_fields(kind, part.tracked_as))
-        core.track(ctx, kind, old, draft, part.tracked_as, elsewhere)
+        await done(heavy, partial(core.track, ctx, kind, old, draft, part.tracked_as, elsewhere))
     part.restrict(draft, old)
     request = None
     if not admitted:
@@ -170,13 +172,13 @@ async def _apply(
         draft["metadata"]["generation"] = int(old["metadata"].get("generation") or 0) + 1
     allocator = core.allocator(kind) if not part.name else None
     if allocator is None:
-        await _check(core, ctx, kind, part, draft, old, request)
-        if core.unchanged(kind, entry, draft, old):
+        await _check(core, ctx, kind, part, draft, old, request, heavy=heavy)
+        if await core.unchanged(kind, entry, draft, old, heavy=heavy):
             return await core.outcome(kind, entry)
         return Outcome(draft) if ctx.dry_run else await _store(core, ctx, kind, entry, draft)
     with Reservation(allocator.reserve(draft, old, dry_run=ctx.dry_run)) as reserved:
-        await _check(core, ctx, kind, part, draft, old, request)
-        if core.unchanged(kind, entry, draft, old):
+        await _check(core, ctx, kind, part, draft, old, request, heavy=heavy)
+        if await core.unchanged(kind, entry, draft, old, heavy=heavy):
             return await core.outcome(kind, entry)
         if ctx.dry_run:
             return Outcome(draft)
@@ -192,18 +194,21 @@ async def _check(
     draft: Object,
     old: Object,
     request: AdmissionRequest | None,
+    *,
+    heavy: bool,
 ) -> None:
     """Validation and validating admission. ApiError."""
-    errors = changed_metadata_errors(kind, draft, old)
+    errors = changed_metadata_errors(kind, draft, old, part.name)
     if part.name == "status":
         errors += allocation_errors(core, kind, draft, old)
     try:
-        errors += part.validate(draft, old)
+        errors += await done(heavy, partial(part.validate, draft, old))
     except TakesLong as later:
         errors += await asyncio.to_thread(later.work)
     if errors:
         raise invalid(kind.stored_as.group, kind.resource.kind, str(old["metadata"]["name"]), errors)
-    ctx.warnings.extend(kind.warnings(draft, old) if not part.name else ())
+    if not part.name:
+        ctx.warnings.extend(await done(heavy, partial(kind.warnings, draft, old)))
     if request is not None:
         await core.admission.validate(request)
 

@@ -18,6 +18,7 @@ from minikube_py.datastore.etcd.transport.status import Code, StatusError
 
 if TYPE_CHECKING:
     from minikube_py.datastore.etcd.transport.connection import Connection
+    from minikube_py.datastore.etcd.transport.running import ShortReply
 
 MESSAGE_BYTES = 2 << 20  # etcd's 1.5 MiB of a request and 512 kB of overhead
 STREAM_WINDOW = 4 << 20  # a whole message goes through without a window update
@@ -36,14 +37,15 @@ class Unary:
 
 @dataclass(frozen=True, slots=True)
 class Shortcut:
-    """A handler without a task, for what is called most: a put costs a tenth less.
+    """A handler without task and future, for what is called most: a put costs a fifth less.
 
-    ``begin`` starts the work and gives its future, or None: the handler is to do it. ``answer`` makes the response
-    out of the future, which is done. Both raise StatusError.
+    ``begin`` starts the work, whose outcome goes to the reply that it is given; False: the handler is to do it.
+    ``answer`` makes the response out of a result, ``refuse`` out of an exception. All raise StatusError.
     """
 
-    begin: Callable[[bytes, Call], asyncio.Future[Any] | None]
-    answer: Callable[[asyncio.Future[Any]], bytes]
+    begin: Callable[[bytes, Call, ShortReply], bool]
+    answer: Callable[[Any], bytes]
+    refuse: Callable[[Exception], StatusError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,18 @@ class Call:
         message = self.messages_in.popleft()
         self._connection.consumed(self, len(message) + PREFIX_BYTES)
         return message
+
+    def take_whole(self, payload: bytes) -> bool:
+        """``take`` for the usual request: one frame that is the only message, and the end; False: it is another one."""
+        if (
+            len(payload) < PREFIX_BYTES
+            or payload[0]
+            or int.from_bytes(payload[1:5], "big") != len(payload) - PREFIX_BYTES
+        ):
+            return False
+        self.ended_by_client = True
+        self.messages_in.append(payload[PREFIX_BYTES:])
+        return True
 
     def take(self, payload: bytes) -> None:
         """Add the content of a DATA frame. Raises StatusError: too large, or compressed."""

@@ -39,6 +39,8 @@ _WRITE_BUFFER_BYTES = 1 << 20
 # Half of them begin calls. Not more: after each turn the store's writer gets what has come, so that the disk is at work
 # while the next are read, and answers leave. With 512 the 64 writers of `bench/datastore` went 1.2 times slower.
 _TURN_FRAMES = 64
+_NOT_PLAIN = frames.END_HEADERS | frames.PADDED | frames.WITH_PRIORITY
+_BEHIND_BYTES = 128 << 10
 _PREFACE_SECONDS = 10.0
 _FAREWELL_SECONDS = 2.0
 _STOPPED = "etcdserver: server stopped"
@@ -60,6 +62,8 @@ class Connection(asyncio.Protocol):
         self.calls: dict[int, Call] = {}
         self.common_name = ""
         self.peer = ""
+        self.finished: asyncio.Future[None] = self._loop.create_future()
+        """Done when it was left and no call is at work any more, or when it was lost."""
         self._rest = b""
         self._greeted = self._settled = self._behind = False
         self._reading = True
@@ -94,6 +98,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._preface_timer.cancel()
         self._open_connections.discard(self)
+        self._finish()
         self._sender.closed = True
         for call in list(self.calls.values()):
             self._drop(call)
@@ -116,9 +121,11 @@ class Connection(asyncio.Protocol):
         self._rest = self._rest + data if self._rest else data
         if not self._behind:
             self._work()
+        else:
+            self._steer_reading()
 
     def _work(self) -> None:
-        """Take what was read; of much a part in each turn of the loop, reading no more meanwhile."""
+        """Take what was read; of much a part in each turn of the loop, reading not much more meanwhile."""
         if self._transport.is_closing():
             return
         try:
@@ -131,7 +138,7 @@ class Connection(asyncio.Protocol):
         self._steer_reading()
 
     def _steer_reading(self) -> None:
-        reading = not (self._behind or self._sender.paused)
+        reading = not (self._sender.paused or (self._behind and len(self._rest) > _BEHIND_BYTES))
         if reading == self._reading or self._transport.is_closing():
             return
         self._reading = reading
@@ -167,7 +174,7 @@ class Connection(asyncio.Protocol):
             if self._leaving and self._transport.is_closing():
                 return False
         self._rest = data[at:]
-        return not left
+        return not left and end - at >= frames.HEAD_BYTES
 
     def _frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if self._block is not None and (kind != frames.CONTINUATION or stream != self._block_head[0]):
@@ -175,7 +182,10 @@ class Connection(asyncio.Protocol):
         if kind == frames.DATA:
             self._data(flags, stream, payload)
         elif kind == frames.HEADERS:
-            self._header_block(flags, stream, payload)
+            if self._settled and flags & _NOT_PLAIN == frames.END_HEADERS:
+                self._headers_complete(stream, flags, payload)
+            else:
+                self._header_block(flags, stream, payload)
         elif not self._settled and kind != frames.SETTINGS:
             raise ProtocolViolation(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
         elif kind == frames.WINDOW_UPDATE:
@@ -330,6 +340,9 @@ class Connection(asyncio.Protocol):
             return
         if call.ended_by_client:
             raise ProtocolViolation(ErrorCode.STREAM_CLOSED, f"data after the end of stream {stream}")
+        if flags == frames.END_STREAM and not call.held and call.method.unary and call.take_whole(payload):
+            self._start(call)
+            return
         call.receive_window -= size
         if call.receive_window < 0:
             raise ProtocolViolation(ErrorCode.FLOW_CONTROL_ERROR, f"more data than the window of stream {stream}")
@@ -409,6 +422,7 @@ class Connection(asyncio.Protocol):
             self._sender.flush()  # nobody else's answer could go along
             if self._leaving:
                 self._transport.close()
+                self._finish()
 
     def _refuse(self, call: Call, code: Code, text: str) -> None:
         """End a call from outside its handler."""
@@ -462,6 +476,11 @@ class Connection(asyncio.Protocol):
         if not self.calls:
             self._sender.flush()
             self._transport.close()
+            self._finish()
+
+    def _finish(self) -> None:
+        if not self.finished.done():
+            self.finished.set_result(None)
 
     def close(self) -> None:
         """End what is at work with UNAVAILABLE, and the connection."""

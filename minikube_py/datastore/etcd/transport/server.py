@@ -54,10 +54,9 @@ async def serve(
         )
         address = listen
     else:
-        host, _, port = listen.rpartition(":")
-        bare = host.strip("[]")
+        host, port = _host_and_port(listen)
         server = await loop.create_server(
-            accept, bare or None, int(port), ssl=tls, ssl_handshake_timeout=handshake, backlog=_BACKLOG
+            accept, host.strip("[]") or None, port, ssl=tls, ssl_handshake_timeout=handshake, backlog=_BACKLOG
         )
         for listening in server.sockets:
             for option in _KEEPALIVE:
@@ -74,11 +73,19 @@ async def serve(
                 await asyncio.to_thread(Path(path).unlink)
 
 
+def _host_and_port(listen: str) -> tuple[str, int]:
+    """Raises OSError."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise OSError("it is not HOST:PORT with a port up to 65535")
+    return host, int(port)
+
+
 async def _end(connections: set[Connection], tasks: set[asyncio.Future[Any]], grace_seconds: float) -> None:
     for connection in list(connections):
         connection.leave()
-    if tasks:
-        await asyncio.wait(tasks, timeout=grace_seconds)
+    if connections:
+        await asyncio.wait([connection.finished for connection in connections], timeout=grace_seconds)
     for connection in list(connections):
         connection.close()
     if tasks:

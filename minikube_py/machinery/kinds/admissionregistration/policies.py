@@ -83,7 +83,7 @@ def variables_errors(path: str, variables: Sequence[Mapping[str, Any]], scope: S
         if not called.strip():
             errors.append(required(f"{path}[{index}].name", "name is not specified"))
         elif _IDENTIFIER.fullmatch(called) is None or called in _RESERVED:
-            errors.append(invalid_value(f"{path}[{index}].name", called, "name is not a valid CEL identifier"))
+            errors.append(invalid_value(f"{path}[{index}].name", called, "must be a valid CEL identifier"))
         if not text.strip():
             errors.append(required(f"{path}[{index}].expression", "expression is not specified"))
         elif why:
@@ -148,6 +148,9 @@ def binding_errors(binding: Object, *, actions: bool) -> Errors:
     return errors + (_action_errors("spec.validationActions", spec.get("validationActions") or ()) if actions else [])
 
 
+_EXCLUSIVE = "name and selector are mutually exclusive"
+
+
 def _param_reference_errors(path: str, reference: Mapping[str, Any]) -> Errors:
     called, selector, action = (
         reference.get("name"),
@@ -155,16 +158,15 @@ def _param_reference_errors(path: str, reference: Mapping[str, Any]) -> Errors:
         reference.get("parameterNotFoundAction"),
     )
     errors: Errors = []
+    both = bool(called) and selector is not None
     if called:
         errors += named(f"{path}.name", called, path_segment_errors)
-        if selector is not None:
-            text = "name and selector are mutually exclusive"
-            errors += [forbidden_field(f"{path}.name", text), forbidden_field(f"{path}.selector", text)]
-    elif selector is not None:
-        errors += label_selector_errors(f"{path}.selector", selector)
-    else:
+    errors += [forbidden_field(f"{path}.name", _EXCLUSIVE)] if both else []
+    errors += label_selector_errors(f"{path}.selector", selector)
+    errors += [forbidden_field(f"{path}.selector", _EXCLUSIVE)] if both else []
+    if not called and selector is None:
         errors.append(required(path, "one of name or selector must be specified"))
-    if action is None:
+    if not action:
         errors.append(required(f"{path}.parameterNotFoundAction"))
     elif action not in ("Deny", "Allow"):
         errors.append(not_supported_in_order(f"{path}.parameterNotFoundAction", action, ("Deny", "Allow")))

@@ -13,6 +13,7 @@ from minikube_py.machinery.kinds.admissionregistration.expressions import (
     TEXT_OR_NULL,
     Scope,
     expression_errors,
+    problem,
 )
 from minikube_py.machinery.kinds.admissionregistration.policies import (
     default_match_resources,
@@ -33,7 +34,7 @@ from minikube_py.machinery.resources import Resource
 DEFINITION = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicy"
 _MAX_AUDITS = 20
 _LONGEST_AUDIT_EXPRESSION = 5 * 1024
-_REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
+_REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")
 
 
 def fill(policy: Object) -> None:
@@ -63,7 +64,7 @@ def validate(policy: Object) -> list[FieldError]:
         errors.append(invalid_value("spec.auditAnnotations", shown, text))
     for index, entry in enumerate(audits):
         path, key = f"spec.auditAnnotations[{index}]", entry.get("key") or ""
-        errors += _audit_errors(path, entry, key, scope)
+        errors += _audit_errors(path, entry, name(policy), scope)
         if key in seen:
             errors.append(duplicate(f"{path}.key", key))
         seen.add(key)
@@ -82,31 +83,40 @@ def _validation_errors(path: str, entry: Mapping[str, Any], scope: Scope) -> Err
     message = entry.get("message") or ""
     if message:
         if not message.strip():
-            errors.append(invalid_value(f"{path}.message", message, "message must be non-empty if specified"))
-        elif "\n" in message:
+            errors.append(invalid_value(f"{path}.message", message, "must be non-empty if specified"))
+        elif "\n" in message.strip() or "\r" in message.strip():
             errors.append(invalid_value(f"{path}.message", message, "must not contain line breaks"))
     reason = entry.get("reason")
     if reason is not None and reason not in _REASONS:
-        errors.append(not_supported(f"{path}.reason", reason, _REASONS[:3]))
+        errors.append(not_supported(f"{path}.reason", reason, _REASONS))
     return errors
 
 
-def _audit_errors(path: str, entry: Mapping[str, Any], key: str, scope: Scope) -> Errors:
-    errors: Errors = qualified_name(f"{path}.key", key) if key else [required(f"{path}.key")]
-    text = (entry.get("valueExpression") or "").strip()
+def _audit_errors(path: str, entry: Mapping[str, Any], policy: str, scope: Scope) -> Errors:
+    """``validateAuditAnnotation``: with the policy's name before it the key is a qualified name."""
+    key, given = entry.get("key") or "", entry.get("valueExpression") or ""
+    text = given.strip()
+    nameless: Errors = [invalid_value(f"{path}.key", key, "requires metadata.name be non-empty")]
+    errors = qualified_name(f"{path}.key", f"{policy}/{key}") if policy else nameless
     if not text:
         errors.append(required(f"{path}.valueExpression", "valueExpression is not specified"))
     elif len(text.encode()) > _LONGEST_AUDIT_EXPRESSION:
         too_long = f"must not exceed {_LONGEST_AUDIT_EXPRESSION} bytes in length"
         errors.append(required(f"{path}.valueExpression", too_long))
     else:
-        errors += expression_errors(f"{path}.valueExpression", text, scope, TEXT_OR_NULL)
+        why = problem(scope, text, TEXT_OR_NULL)
+        errors += [invalid_value(f"{path}.valueExpression", given, why)] if why else []
     return errors
 
 
 def validate_status(policy: Object, old: Object) -> list[FieldError]:
     """``validateValidatingAdmissionPolicyStatus``."""
-    return standard_condition_errors("status.conditions", part(policy, "status").get("conditions") or ())
+    status = part(policy, "status")
+    errors: list[FieldError] = []
+    for index, warning in enumerate(part(status, "typeChecking").get("expressionWarnings") or ()):
+        path = f"status.typeChecking.expressionWarnings[{index}]"
+        errors += [required(f"{path}.{field}") for field in ("warning", "fieldRef") if not warning.get(field)]
+    return errors + standard_condition_errors("status.conditions", status.get("conditions") or ())
 
 
 def row(policy: Mapping[str, Any], now: float) -> Sequence[Cell]:

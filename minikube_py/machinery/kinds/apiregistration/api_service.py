@@ -81,7 +81,8 @@ def _available_text(status: Mapping[str, Any]) -> str:
     if condition is None:
         return "Unknown"
     state = str(condition.get("status") or "")
-    return state if state == "True" else f"{state} ({condition.get('reason') or ''})"
+    reason = str(condition.get("reason") or "")
+    return f"{state} ({reason})" if reason and state != "True" else state
 
 
 KIND = Kind(

@@ -16,6 +16,7 @@ from minikube_py.machinery.kinds.common.checks import (
 )
 from minikube_py.machinery.kinds.common.go_values import go_object
 from minikube_py.machinery.kinds.common.pod_defaults import default_pod_template
+from minikube_py.machinery.kinds.common.pod_gates import gated_create, gated_update
 from minikube_py.machinery.kinds.common.pod_template_validation import pod_template_errors
 from minikube_py.machinery.kinds.common.pod_template_warnings import template_warnings
 from minikube_py.machinery.kinds.common.printing import (
@@ -167,8 +168,8 @@ KIND = Kind(
     categories=("all",),
     subresources=(Subresource("status"),),
     default=defaults(DEFINITION, fill),
-    prepare_create=prepare_create,
-    prepare_update=prepare_update,
+    prepare_create=gated_create(prepare_create, "spec", "template"),
+    prepare_update=gated_update("spec", "template", prepare=prepare_update),
     validate=validate,
     validate_update=validate_update,
     validate_status=validate_status,

@@ -16,6 +16,7 @@ from minikube_py.machinery.kinds.common.checks import (
 )
 from minikube_py.machinery.kinds.common.go_values import go_object
 from minikube_py.machinery.kinds.common.pod_defaults import default_pod_template
+from minikube_py.machinery.kinds.common.pod_gates import gated_create, gated_update
 from minikube_py.machinery.kinds.common.pod_template_warnings import template_warnings
 from minikube_py.machinery.kinds.common.printing import (
     AGE,
@@ -170,7 +171,8 @@ KIND = Kind(
     subresources=(Subresource("scale", kind="Scale", group="autoscaling", version="v1"), Subresource("status")),
     scale=Scale(),
     default=defaults(DEFINITION, fill),
-    prepare_create=fresh_status(DEFINITION),
+    prepare_create=gated_create(fresh_status(DEFINITION), "spec", "template"),
+    prepare_update=gated_update("spec", "template"),
     prepare_status=keep_labels,
     validate=validate,
     validate_update=validate_update,

@@ -9,6 +9,7 @@ from minikube_py.machinery.errors import FieldError, invalid_value, required
 from minikube_py.machinery.kind import Cell, Kind, Scale, Subresource
 from minikube_py.machinery.kinds.common.checks import label_selector_errors, non_negative
 from minikube_py.machinery.kinds.common.pod_defaults import default_pod_template
+from minikube_py.machinery.kinds.common.pod_gates import gated_create, gated_update
 from minikube_py.machinery.kinds.common.pod_template_warnings import template_warnings
 from minikube_py.machinery.kinds.common.printing import (
     AGE,
@@ -113,7 +114,8 @@ KIND = Kind(
     subresources=(Subresource("scale", kind="Scale", group="autoscaling", version="v1"), Subresource("status")),
     scale=Scale(),
     default=defaults(DEFINITION, fill),
-    prepare_create=fresh_status(DEFINITION),
+    prepare_create=gated_create(fresh_status(DEFINITION), "spec", "template"),
+    prepare_update=gated_update("spec", "template"),
     validate=validate,
     validate_update=validate_update,
     validate_status=validate_status,

@@ -18,6 +18,7 @@ from minikube_py.machinery.kinds.common.checks import (
 from minikube_py.machinery.kinds.common.claim_validation import claim_spec_errors, claim_spec_warnings
 from minikube_py.machinery.kinds.common.go_values import go_object
 from minikube_py.machinery.kinds.common.pod_defaults import default_claim_spec, default_pod_template
+from minikube_py.machinery.kinds.common.pod_gates import gated_create, gated_update
 from minikube_py.machinery.kinds.common.pod_template_validation import pod_template_errors
 from minikube_py.machinery.kinds.common.pod_template_warnings import template_warnings
 from minikube_py.machinery.kinds.common.printing import (
@@ -230,8 +231,8 @@ KIND = Kind(
     subresources=(Subresource("scale", kind="Scale", group="autoscaling", version="v1"), Subresource("status")),
     scale=Scale(),
     default=defaults(DEFINITION, fill),
-    prepare_create=prepare_create,
-    prepare_update=prepare_update,
+    prepare_create=gated_create(prepare_create, "spec", "template"),
+    prepare_update=gated_update("spec", "template", prepare=prepare_update),
     validate=validate,
     validate_update=validate_update,
     validate_status=validate_status,

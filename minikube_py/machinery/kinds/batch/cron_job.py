@@ -13,6 +13,7 @@ from minikube_py.machinery.kinds.batch.job_validation import job_spec_errors
 from minikube_py.machinery.kinds.batch.schedule import schedule_error, zone_exists
 from minikube_py.machinery.kinds.common.checks import non_negative, not_supported_in_order
 from minikube_py.machinery.kinds.common.pod_defaults import default_pod_template
+from minikube_py.machinery.kinds.common.pod_gates import gated_create, gated_update
 from minikube_py.machinery.kinds.common.printing import (
     AGE,
     CONTAINERS,
@@ -165,7 +166,8 @@ KIND = Kind(
     categories=("all",),
     subresources=(Subresource("status"),),
     default=defaults(DEFINITION, fill),
-    prepare_create=fresh_status(DEFINITION),
+    prepare_create=gated_create(fresh_status(DEFINITION), "spec", "jobTemplate", "spec", "template"),
+    prepare_update=gated_update("spec", "jobTemplate", "spec", "template"),
     validate=validate,
     validate_update=validate_update,
     warnings=warnings,

@@ -15,6 +15,7 @@ from minikube_py.machinery.kinds.batch.job_validation import (
     LEGACY_JOB_NAME,
 )
 from minikube_py.machinery.kinds.common.pod_defaults import default_pod_template
+from minikube_py.machinery.kinds.common.pod_gates import gated_create, gated_update
 from minikube_py.machinery.kinds.common.pod_template_warnings import template_warnings
 from minikube_py.machinery.kinds.common.printing import (
     AGE,
@@ -163,7 +164,8 @@ KIND = Kind(
     categories=("all",),
     subresources=(Subresource("status"),),
     default=defaults(DEFINITION, fill),
-    prepare_create=prepare_create,
+    prepare_create=gated_create(prepare_create, "spec", "template"),
+    prepare_update=gated_update("spec", "template"),
     validate=job_validation.validate_job,
     validate_update=job_validation.validate_job_update,
     validate_status=job_status.validate_job_status,

@@ -110,11 +110,15 @@ def label_selector_errors(
         return []
     errors = label_errors(f"{path}.matchLabels", selector.get("matchLabels"))
     for index, expression in enumerate(selector.get("matchExpressions") or ()):
-        errors += _requirement_errors(f"{path}.matchExpressions[{index}]", expression, allow_invalid_values)
+        where = f"{path}.matchExpressions[{index}]"
+        errors += requirement_errors(where, expression, allow_invalid_values=allow_invalid_values)
     return errors
 
 
-def _requirement_errors(path: str, expression: Mapping[str, Any], allow_invalid_values: bool) -> Errors:
+def requirement_errors(
+    path: str, expression: Mapping[str, Any], *, allow_invalid_values: bool = False, any_operator: bool = False
+) -> Errors:
+    """``ValidateLabelSelectorRequirement``."""
     operator, values = expression.get("operator") or "", expression.get("values") or []
     errors: Errors = []
     if operator in ("In", "NotIn"):
@@ -124,7 +128,7 @@ def _requirement_errors(path: str, expression: Mapping[str, Any], allow_invalid_
         if values:
             text = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
             errors.append(forbidden_field(f"{path}.values", text))
-    else:
+    elif not any_operator:
         errors.append(invalid_value(f"{path}.operator", operator, SELECTOR_OPERATOR))
     errors += qualified_name(f"{path}.key", expression.get("key") or "")
     if not allow_invalid_values:

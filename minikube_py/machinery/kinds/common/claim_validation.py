@@ -96,9 +96,26 @@ def _source_errors(path: str, spec: Mapping[str, Any], *, lenient: bool) -> Erro
     return errors
 
 
+_NOT_IN_TEMPLATES = (
+    "name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp",
+    "deletionTimestamp", "deletionGracePeriodSeconds", "ownerReferences", "finalizers", "managedFields",
+)  # fmt: skip
+"""Metadata that only an object has, in the order of Go's structure."""
+
+
+def template_metadata_errors(path: str, meta: Mapping[str, Any]) -> Errors:
+    """Nothing but labels and annotations is set; Kubernetes calls the field ``uID``, after its Go name."""
+    return [
+        forbidden_field(f"{path}.{'uID' if name == 'uid' else name}", "cannot be set")
+        for name in _NOT_IN_TEMPLATES
+        if meta.get(name)
+    ]
+
+
 def claim_template_errors(path: str, template: Mapping[str, Any]) -> list[FieldError]:
     """A template of an ephemeral volume: its metadata may only carry labels and annotations."""
     meta = template.get("metadata") or {}
     errors = annotation_errors(f"{path}.metadata.annotations", meta.get("annotations"))
     errors += label_errors(f"{path}.metadata.labels", meta.get("labels"))
+    errors += template_metadata_errors(f"{path}.metadata", meta)
     return errors + claim_spec_errors(f"{path}.spec", template.get("spec") or {})

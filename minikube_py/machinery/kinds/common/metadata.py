@@ -8,6 +8,7 @@ The registry calls them before the kind's own ``validate`` and ``validate_update
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from minikube_py.machinery.errors import (
@@ -73,17 +74,34 @@ def object_meta_errors(
     return errors + _common_errors(path, meta)
 
 
-def metadata_update_errors(kind: Kind, obj: Object, old: Object) -> list[FieldError]:
-    """Errors of the metadata of a changed object.
+@dataclass(frozen=True, slots=True)
+class UpdateChecks:
+    """How often a kind's strategy looks at changed metadata, after the generic registry did; clients of Kubernetes
+    see each error as often."""
 
-    The generic registry and the kind's strategy both check it in Kubernetes, so each error is
-    reported twice, as clients see it there.
-    """
-    return 2 * _update_errors(obj.get("metadata") or {}, old.get("metadata") or {})
+    changes: int = 1
+    """Times it checks what may change (``ValidateObjectMetaUpdate``)."""
+    whole: int = 0
+    """Times it checks the metadata as those of a new object (``ValidateObjectMeta``)."""
 
 
-def _update_errors(meta: Mapping[str, Any], before: Mapping[str, Any]) -> list[FieldError]:
-    path = "metadata"
+USUAL_CHECKS = UpdateChecks()
+
+
+def metadata_update_errors(
+    kind: Kind, obj: Object, old: Object, checks: UpdateChecks = USUAL_CHECKS, *, builtin: bool = True
+) -> list[FieldError]:
+    """Errors of the metadata of a changed object; ``builtin`` as for new ones."""
+    meta, before = obj.get("metadata") or {}, old.get("metadata") or {}
+    errors = (1 + checks.changes) * _update_errors("metadata", meta, before)
+    if checks.whole:
+        errors += checks.whole * _common_errors("metadata", meta)
+    if builtin and meta.get("finalizers") and kind.resource.group not in _UNCHECKED_FINALIZERS:
+        errors += (checks.changes + checks.whole) * _kube_finalizer_errors("metadata.finalizers", meta["finalizers"])
+    return errors
+
+
+def _update_errors(path: str, meta: Mapping[str, Any], before: Mapping[str, Any]) -> list[FieldError]:
     errors: list[FieldError] = []
     if before.get("deletionTimestamp"):
         errors += _new_finalizer_errors(f"{path}.finalizers", meta, before)

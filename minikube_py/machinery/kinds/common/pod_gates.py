@@ -1,11 +1,11 @@
-"""Fields of pod specs behind feature gates that Kubernetes v1.36 has off (``dropDisabledFields``).
+"""Fields of pods behind feature gates that Kubernetes v1.36 has off (``dropDisabledFields``).
 
 A new object loses them silently; one that has them already keeps them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from minikube_py.machinery.kinds.common.podspec.paths import containers_with_paths
@@ -36,6 +36,51 @@ def drop_gated_template_fields(template: Object | None, before: Mapping[str, Any
     """The same for a pod template, which may be missing."""
     if template and template.get("spec"):
         drop_gated_fields(template["spec"], (before or {}).get("spec"))
+
+
+def gated_create(prepare: Callable[[Object], None], *path: str) -> Callable[[Object], None]:
+    """A workload's ``prepare_create`` that drops them from the pod template at the path as well."""
+
+    def prepare_create(draft: Object) -> None:
+        prepare(draft)
+        drop_gated_template_fields(_part(draft, path))
+
+    return prepare_create
+
+
+def gated_update(
+    *path: str, prepare: Callable[[Object, Object], None] | None = None
+) -> Callable[[Object, Object], None]:
+    """The same for ``prepare_update``."""
+
+    def prepare_update(draft: Object, old: Object) -> None:
+        drop_gated_template_fields(_part(draft, path), _part(old, path))
+        if prepare is not None:
+            prepare(draft, old)
+
+    return prepare_update
+
+
+def _part(obj: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        obj = (obj or {}).get(name)
+    return obj
+
+
+def drop_gated_status(status: Object, before: Mapping[str, Any]) -> None:
+    """The same for what a pod's status tells (``dropDisabledPodStatusFields``)."""
+    if "nodeAllocatableResourceClaimStatuses" in status and not before.get("nodeAllocatableResourceClaimStatuses"):
+        del status["nodeAllocatableResourceClaimStatuses"]
+    told = [mount for mount in _reported_mounts(status) if mount.get("volumeStatus") is not None]
+    if told and not any(mount.get("volumeStatus") is not None for mount in _reported_mounts(before)):
+        for mount in told:
+            del mount["volumeStatus"]
+
+
+def _reported_mounts(status: Mapping[str, Any]) -> Iterator[Any]:
+    for sort in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
+        for container in status.get(sort) or ():
+            yield from container.get("volumeMounts") or ()
 
 
 def _projections(spec: Mapping[str, Any]) -> Iterator[Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
+from threading import RLock
 from typing import Any
 
 from minikube_py.machinery.kinds.common import go_tags
@@ -107,14 +108,17 @@ def _convert(child: _Struct | None, item: Any) -> Any:
 
 @cache
 def _struct(definition: str) -> _Struct:
-    found = _Struct()
-    _building[definition] = found
-    _fill(found, definition)
-    del _building[definition]
-    return found
+    with _builds:
+        found = _Struct()
+        _building[definition] = found
+        _fill(found, definition)
+        del _building[definition]
+        return found
 
 
 _building: dict[str, _Struct] = {}
+_builds = RLock()
+"""Large objects are worked on in threads: nobody may see what is half built."""
 
 
 def _fill(found: _Struct, definition: str) -> None:

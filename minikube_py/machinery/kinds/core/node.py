@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minikube_py.machinery.errors import FieldError, duplicate, forbidden_field, invalid_value
+from minikube_py.machinery.errors import FieldError, duplicate, forbidden_field, go_quote, invalid_value
 from minikube_py.machinery.kind import Cell, Kind, Subresource
 from minikube_py.machinery.kinds.common.checks import (
     cidr_errors,
@@ -48,7 +49,8 @@ def validate(node: Object) -> list[FieldError]:
     """``ValidateNode``."""
     spec = node.get("spec") or {}
     errors = _taint_errors("metadata.taints", spec.get("taints") or ())
-    errors += _amount_errors(node.get("status") or {})
+    status = node.get("status") or {}
+    errors += _amount_errors(status) + _swap_errors(status) + _feature_errors(status)
     cidrs: Sequence[str] = spec.get("podCIDRs") or ()
     for index, cidr in enumerate(cidrs):
         errors += cidr_errors(f"spec.podCIDRs[{index}]", cidr)
@@ -101,6 +103,42 @@ def _amount_errors(status: Mapping[str, Any]) -> list[FieldError]:
     return errors
 
 
+def _swap_errors(status: Mapping[str, Any]) -> list[FieldError]:
+    """Kubernetes reports it under metadata."""
+    capacity = ((status.get("nodeInfo") or {}).get("swap") or {}).get("capacity")
+    if capacity is None or capacity > 0:
+        return []
+    return [invalid_value("metadata.nodeSwapStatus.capacity", capacity, "must be greater than zero")]
+
+
+_FEATURE = re.compile(r"[A-Z][a-zA-Z0-9]*(/[a-zA-Z][a-zA-Z0-9]*)*")
+_LONGEST_FEATURE = 253
+_FEATURE_TEXT = (
+    "must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or "
+    "MyFeature/mySubFeature), and contain only alphanumeric characters and slashes"
+)
+
+
+def _feature_errors(status: Mapping[str, Any]) -> list[FieldError]:
+    """The features a node declares: well formed, sorted, each once (``validateNodeDeclaredFeatures``)."""
+    path, names = "status.declaredFeatures", status.get("declaredFeatures") or ()
+    errors: list[FieldError] = []
+    for index, feature in enumerate(names):
+        why = "" if _FEATURE.fullmatch(feature) else _FEATURE_TEXT
+        if len(feature) > _LONGEST_FEATURE:
+            why = f"must be no more than {_LONGEST_FEATURE} characters"
+        if why:
+            errors.append(
+                invalid_value(f"{path}[{index}]", feature, f"invalid feature name {go_quote(feature)}: {why}")
+            )
+        following = names[index + 1] if index + 1 < len(names) else None
+        if feature == following:
+            errors.append(duplicate(f"{path}[{index + 1}]", following))
+        elif following is not None and feature > following:
+            errors.append(invalid_value(f"{path}[{index + 1}]", following, "list must be sorted alphabetically"))
+    return errors
+
+
 def validate_update(node: Object, old: Object) -> list[FieldError]:
     """A node is valid as a new one is, and changes as it may; Kubernetes tells what is wrong with both twice."""
     return validate(node) + validate_change(node, old)
@@ -109,7 +147,7 @@ def validate_update(node: Object, old: Object) -> list[FieldError]:
 def validate_change(node: Object, old: Object) -> list[FieldError]:
     """``ValidateNodeUpdate``: CIDRs and provider id are set once. Kubernetes reports taints under metadata."""
     spec, before, status = node.get("spec") or {}, old.get("spec") or {}, node.get("status") or {}
-    errors = _amount_errors(status)
+    errors = _amount_errors(status) + _feature_errors(status)
     addresses = set()
     for index, address in enumerate(status.get("addresses") or ()):
         key = (address.get("type"), address.get("address"))
@@ -140,6 +178,7 @@ def prepare_update(node: Object, old: Object) -> None:
 def prepare_create(node: Object) -> None:
     """Nodes are no longer told their kubelet's configuration."""
     (node.get("spec") or {}).pop("configSource", None)
+    (node.get("status") or {}).pop("config", None)
 
 
 def warnings(node: Object, old: Object | None) -> list[str]:

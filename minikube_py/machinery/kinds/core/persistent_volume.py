@@ -83,7 +83,7 @@ def validate(volume: Object) -> list[FieldError]:
         errors += node_selector_errors("spec.nodeAffinity.required", affinity)
     elif bound is not None:
         errors.append(required("spec.nodeAffinity.required", "must specify required node constraints"))
-    errors += source_errors("spec", spec, _SOURCES)
+    errors += source_errors("spec", spec, PERSISTENT_SOURCES)
     disk = spec.get("iscsi") or {}
     name = (volume.get("metadata") or {}).get("name") or ""
     if disk.get("initiatorName") is not None and len(f"{name}:{disk.get('targetPortal') or ''}") > 64:
@@ -97,7 +97,7 @@ def validate(volume: Object) -> list[FieldError]:
         errors += subdomain("spec.storageClassName", spec["storageClassName"])
     if spec.get("volumeMode") is not None:
         errors += one_of("spec.volumeMode", spec["volumeMode"], ("Block", "Filesystem"))
-    return errors + _attributes_class_errors(spec)
+    return errors + _attributes_class_errors(spec) + _mount_option_errors(volume, spec)
 
 
 def _capacity_errors(path: str, capacity: Mapping[str, Any]) -> Errors:
@@ -121,6 +121,21 @@ def _attributes_class_errors(spec: Mapping[str, Any]) -> Errors:
     if spec.get("csi") is None:
         errors.append(required("spec.csi", "has to be specified when using volumeAttributesClassName"))
     return errors
+
+
+_MOUNT_OPTIONS = "volume.beta.kubernetes.io/mount-options"
+_MOUNTED_WITH_OPTIONS = frozenset((
+    "gcePersistentDisk", "awsElasticBlockStore", "glusterfs", "nfs", "rbd", "quobyte", "iscsi", "cinder", "cephfs",
+    "azureFile", "vsphereVolume", "azureDisk", "photonPersistentDisk",
+))  # fmt: skip
+
+
+def _mount_option_errors(volume: Object, spec: Mapping[str, Any]) -> Errors:
+    """The annotation of old with mount options is for plugins that mount."""
+    if _MOUNT_OPTIONS not in annotations_of(volume) or not _MOUNTED_WITH_OPTIONS.isdisjoint(spec):
+        return []
+    text = "may not specify mount options for this volume type"
+    return [forbidden_field(f"metadata.annotations.{_MOUNT_OPTIONS}", text)]
 
 
 def _local(path: str, source: Mapping[str, Any]) -> Errors:
@@ -156,12 +171,15 @@ _CHECKS: dict[str, Check] = {
     "local": _local,
     "csi": _csi,
 }
-_SOURCES: dict[str, Check] = {name: _CHECKS[name] for name in _ORDER}
+PERSISTENT_SOURCES: dict[str, Check] = {name: _CHECKS[name] for name in _ORDER}
 
 
 def validate_update(volume: Object, old: Object) -> list[FieldError]:
-    """``ValidatePersistentVolumeUpdate``: source and mode stay, an affinity is set once."""
-    errors = validate(volume)
+    """``ValidatePersistentVolumeUpdate``: source and mode stay, an affinity is set once.
+
+    The strategy looks at the volume twice, so that what is wrong with it is told twice.
+    """
+    errors = validate(volume) * 2
     spec, before = volume.get("spec") or {}, old.get("spec") or {}
     source, was = ({name: found[name] for name in _ORDER if name in found} for found in (spec, before))
     if "csi" in source and "csi" in was:

@@ -48,6 +48,7 @@ KIND = Kind(
     columns=pod_printer.COLUMNS,
     row=pod_printer.row,
     selectable={
+        "spec.host": lambda pod: str(part(pod, "spec").get("nodeName") or ""),  # what nodeName was called once
         "spec.nodeName": lambda pod: str(part(pod, "spec").get("nodeName") or ""),
         "spec.restartPolicy": lambda pod: str(part(pod, "spec").get("restartPolicy") or ""),
         "spec.schedulerName": lambda pod: str(part(pod, "spec").get("schedulerName") or ""),

@@ -15,10 +15,12 @@ from minikube_py.machinery.objects import Object
 _RESIZABLE = ("cpu", "memory")
 _AMOUNTS = ("requests", "limits")
 _ONLY = "only cpu and memory resources are mutable"
+_RESTART = "RestartContainer"
+_NO_RESTART = f"non-sidecar init containers with a resize policy of {_RESTART} cannot be resized"
 
 
 def validate_resize(pod: Object, old: Object) -> Errors:
-    """Cpu and memory of containers, sidecars and the pod change; the QoS class does not."""
+    """Cpu and memory of containers of all sorts and of the pod change; the QoS class does not."""
     spec, before = pod.get("spec") or {}, old.get("spec") or {}
     if is_static(old):
         return [forbidden_field(WHOLE_OBJECT, "static pods cannot be resized")]
@@ -80,8 +82,6 @@ def _removal_errors(spec: Mapping[str, Any], before: Mapping[str, Any]) -> Error
     errors: Errors = []
     for sort in ("initContainers", "containers"):
         for index, (container, old) in enumerate(_pairs(spec, before, sort)):
-            if sort == "initContainers" and not _is_sidecar(old):
-                continue
             for amounts in _AMOUNTS:
                 was, now = ((found.get("resources") or {}).get(amounts) for found in (old, container))
                 if _removed(now, was):
@@ -95,15 +95,14 @@ def _other_change_errors(spec: Mapping[str, Any], before: Mapping[str, Any]) -> 
     for container, old in _pairs(spec, before, "containers"):
         if _masked_container(container) != _masked_container(old):
             errors.append(forbidden_field("spec", _ONLY))
-    for container, old in _pairs(spec, before, "initContainers"):
-        if _is_sidecar(container):
-            if _masked_container(container) != _masked_container(old):
-                errors.append(
-                    forbidden_field("spec", "only cpu and memory resources for sidecar containers are mutable")
-                )
-        elif container != old:
-            text = "resources for non-sidecar init containers are immutable"
-            errors.append(forbidden_field("spec", text))
+    for index, (container, old) in enumerate(_pairs(spec, before, "initContainers")):
+        field = f"spec.initContainers[{index}]"
+        if _masked_container(container) != _masked_container(old):
+            text = "only cpu and memory resources for init or sidecar containers are mutable"
+            errors.append(forbidden_field(field, text))
+        if container != old and not _is_sidecar(container):
+            restarted = [rule for rule in container.get("resizePolicy") or () if rule.get("restartPolicy") == _RESTART]
+            errors += [forbidden_field(field, _NO_RESTART) for _ in restarted]
     return errors
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minikube_py.machinery.errors import duplicate, invalid_value
+from minikube_py.machinery.errors import duplicate, invalid_value, required
 from minikube_py.machinery.kinds.common.checks import (
     Errors,
     ip_texts,
+    label,
     parse_ip,
     qualified_name,
+    required_name,
     subdomain,
     texts_as_errors,
 )
 from minikube_py.machinery.kinds.common.go_values import go_list, go_object
+from minikube_py.machinery.names import dns1123_subdomain_errors
 from minikube_py.machinery.objects import Object
 
 _SYSTEM_CONDITIONS = frozenset({"PodScheduled", "Ready", "Initialized"})
@@ -50,6 +53,45 @@ def claim_status_errors(pod: Object) -> Errors:
         if status.get("resourceClaimName") is not None:
             errors += subdomain(field, status["resourceClaimName"])
     return errors
+
+
+_UNASKED = (
+    "must match the extended resource name of an entry in spec.initContainers.resources.requests or "
+    "spec.containers.resources.requests"
+)
+_NO_CONTAINER = "must match the name of an entry in spec.initContainers.name or spec.containers.name"
+
+
+def extended_claim_errors(pod: Object) -> Errors:
+    """The claim that stands for extended resources maps what containers ask for, each once."""
+    path, status = "status.extendedResourceClaimStatus", (pod.get("status") or {}).get("extendedResourceClaimStatus")
+    if status is None:
+        return []
+    spec, mappings = pod.get("spec") or {}, status.get("requestMappings") or ()
+    asked = {
+        container.get("name") or "": (container.get("resources") or {}).get("requests") or {}
+        for sort in ("initContainers", "containers")
+        for container in spec.get(sort) or ()
+    }
+    errors = [] if mappings else [required(f"{path}.requestMappings", "at least one request mapping is required")]
+    seen: set[tuple[str, ...]] = set()
+    for index, mapping in enumerate(mappings):
+        field = f"{path}.requestMappings[{index}]"
+        key = tuple(mapping.get(name) or "" for name in _MAPPED)
+        if key[0] not in asked:
+            errors.append(invalid_value(f"{field}.containerName", key[0], _NO_CONTAINER))
+        elif key[1] not in asked[key[0]]:
+            errors.append(invalid_value(f"{field}.resourceName", key[1], _UNASKED))
+        errors += label(f"{path}.requestName", key[2])
+        if key in seen:
+            errors += [duplicate(f"{field}.{name}", value) for name, value in zip(_MAPPED, key, strict=True)]
+        seen.add(key)
+    return errors + required_name(
+        f"{path}.resourceClaimName", status.get("resourceClaimName"), dns1123_subdomain_errors
+    )
+
+
+_MAPPED = ("containerName", "resourceName", "requestName")
 
 
 def pod_address_errors(status: Mapping[str, Any]) -> Errors:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from minikube_py.machinery.kinds.common.pod_gates import drop_gated_fields
+from minikube_py.machinery.kinds.common.pod_gates import drop_gated_fields, drop_gated_status
 from minikube_py.machinery.kinds.common.setting import items
 from minikube_py.machinery.kinds.common.shape import to_wire_form
 from minikube_py.machinery.kinds.core import pod_app_armor
@@ -57,6 +57,7 @@ def prepare_status(draft: Object, old: Object) -> None:
     before = (old.get("status") or {}).get("qosClass")
     if before and not status.get("qosClass"):
         status["qosClass"] = before
+    drop_gated_status(status, old.get("status") or {})
     meta, old_meta = draft["metadata"], old.get("metadata") or {}
     for name in ("ownerReferences", "deletionTimestamp", "deletionGracePeriodSeconds"):
         meta.pop(name, None)

@@ -19,6 +19,7 @@ from minikube_py.machinery.kinds.core.pod_status import (
     NOT_NEGATIVE,
     claim_status_errors,
     condition_errors,
+    extended_claim_errors,
     host_address_errors,
     pod_address_errors,
 )
@@ -199,7 +200,8 @@ def validate_pod_status(pod: Object, old: Object) -> Errors:
     if before.get("qosClass") and status.get("qosClass") != before["qosClass"]:
         errors.append(invalid_value("status.qosClass", status.get("qosClass") or "", "field is immutable"))
     errors += transition_errors(status, before, old.get("spec") or {})
-    errors += claim_status_errors(pod) + pod_address_errors(status) + host_address_errors(status)
+    errors += claim_status_errors(pod) + extended_claim_errors(pod)
+    errors += pod_address_errors(status) + host_address_errors(status)
     return errors + container_status_errors(pod)
 
 

@@ -14,6 +14,7 @@ from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name
 from minikube_py.machinery.kinds.common.setting import child, set_default, string_data_zero
 from minikube_py.machinery.kinds.common.strategy import defaults, immutable
+from minikube_py.machinery.kinds.core.tls_pair import pair_problem
 from minikube_py.machinery.names import config_key_errors
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import SECRETS
@@ -116,16 +117,12 @@ def prepare_update(secret: Object, old: Object) -> None:
         secret["type"] = old.get("type") or ""
 
 
-def warnings(secret: Object, old: Object | None) -> list[str]:
+def warnings(secret: Object, _old: Object | None) -> list[str]:
     """A TLS secret whose pair does not load."""
     if secret.get("type") != TLS:
         return []
-    if old is not None and (old.get("data") or {}) == (secret.get("data") or {}):
-        return []
-    for key, what in (("tls.crt", "certificate"), ("tls.key", "key")):
-        if b"-----BEGIN " not in (value_of(secret, key) or b""):
-            return [f"tls: failed to find any PEM data in {what} input"]
-    return []
+    problem = pair_problem(value_of(secret, "tls.crt") or b"", value_of(secret, "tls.key") or b"")
+    return [problem] if problem else []
 
 
 def row(secret: Mapping[str, Any], now: float) -> tuple[str, str, int, str]:

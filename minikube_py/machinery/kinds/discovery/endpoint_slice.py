@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from minikube_py.machinery.errors import FieldError, duplicate, invalid_value, required, too_many
@@ -46,27 +46,59 @@ def fill(endpoint_slice: Object) -> None:
 _default, _prepare = keeping_empty(defaults(DEFINITION, fill), "endpoints")
 
 
+def prepare_create(endpoint_slice: Object) -> None:
+    _prepare(endpoint_slice)
+    _drop_topology(endpoint_slice, {})
+
+
 def prepare_update(endpoint_slice: Object, old: Object) -> None:
     """Labels count as content: ``generation`` follows them as it follows endpoints and ports."""
     _prepare(endpoint_slice)
     labels, before = endpoint_slice["metadata"].get("labels") or {}, old["metadata"].get("labels") or {}
-    if labels != before:
+    changed = endpoint_slice.get("endpoints") != old.get("endpoints")
+    if labels != before or changed:
         endpoint_slice["metadata"]["generation"] = int(old["metadata"].get("generation") or 0) + 1
+    if changed:
+        _drop_topology(endpoint_slice, old)
+
+
+def _drop_topology(endpoint_slice: Object, old: Mapping[str, Any]) -> None:
+    """``dropTopologyOnV1``: the deprecated field goes; a node that only it told, as stored before, is kept."""
+    known = {_topology_node(endpoint) for endpoint in old.get("endpoints") or ()}
+    for endpoint in items(endpoint_slice, "endpoints"):
+        node = _topology_node(endpoint)
+        if (
+            endpoint.get("nodeName") is None
+            and node is not None
+            and node in known
+            and not dns1123_subdomain_errors(node)
+        ):
+            endpoint["nodeName"] = node
+        endpoint.pop("deprecatedTopology", None)
+
+
+def _topology_node(endpoint: Mapping[str, Any]) -> str | None:
+    node: str | None = (endpoint.get("deprecatedTopology") or {}).get("kubernetes.io/hostname")
+    return node
 
 
 def validate(endpoint_slice: Object) -> list[FieldError]:
-    """``ValidateEndpointSlice``."""
+    return _slice_errors(endpoint_slice, frozenset())
+
+
+def _slice_errors(endpoint_slice: Object, stored: Set[str]) -> Errors:
+    """``ValidateEndpointSlice``; addresses that are stored already may be written oddly."""
     kind = endpoint_slice.get("addressType") or ""
     errors: Errors = one_of("addressType", kind, ("FQDN", "IPv4", "IPv6")) if kind else [required("addressType")]
     endpoints = endpoint_slice.get("endpoints") or ()
     if len(endpoints) > _MAX_ENDPOINTS:
         return [*errors, too_many("endpoints", len(endpoints), _MAX_ENDPOINTS)]
     for index, endpoint in enumerate(endpoints):
-        errors += _endpoint_errors(f"endpoints[{index}]", endpoint, kind)
+        errors += _endpoint_errors(f"endpoints[{index}]", endpoint, kind, stored)
     return errors + _port_errors("ports", endpoint_slice.get("ports") or ())
 
 
-def _endpoint_errors(path: str, endpoint: Mapping[str, Any], kind: str) -> Errors:
+def _endpoint_errors(path: str, endpoint: Mapping[str, Any], kind: str, stored: Set[str]) -> Errors:
     addresses = endpoint.get("addresses") or ()
     errors: Errors = []
     if not addresses:
@@ -74,7 +106,7 @@ def _endpoint_errors(path: str, endpoint: Mapping[str, Any], kind: str) -> Error
     elif len(addresses) > _MAX_ADDRESSES:
         errors.append(too_many(f"{path}.addresses", len(addresses), _MAX_ADDRESSES))
     for index, address in enumerate(addresses):
-        errors += _address_errors(f"{path}.addresses", index, address, kind)
+        errors += _address_errors(f"{path}.addresses", index, address, kind, stored)
     if endpoint.get("nodeName") is not None:
         errors += subdomain(f"{path}.nodeName", endpoint["nodeName"])
     topology: Mapping[str, str] = endpoint.get("deprecatedTopology") or {}
@@ -103,18 +135,18 @@ def _hint_errors(path: str, hints: Mapping[str, Any]) -> Errors:
     return errors
 
 
-def _address_errors(path: str, index: int, address: str, kind: str) -> Errors:
+def _address_errors(path: str, index: int, address: str, kind: str, stored: Set[str]) -> Errors:
     field = f"{path}[{index}]"
     if kind == "FQDN":
         return subdomain(field, address.removesuffix("."))
     if kind not in ("IPv4", "IPv6"):
         return []
+    texts = ip_texts(address, stored)
     found = parse_ip(address)
-    if found is None:
-        return texts_as_errors(field, address, ip_texts(address))
-    if f"IPv{found.version}" != kind:
-        return [invalid_value(path, address, f"must be an {kind} address")]
-    return non_special_ip_errors(field, address)
+    if texts or found is None:
+        return texts_as_errors(field, address, texts)
+    foreign: Errors = [invalid_value(path, address, f"must be an {kind} address")]
+    return (foreign if f"IPv{found.version}" != kind else []) + non_special_ip_errors(field, address)
 
 
 def _port_errors(path: str, ports: Sequence[Mapping[str, Any]]) -> Errors:
@@ -143,7 +175,8 @@ def _port_errors(path: str, ports: Sequence[Mapping[str, Any]]) -> Errors:
 
 def validate_update(endpoint_slice: Object, old: Object) -> list[FieldError]:
     """The type of addresses never changes."""
-    errors = validate(endpoint_slice)
+    stored = {address for endpoint in old.get("endpoints") or () for address in endpoint.get("addresses") or ()}
+    errors = _slice_errors(endpoint_slice, stored)
     return errors + immutable("addressType", endpoint_slice.get("addressType"), old.get("addressType"))
 
 
@@ -193,7 +226,7 @@ KIND = Kind(
     singular="endpointslice",
     definition=DEFINITION,
     default=_default,
-    prepare_create=_prepare,
+    prepare_create=prepare_create,
     prepare_update=prepare_update,
     validate=validate,
     validate_update=validate_update,

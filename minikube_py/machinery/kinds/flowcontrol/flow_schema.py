@@ -178,6 +178,11 @@ def row(schema: Mapping[str, Any], now: float) -> Sequence[Cell]:
     )
 
 
+def table_order(schema: Mapping[str, Any]) -> tuple[int, str]:
+    """Tables list schemas in the order in which they are tried."""
+    return part(schema, "spec").get("matchingPrecedence", 0), name(schema)
+
+
 KIND = Kind(
     resource=Resource("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", "FlowSchema", namespaced=False),
     singular="flowschema",
@@ -200,4 +205,5 @@ KIND = Kind(
         column("MissingPL", text="References a broken or non-existent PriorityLevelConfiguration"),
     ),
     row=row,
+    extra={"table_order": table_order},
 )

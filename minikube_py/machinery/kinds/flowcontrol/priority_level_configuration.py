@@ -130,7 +130,7 @@ def _queuing_errors(path: str, queuing: Mapping[str, Any]) -> Errors:
 
 def row(level: Mapping[str, Any], now: float) -> Sequence[Cell]:
     spec = part(level, "spec")
-    limits = spec.get("limited") or spec.get("exempt")
+    limits = spec.get("limited")
     queuing = part(spec, "limited", "limitResponse").get("queuing")
     shares: Cell = "<none>" if limits is None else limits.get("nominalConcurrencyShares", 0)
     numbers = (

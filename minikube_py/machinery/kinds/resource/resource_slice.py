@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from minikube_py.machinery.errors import FieldError, invalid_value, required
@@ -20,6 +20,31 @@ from minikube_py.machinery.resources import Resource
 DEFINITION = "io.k8s.api.resource.v1.ResourceSlice"
 _PLACES = ("nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection")
 _MAX_DEVICES, _MAX_RICH_DEVICES, _MAX_COUNTER_SETS = 128, 64, 8
+
+
+def prepare_create(resource_slice: Object) -> None:
+    _drop_disabled(resource_slice, {})
+
+
+def prepare_update(resource_slice: Object, old: Object) -> None:
+    _drop_disabled(resource_slice, old)
+
+
+_LISTS = ("ints", "bools", "strings", "versions")
+
+
+def _drop_disabled(resource_slice: Object, old: Object) -> None:
+    """Attributes that are lists are dropped where nobody used them before: their feature gate is off in v1.36."""
+    if any(attribute.get(field) is not None for attribute in _attributes(old) for field in _LISTS):
+        return
+    for attribute in _attributes(resource_slice):
+        for field in _LISTS:
+            attribute.pop(field, None)
+
+
+def _attributes(resource_slice: Object) -> Iterator[Any]:
+    for device in (resource_slice.get("spec") or {}).get("devices") or ():
+        yield from (device.get("attributes") or {}).values()
 
 
 def validate(resource_slice: Object) -> list[FieldError]:
@@ -134,6 +159,8 @@ KIND = Kind(
     singular="resourceslice",
     definition=DEFINITION,
     default=wire_form(DEFINITION),
+    prepare_create=prepare_create,
+    prepare_update=prepare_update,
     validate=validate,
     validate_update=validate_update,
     generation=True,

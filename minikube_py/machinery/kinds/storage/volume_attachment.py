@@ -9,15 +9,24 @@ from minikube_py.machinery.errors import FieldError, forbidden_field, invalid_va
 from minikube_py.machinery.kind import Cell, Column, Kind, Subresource
 from minikube_py.machinery.kinds.common.checks import Errors, subdomain
 from minikube_py.machinery.kinds.common.go_values import go_object
+from minikube_py.machinery.kinds.common.pod_defaults import default_volume_source
 from minikube_py.machinery.kinds.common.podspec.volumes import driver_name_errors
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name, part
-from minikube_py.machinery.kinds.common.strategy import fresh_status, immutable, keep_metadata, wire_form
+from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status, immutable, keep_metadata
+from minikube_py.machinery.kinds.storage.inline_volume import inline_volume_errors
 from minikube_py.machinery.names import in_range_error
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import Resource
 
 DEFINITION = "io.k8s.api.storage.v1.VolumeAttachment"
 _SPEC, _STATUS = f"{DEFINITION}Spec", f"{DEFINITION}Status"
+
+
+def fill(attachment: Object) -> None:
+    """Only the source of a volume within it has defaults."""
+    inline = part(part(attachment, "spec"), "source").get("inlineVolumeSpec")
+    if inline is not None:
+        default_volume_source(inline)
 
 
 def validate(attachment: Object) -> list[FieldError]:
@@ -34,6 +43,8 @@ def validate(attachment: Object) -> list[FieldError]:
         errors.append(forbidden_field("spec.source", text))
     elif volume is not None and not volume:
         errors.append(required("spec.source.persistentVolumeName", "must specify non empty persistentVolumeName"))
+    elif inline is not None:
+        errors += inline_volume_errors("spec.source.inlineVolumeSpec", inline)
     errors += subdomain("spec.nodeName", node)
     if attacher:
         errors += driver_name_errors("spec.attacher", attacher)
@@ -85,7 +96,7 @@ KIND = Kind(
     singular="volumeattachment",
     definition=DEFINITION,
     subresources=(Subresource("status"),),
-    default=wire_form(DEFINITION),
+    default=defaults(DEFINITION, fill),
     prepare_create=fresh_status(DEFINITION),
     prepare_status=keep_metadata,
     validate=validate,

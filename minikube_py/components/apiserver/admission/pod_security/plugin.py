@@ -17,7 +17,7 @@ from minikube_py.components.apiserver.admission.pod_security.policy import (
 )
 from minikube_py.components.apiserver.admission.refusal import refuse, request_name
 from minikube_py.components.apiserver.lookup import Lookup
-from minikube_py.components.apiserver.metrics.admission import AdmissionMetrics
+from minikube_py.components.apiserver.metrics.admission import VALIDATE, AdmissionMetrics
 from minikube_py.components.apiserver.types import AdmissionRequest, Operation
 from minikube_py.machinery.errors import invalid
 from minikube_py.machinery.objects import Object, labels_of, metadata, name_of
@@ -36,6 +36,7 @@ _TEMPLATES = frozenset(
     }
 )
 most_pods_checked = 3000
+_MOST_POLICIES = 1024
 _COUNTED_AS, _OTHERS = {"pods": "pod", "namespaces": "namespace"}, "controller"
 Evaluated = Callable[[AdmissionRequest, str, LevelVersion, str], None]
 
@@ -53,6 +54,7 @@ class PodSecurity:
     """Pods are refused by the enforced level; pods and their controllers get warnings and audit marks."""
 
     name = "PodSecurity"
+    phases = (VALIDATE,)
     handles_by_kind = True
 
     def __init__(
@@ -68,6 +70,7 @@ class PodSecurity:
         self._pods = pods
         self._defaults = defaults or Policy()
         self._exemptions = exemptions or Exemptions()
+        self._policies: dict[str, tuple[Mapping[str, str], Policy]] = {}
 
     def handles(self, request: AdmissionRequest) -> bool:
         if request.operation not in (Operation.CREATE, Operation.UPDATE):
@@ -94,7 +97,7 @@ class PodSecurity:
             self._exempted(request)
             return
         namespace = await self._namespaces.get(request.namespace)
-        policy, _ = policy_of(labels_of(namespace or {}), self._defaults)
+        policy = self._policy(request.namespace, labels_of(namespace or {}))
         is_pod = request.kind.resource.plural == "pods"
         if policy.privileged:
             if is_pod:
@@ -109,6 +112,15 @@ class PodSecurity:
         if is_pod and request.old is not None and not _is_significant(request.object, request.old):
             return
         _judge(request, policy, subject, self._evaluated, enforces=is_pod)
+
+    def _policy(self, namespace: str, labels: Mapping[str, str]) -> Policy:
+        """The policy that a namespace's labels choose; read anew when the namespace has changed."""
+        known = self._policies.get(namespace)
+        if known is None or known[0] is not labels:
+            if len(self._policies) >= _MOST_POLICIES:
+                self._policies.clear()
+            known = self._policies[namespace] = (labels, policy_of(labels, self._defaults)[0])
+        return known[1]
 
     def _exempted(self, request: AdmissionRequest) -> None:
         resource = request.kind.resource.plural

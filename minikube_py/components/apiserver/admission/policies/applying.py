@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from minikube_py.machinery.applied_values import merged
 from minikube_py.machinery.field_paths import DEDUCED, WHOLE, ownership
-from minikube_py.machinery.managed_fields import merged
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.schema import ANYTHING, Schema
 from minikube_py.machinery.typed_errors import typed_errors

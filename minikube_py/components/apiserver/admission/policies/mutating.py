@@ -7,31 +7,23 @@ changed, the chain runs once more, and of the policies those again that want it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from minikube_py.client.types import Client
 from minikube_py.components.apiserver.admission.expressions.authorizing import Authorizations
-from minikube_py.components.apiserver.admission.expressions.composition import LazyVariables
-from minikube_py.components.apiserver.admission.expressions.conditions import ConditionEvaluator, ConditionsFailed
+from minikube_py.components.apiserver.admission.expressions.conditions import ConditionsFailed
 from minikube_py.components.apiserver.admission.expressions.evaluation import (
-    RUNTIME_BUDGET,
     ExpressionFailed,
-    evaluate,
-    new_budget,
 )
-from minikube_py.components.apiserver.admission.expressions.variables import values_of
-from minikube_py.components.apiserver.admission.matching import configures_admission, is_review
 from minikube_py.components.apiserver.admission.policies.applying import CannotApply, apply_configuration
+from minikube_py.components.apiserver.admission.policies.evaluating import Evaluating, Scope
 from minikube_py.components.apiserver.admission.policies.matched import (
     Match,
-    matched_policies,
-    request_namespace,
 )
-from minikube_py.components.apiserver.admission.policies.source import Mutation, PolicySource
-from minikube_py.components.apiserver.admission.subjects import ServedKinds, Subject
-from minikube_py.components.apiserver.lookup import Lookup
-from minikube_py.components.apiserver.types import AdmissionRequest, Authorizer
+from minikube_py.components.apiserver.admission.policies.source import Mutation
+from minikube_py.components.apiserver.admission.rounds import Memory, mutating_round
+from minikube_py.components.apiserver.admission.subjects import Subject
+from minikube_py.components.apiserver.types import AdmissionRequest
 from minikube_py.machinery.errors import ApiError, forbidden
 from minikube_py.machinery.objects import Object, key_of, thaw
 from minikube_py.machinery.patching.json_patch import apply_json_patch, is_failed_test, why_not_applied
@@ -45,68 +37,36 @@ class _Failure:
     reason: str
 
 
-@dataclass(slots=True)
-class _Memory:
-    """What the plugin knows of a request between two rounds; keys are (policy, binding, parameter)."""
-
-    called: set[tuple[str, str, str]] = field(default_factory=set)
-    again: set[tuple[str, str, str]] = field(default_factory=set)
-    output: Object | None = None
-
-    def changed(self) -> None:
-        self.again |= self.called
-        self.called = set()
-
-
 class MutatingAdmissionPolicy:
     """See the module."""
 
     name = "MutatingAdmissionPolicy"
 
-    def __init__(
-        self,
-        source: PolicySource,
-        client: Client,
-        kinds: ServedKinds,
-        namespaces: Lookup,
-        conditions: ConditionEvaluator,
-        authorizer: Authorizer,
-    ) -> None:
-        self._source = source
-        self._client = client
-        self._kinds = kinds
-        self._namespaces = namespaces
-        self._conditions = conditions
-        self._authorizer = authorizer
+    def __init__(self, evaluating: Evaluating) -> None:
+        self._evaluating = evaluating
 
     def handles(self, request: AdmissionRequest) -> bool:
-        return bool(self._source.policies())
+        return bool(self._evaluating.source.policies())
 
     async def validate(self, request: AdmissionRequest) -> None:
         """Mutating policies have no say any more."""
 
     async def admit(self, request: AdmissionRequest) -> None:
-        subject = Subject(request, self._kinds)
-        if configures_admission(subject) or is_review(subject):
+        subject = self._evaluating.subject(request)
+        if subject is None:
             return
-        rounds = request.reinvocation
-        memory: _Memory = rounds.memory.setdefault(self.name, _Memory())
-        if rounds.again and memory.output != request.object:
-            memory.changed()
         failures: list[_Failure] = []
-        matches: list[Match] = []
-        for policy in self._source.policies():
-            async for match in matched_policies(policy, subject, self._client, self._kinds.kinds, self._namespaces):
-                if isinstance(match, Match):
-                    matches.append(match)
-                elif policy.fails_closed:
-                    failures.append(_Failure(_denied(policy.name, match.binding, match.text), ""))
-        authorizations = Authorizations(self._authorizer, subject)
-        try:
+        with mutating_round(request, self.name) as memory:
+            matches: list[Match] = []
+            for policy in self._evaluating.source.policies():
+                async for match in self._evaluating.matches(policy, subject):
+                    if isinstance(match, Match):
+                        matches.append(match)
+                    elif policy.fails_closed:
+                        failures.append(_Failure(_denied(policy.name, match.binding, match.text), ""))
+            authorizations = self._evaluating.authorizations(subject)
             for match in matches:
                 await self._invoke(match, subject, authorizations, memory, failures)
-        finally:
-            memory.output = thaw(request.object) if rounds.wanted else None
         if failures:
             raise _refused(subject, failures)
 
@@ -115,16 +75,14 @@ class MutatingAdmissionPolicy:
         match: Match,
         subject: Subject,
         authorizations: Authorizations,
-        memory: _Memory,
+        memory: Memory,
         failures: list[_Failure],
     ) -> None:
         """Make the changes of one policy under one binding with one parameter."""
         policy, rounds = match.policy, subject.request.reinvocation
         key = (policy.name, match.binding.name, key_of(match.params) if match.params is not None else "")
         try:
-            if not await self._conditions.hold(
-                policy.conditions, subject, match.target, authorizations, params=match.params
-            ):
+            if not await self._evaluating.holds(match, subject, authorizations):
                 return
         except ConditionsFailed as error:
             failures.append(_Failure(_denied(policy.name, match.binding.name, str(error)), "Invalid"))
@@ -149,13 +107,8 @@ class MutatingAdmissionPolicy:
         obj, _ = subject.view(match.target)
         if obj is None:
             return False
-        namespace = await request_namespace(subject, self._namespaces)
-        values = values_of(subject, match.target, namespace=namespace, params=match.params)
-        values.update(authorizations.variables())
-        budget = new_budget(RUNTIME_BUDGET)
-        if match.policy.composition.expressions:
-            values["variables"] = LazyVariables(match.policy.composition, values, budget)
-        result = await evaluate(mutation.expression, values, budget, authorizations)
+        scope = Scope(match.policy, await self._evaluating.values(match, subject), authorizations)
+        result = await scope.evaluate(mutation.expression)
         if mutation.patch_type == "ApplyConfiguration":
             changed = apply_configuration(subject.schema(match.target), obj, result)
         else:

@@ -7,36 +7,24 @@ evaluated before the first denial is told. Follows ``policy/validating``, with i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-import orjson
-
-from minikube_py.client.types import Client
 from minikube_py.components.apiserver.admission.expressions.authorizing import Authorizations
-from minikube_py.components.apiserver.admission.expressions.composition import LazyVariables
-from minikube_py.components.apiserver.admission.expressions.conditions import ConditionEvaluator, ConditionsFailed
+from minikube_py.components.apiserver.admission.expressions.conditions import ConditionsFailed
 from minikube_py.components.apiserver.admission.expressions.evaluation import (
-    RUNTIME_BUDGET,
     ExpressionFailed,
     OutOfBudget,
-    evaluate,
-    new_budget,
 )
-from minikube_py.components.apiserver.admission.expressions.variables import values_of
-from minikube_py.components.apiserver.admission.matching import configures_admission, is_review
+from minikube_py.components.apiserver.admission.policies.evaluating import Evaluating, Scope
 from minikube_py.components.apiserver.admission.policies.matched import (
     Match,
     Problem,
-    matched_policies,
-    request_namespace,
 )
-from minikube_py.components.apiserver.admission.policies.source import Policy, PolicySource, Validation
-from minikube_py.components.apiserver.admission.subjects import ServedKinds, Subject
-from minikube_py.components.apiserver.lookup import Lookup
-from minikube_py.components.apiserver.types import AdmissionRequest, Authorizer
+from minikube_py.components.apiserver.admission.policies.source import Validation
+from minikube_py.components.apiserver.admission.subjects import Subject
+from minikube_py.components.apiserver.types import AdmissionRequest
 from minikube_py.machinery.errors import ApiError, forbidden
+from minikube_py.machinery.kinds.common.go_text import go_json
 from minikube_py.machinery.objects import Object
 
 longest_message_bytes = 5 * 1024
@@ -72,37 +60,24 @@ class ValidatingAdmissionPolicy:
 
     name = "ValidatingAdmissionPolicy"
 
-    def __init__(
-        self,
-        source: PolicySource,
-        client: Client,
-        kinds: ServedKinds,
-        namespaces: Lookup,
-        conditions: ConditionEvaluator,
-        authorizer: Authorizer,
-    ) -> None:
-        self._source = source
-        self._client = client
-        self._kinds = kinds
-        self._namespaces = namespaces
-        self._conditions = conditions
-        self._authorizer = authorizer
+    def __init__(self, evaluating: Evaluating) -> None:
+        self._evaluating = evaluating
 
     def handles(self, request: AdmissionRequest) -> bool:
-        return bool(self._source.policies())
+        return bool(self._evaluating.source.policies())
 
     async def admit(self, request: AdmissionRequest) -> None:
         """Validating policies change nothing."""
 
     async def validate(self, request: AdmissionRequest) -> None:
-        subject = Subject(request, self._kinds)
-        if configures_admission(subject) or is_review(subject):
+        subject = self._evaluating.subject(request)
+        if subject is None:
             return
-        authorizations = Authorizations(self._authorizer, subject)
+        authorizations = self._evaluating.authorizations(subject)
         denials: list[Denial] = []
-        for policy in self._source.policies():
+        for policy in self._evaluating.source.policies():
             found = _Findings()
-            async for match in matched_policies(policy, subject, self._client, self._kinds.kinds, self._namespaces):
+            async for match in self._evaluating.matches(policy, subject):
                 if isinstance(match, Problem):
                     if policy.fails_closed:
                         found.denials.append(Denial(policy.name, match.binding, match.text))
@@ -118,16 +93,13 @@ class ValidatingAdmissionPolicy:
         """Evaluate one policy under one binding with one parameter."""
         policy, closed = match.policy, match.policy.fails_closed
         try:
-            if not await self._conditions.hold(
-                policy.conditions, subject, match.target, authorizations, params=match.params
-            ):
+            if not await self._evaluating.holds(match, subject, authorizations):
                 return
         except ConditionsFailed as error:
             self._act(match, subject, found, 0, Denial(policy.name, match.binding.name, str(error)))
             return
-        namespace = await request_namespace(subject, self._namespaces)
-        values = values_of(subject, match.target, namespace=namespace, params=match.params)
-        scope = _Scope(policy, values, authorizations)
+        values = await self._evaluating.values(match, subject)
+        scope = Scope(policy, values, authorizations)
         try:
             failures = await _failures(match, scope)
         except OutOfBudget as error:
@@ -136,7 +108,7 @@ class ValidatingAdmissionPolicy:
             return
         for index, denial in failures:
             self._act(match, subject, found, index, denial)
-        await self._annotate(match, _Scope(policy, values, authorizations), found)
+        await self._annotate(match, Scope(policy, values, authorizations), found)
 
     def _act(self, match: Match, subject: Subject, found: _Findings, index: int, denial: Denial) -> None:
         """What the binding wants done about a failure."""
@@ -157,9 +129,9 @@ class ValidatingAdmissionPolicy:
                     "expressionIndex": index,
                     "validationActions": list(match.binding.actions),
                 }
-                request.audit_annotations.setdefault(_FAILURE_ANNOTATION, _go_json([note]))
+                request.audit_annotations.setdefault(_FAILURE_ANNOTATION, go_json([note]))
 
-    async def _annotate(self, match: Match, scope: _Scope, found: _Findings) -> None:
+    async def _annotate(self, match: Match, scope: Scope, found: _Findings) -> None:
         """The audit annotations of a policy; a failing one is a denial when the policy fails closed."""
         for annotation in match.policy.audit_annotations:
             try:
@@ -176,22 +148,7 @@ class ValidatingAdmissionPolicy:
                 found.annotations.setdefault(annotation.key, []).append(kept)
 
 
-class _Scope:
-    """The variables of one evaluation of a policy, and what it may spend."""
-
-    def __init__(self, policy: Policy, values: Mapping[str, Any], authorizations: Authorizations) -> None:
-        self._authorizations = authorizations
-        self._budget = budget = new_budget(RUNTIME_BUDGET)
-        self._values = {**values, **authorizations.variables()}
-        if policy.composition.expressions:
-            self._values["variables"] = LazyVariables(policy.composition, self._values, budget)
-
-    async def evaluate(self, expression: Any) -> Any:
-        """Raises ExpressionFailed."""
-        return await evaluate(expression, self._values, self._budget, self._authorizations)
-
-
-async def _failures(match: Match, scope: _Scope) -> list[tuple[int, Denial]]:
+async def _failures(match: Match, scope: Scope) -> list[tuple[int, Denial]]:
     """The validations that fail, by their index; all are evaluated before any message. Raises OutOfBudget."""
     policy, binding = match.policy, match.binding
     failed: list[tuple[int, str]] = []
@@ -212,7 +169,7 @@ async def _failures(match: Match, scope: _Scope) -> list[tuple[int, Denial]]:
     return denials
 
 
-async def _message(validation: Validation, scope: _Scope) -> str:
+async def _message(validation: Validation, scope: Scope) -> str:
     """What a failed validation says: its message expression, else its message, else the expression itself."""
     text = ""
     if validation.message_expression is not None:
@@ -232,9 +189,3 @@ def refused(subject: Subject, denial: Denial) -> ApiError:
     plain = forbidden(target.group, target.plural, subject.name, message)
     details: Object = {**(plain.details or {}), "causes": [{"message": message}]}
     return ApiError(_CODES.get(reason, 422), reason, plain.message, details=details)
-
-
-def _go_json(value: Any) -> str:
-    """JSON as Go's encoder writes it: what HTML could take for markup is escaped."""
-    text = orjson.dumps(value).decode()
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

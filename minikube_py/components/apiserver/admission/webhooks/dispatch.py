@@ -12,8 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
-from minikube_py.components.apiserver.admission.subjects import Subject, Target
-from minikube_py.components.apiserver.admission.webhooks.hooks import Hook
+from minikube_py.components.apiserver.admission.expressions.conditions import ConditionEvaluator
+from minikube_py.components.apiserver.admission.matching import configures_admission, match
+from minikube_py.components.apiserver.admission.subjects import ServedKinds, Subject, Target
+from minikube_py.components.apiserver.admission.webhooks.hooks import Hook, HookSource
 from minikube_py.components.apiserver.admission.webhooks.review import (
     Answer,
     InvalidResponse,
@@ -23,7 +25,9 @@ from minikube_py.components.apiserver.admission.webhooks.review import (
     verify,
 )
 from minikube_py.components.apiserver.admission.webhooks.transport import CallFailed, HookCaller
+from minikube_py.components.apiserver.lookup import Lookup
 from minikube_py.components.apiserver.metrics.admission import AdmissionMetrics
+from minikube_py.components.apiserver.types import AdmissionRequest
 from minikube_py.machinery.errors import ApiError, bad_request, go_quote, internal
 
 log = logging.getLogger(__name__)
@@ -44,21 +48,37 @@ def random_uid() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """Asks webhooks as ``ask`` does, and counts the calls. ``step`` is admit or validating."""
+class Asking:
+    """The surroundings of one sort of webhooks. ``step`` is admit or validating, as metrics call it."""
 
-    metrics: AdmissionMetrics
     step: str
+    source: HookSource
+    caller: HookCaller
+    kinds: ServedKinds
+    namespaces: Lookup
+    conditions: ConditionEvaluator
+    metrics: AdmissionMetrics
+    new_uid: NewUid = random_uid
     monotonic: Callable[[], float] = monotonic
 
-    async def ask(
-        self, caller: HookCaller, hook: Hook, subject: Subject, target: Target, new_uid: NewUid, *, mutating: bool
-    ) -> Answer:
-        """See ``ask``."""
+    def subject(self, request: AdmissionRequest) -> Subject | None:
+        """What webhooks see of a request; None for what none of them may see."""
+        subject = Subject(request, self.kinds)
+        return None if configures_admission(subject) else subject
+
+    async def target(self, hook: Hook, subject: Subject) -> Target | None:
+        """What a webhook is to be asked about; None when it does not want to know."""
+        target = await match(subject, hook.criteria, self.namespaces)
+        if target is None or not await self.conditions.all_hold(hook.conditions, subject, target):
+            return None
+        return target
+
+    async def ask(self, hook: Hook, subject: Subject, target: Target, *, mutating: bool) -> Answer:
+        """Ask a webhook as ``ask`` does, and count the call."""
         request, metrics = subject.request, self.metrics
         begin, code, rejected = self.monotonic(), _INTERRUPTED, True
         try:
-            answer = await ask(caller, hook, subject, target, new_uid, mutating=mutating)
+            answer = await ask(self.caller, hook, subject, target, self.new_uid, mutating=mutating)
             code, rejected = 200, False
             return answer
         except ApiError as error:

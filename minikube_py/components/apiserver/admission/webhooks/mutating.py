@@ -8,45 +8,23 @@ those are asked again that want it and whose object has changed since they saw i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from minikube_py.components.apiserver.admission.expressions.conditions import ConditionEvaluator
-from minikube_py.components.apiserver.admission.matching import configures_admission, match
-from minikube_py.components.apiserver.admission.subjects import ServedKinds, Subject, Target
+from minikube_py.components.apiserver.admission.rounds import mutating_round
+from minikube_py.components.apiserver.admission.subjects import Subject, Target
 from minikube_py.components.apiserver.admission.webhooks.dispatch import (
+    Asking,
     CallingFailed,
-    Measured,
-    NewUid,
     failed_open,
-    random_uid,
 )
-from minikube_py.components.apiserver.admission.webhooks.hooks import Hook, HookSource
+from minikube_py.components.apiserver.admission.webhooks.hooks import Hook
 from minikube_py.components.apiserver.admission.webhooks.review import Answer
-from minikube_py.components.apiserver.admission.webhooks.transport import HookCaller
-from minikube_py.components.apiserver.lookup import Lookup
-from minikube_py.components.apiserver.metrics.admission import AdmissionMetrics
-from minikube_py.components.apiserver.types import AdmissionRequest
+from minikube_py.components.apiserver.types import PATCH_ANNOTATION, AdmissionRequest
 from minikube_py.machinery.errors import ApiError, go_quote, internal
-from minikube_py.machinery.objects import Object, thaw
+from minikube_py.machinery.kinds.common.go_text import go_json
 from minikube_py.machinery.patching.json_patch import apply_json_patch, why_not_applied
-
-
-@dataclass(slots=True)
-class _Memory:
-    """What the plugin knows of a request between two rounds."""
-
-    called: set[str] = field(default_factory=set)
-    """Webhooks that were asked and want to be asked again after changes."""
-    again: set[str] = field(default_factory=set)
-    """Those of them whose object has changed since."""
-    output: Object | None = None
-
-    def changed(self) -> None:
-        self.again |= self.called
-        self.called = set()
 
 
 class MutatingAdmissionWebhook:
@@ -54,44 +32,24 @@ class MutatingAdmissionWebhook:
 
     name = "MutatingAdmissionWebhook"
 
-    def __init__(
-        self,
-        source: HookSource,
-        caller: HookCaller,
-        kinds: ServedKinds,
-        namespaces: Lookup,
-        conditions: ConditionEvaluator,
-        new_uid: NewUid = random_uid,
-        metrics: AdmissionMetrics | None = None,
-    ) -> None:
-        self._asking = Measured(metrics or AdmissionMetrics(), "admit")
-        self._source = source
-        self._caller = caller
-        self._kinds = kinds
-        self._namespaces = namespaces
-        self._conditions = conditions
-        self._new_uid = new_uid
+    def __init__(self, asking: Asking) -> None:
+        self._asking = asking
 
     def handles(self, request: AdmissionRequest) -> bool:
-        return bool(self._source.hooks())
+        return bool(self._asking.source.hooks())
 
     async def validate(self, request: AdmissionRequest) -> None:
         """Mutating webhooks have no say any more."""
 
     async def admit(self, request: AdmissionRequest) -> None:
-        subject = Subject(request, self._kinds)
-        if configures_admission(subject):
+        subject = self._asking.subject(request)
+        if subject is None:
             return
         rounds = request.reinvocation
-        memory: _Memory = rounds.memory.setdefault(self.name, _Memory())
-        if rounds.again and memory.output != request.object:
-            memory.changed()
-        try:
-            for index, hook in enumerate(self._source.hooks()):
-                target = await match(subject, hook.criteria, self._namespaces)
-                if target is None or not await self._conditions.all_hold(hook.conditions, subject, target):
-                    continue
-                if rounds.again and hook.uid not in memory.again:
+        with mutating_round(request, self.name) as memory:
+            for index, hook in enumerate(self._asking.source.hooks()):
+                target = await self._asking.target(hook, subject)
+                if target is None or (rounds.again and hook.uid not in memory.again):
                     continue
                 memory.again.discard(hook.uid)
                 if await self._call(hook, subject, target, f"round_{int(rounds.again)}_index_{index}"):
@@ -99,25 +57,31 @@ class MutatingAdmissionWebhook:
                     rounds.wanted = True
                 if hook.reinvoked:
                     memory.called.add(hook.uid)
-        finally:
-            memory.output = thaw(request.object) if rounds.wanted else None
 
     async def _call(self, hook: Hook, subject: Subject, target: Target, where: str) -> bool:
         """Ask one webhook and make its changes; returns whether there were any. Raises ApiError."""
         try:
-            answer = await self._asking.ask(self._caller, hook, subject, target, self._new_uid, mutating=True)
-            changed = await self._patch(hook, subject, target, answer)
+            answer = await self._asking.ask(hook, subject, target, mutating=True)
+            operations = _operations(answer.patch)
+            changed = bool(operations) and await self._patch(hook, subject, target, answer, operations)
         except CallingFailed as error:
             failed_open(hook, error, subject, f"failed-open.mutation.webhook.admission.k8s.io/{where}")
             return False
-        note = {"configuration": hook.configuration, "webhook": hook.name, "mutated": changed}
-        subject.request.audit_annotations[f"mutation.webhook.admission.k8s.io/{where}"] = orjson.dumps(note).decode()
+        annotations, head = (
+            subject.request.audit_annotations,
+            {"configuration": hook.configuration, "webhook": hook.name},
+        )
+        annotations[f"mutation.webhook.admission.k8s.io/{where}"] = go_json({**head, "mutated": changed})
+        if operations:
+            patch = [dict(sorted(operation.items())) for operation in operations]
+            annotations[f"{PATCH_ANNOTATION}{where}"] = go_json(
+                {**head, "patch": patch, "patchType": answer.patch_type}
+            )
         return changed
 
-    async def _patch(self, hook: Hook, subject: Subject, target: Target, answer: Answer) -> bool:
-        operations = _operations(answer.patch)
-        if not operations:
-            return False
+    async def _patch(
+        self, hook: Hook, subject: Subject, target: Target, answer: Answer, operations: Sequence[Any]
+    ) -> bool:
         obj, _ = subject.view(target)
         if obj is None:
             raise internal(

@@ -8,20 +8,13 @@ from __future__ import annotations
 
 import asyncio
 
-from minikube_py.components.apiserver.admission.expressions.conditions import ConditionEvaluator
-from minikube_py.components.apiserver.admission.matching import configures_admission, match
-from minikube_py.components.apiserver.admission.subjects import ServedKinds, Subject, Target
+from minikube_py.components.apiserver.admission.subjects import Subject, Target
 from minikube_py.components.apiserver.admission.webhooks.dispatch import (
+    Asking,
     CallingFailed,
-    Measured,
-    NewUid,
     failed_open,
-    random_uid,
 )
-from minikube_py.components.apiserver.admission.webhooks.hooks import Hook, HookSource
-from minikube_py.components.apiserver.admission.webhooks.transport import HookCaller
-from minikube_py.components.apiserver.lookup import Lookup
-from minikube_py.components.apiserver.metrics.admission import AdmissionMetrics
+from minikube_py.components.apiserver.admission.webhooks.hooks import Hook
 from minikube_py.components.apiserver.types import AdmissionRequest
 from minikube_py.machinery.errors import ApiError
 
@@ -31,38 +24,23 @@ class ValidatingAdmissionWebhook:
 
     name = "ValidatingAdmissionWebhook"
 
-    def __init__(
-        self,
-        source: HookSource,
-        caller: HookCaller,
-        kinds: ServedKinds,
-        namespaces: Lookup,
-        conditions: ConditionEvaluator,
-        new_uid: NewUid = random_uid,
-        metrics: AdmissionMetrics | None = None,
-    ) -> None:
-        self._asking = Measured(metrics or AdmissionMetrics(), "validating")
-        self._source = source
-        self._caller = caller
-        self._kinds = kinds
-        self._namespaces = namespaces
-        self._conditions = conditions
-        self._new_uid = new_uid
+    def __init__(self, asking: Asking) -> None:
+        self._asking = asking
 
     def handles(self, request: AdmissionRequest) -> bool:
-        return bool(self._source.hooks())
+        return bool(self._asking.source.hooks())
 
     async def admit(self, request: AdmissionRequest) -> None:
         """Validating webhooks change nothing."""
 
     async def validate(self, request: AdmissionRequest) -> None:
-        subject = Subject(request, self._kinds)
-        if configures_admission(subject):
+        subject = self._asking.subject(request)
+        if subject is None:
             return
         chosen: list[tuple[Hook, Target]] = []
-        for hook in self._source.hooks():
-            target = await match(subject, hook.criteria, self._namespaces)
-            if target is not None and await self._conditions.all_hold(hook.conditions, subject, target):
+        for hook in self._asking.source.hooks():
+            target = await self._asking.target(hook, subject)
+            if target is not None:
                 chosen.append((hook, target))
         if not chosen:
             return
@@ -78,7 +56,7 @@ class ValidatingAdmissionWebhook:
     async def _call(self, hook: Hook, subject: Subject, target: Target, index: int) -> ApiError | None:
         """Ask one webhook; returns its refusal."""
         try:
-            await self._asking.ask(self._caller, hook, subject, target, self._new_uid, mutating=False)
+            await self._asking.ask(hook, subject, target, mutating=False)
         except ApiError as error:
             return error
         except CallingFailed as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from minikube_py.components.apiserver.configuration_file import GROUP, ConfigurationError
+from minikube_py.components.apiserver.storage.encryption import MANAGED_FILE
 from minikube_py.components.apiserver.storage.encryption.configuration import parse_encryption
 
 STAGES = ("start", "prepare", "rotate", "reencrypt_finished")
@@ -25,7 +26,7 @@ Content = dict[str, Any]
 
 
 def config_path(data_dir: Path) -> Path:
-    return data_dir / "server" / "cred" / "encryption-config.json"
+    return data_dir / MANAGED_FILE
 
 
 def ensure_config(data_dir: Path, provider: str, now: float) -> Path:

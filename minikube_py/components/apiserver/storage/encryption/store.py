@@ -19,10 +19,11 @@ from dataclasses import replace
 
 from minikube_py.components.apiserver.configuration_file import ConfigurationError
 from minikube_py.components.apiserver.storage.caches import TappedStore
+from minikube_py.components.apiserver.storage.encryption import MARK
 from minikube_py.components.apiserver.storage.encryption.ciphers import CannotDecrypt
 from minikube_py.components.apiserver.storage.encryption.configuration import EncryptionConfiguration, Provider
 from minikube_py.components.apiserver.storage.encryption.kms import KmsError, KmsProvider
-from minikube_py.components.apiserver.storage.encryption.transformer import MARK, Transformer, make_transformer
+from minikube_py.components.apiserver.storage.encryption.transformer import Transformer, make_transformer
 from minikube_py.components.apiserver.storage.keys import ROOT, prefix_of
 from minikube_py.datastore.types import Change, KeyExists, RangeResult, Record, RevisionMismatch, Watch
 from minikube_py.machinery.errors import internal

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from minikube_py.components.apiserver.storage.encryption import MARK
 from minikube_py.components.apiserver.storage.encryption.ciphers import IDENTITY, CannotDecrypt, Sealer, sealer
 from minikube_py.components.apiserver.storage.encryption.configuration import Provider
 from minikube_py.components.apiserver.storage.encryption.kms import GrpcPlugin, KmsProvider
-
-MARK = b"k8s:enc:"
-"""What every encrypted value begins with."""
 
 
 @dataclass(frozen=True, slots=True)
