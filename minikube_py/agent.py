@@ -46,7 +46,7 @@ class NodeApiFiles:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What the node's components share. ``registry`` collects the metrics of proxy and DNS."""
+    """What the node's components share. ``registry`` has the metrics of proxy and DNS; the node API shows them."""
 
     settings: ServerSettings
     client: Client
@@ -169,6 +169,7 @@ def kubelet_settings(settings: ServerSettings, files: NodeApiFiles) -> KubeletSe
         client_ca_file=files.client_ca,
         tls_policy=config.tls_policy(settings),
         pod_pids_limit=max(settings.pod_max_pids, 0),
+        allowed_unsafe_sysctls=settings.allowed_unsafe_sysctls,
         seccomp_default=settings.seccomp_default,
         cgroup_root=config.cgroup_root(settings),
     )
@@ -181,7 +182,13 @@ async def _kubelet(node: Node, ready: Ready) -> None:
     runtime = CriRuntime(runtime_endpoint(node.settings), node.clock)
     try:
         await run_kubelet(
-            node.client, runtime, kubelet_settings(node.settings, node.files), node.clock, node.recorder, ready
+            node.client,
+            runtime,
+            kubelet_settings(node.settings, node.files),
+            node.clock,
+            node.recorder,
+            ready,
+            neighbours=node.registry,
         )
     finally:
         await runtime.close()

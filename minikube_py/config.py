@@ -68,6 +68,19 @@ class ServerSettings:
     node_monitor_grace_period: str = option(
         "50s", "Silence after which a node is taken for dead; nodes speak every 10s"
     )
+    horizontal_pod_autoscaler_sync_period: str = option("15s", "Time between two looks at each autoscaler's metrics")
+    horizontal_pod_autoscaler_tolerance: str = option(
+        "0.1", "How far measured and wanted may differ, as a share, before an autoscaler acts"
+    )
+    horizontal_pod_autoscaler_downscale_stabilization: str = option(
+        "5m0s", "How long autoscalers look back, and keep to the highest recommendation, before they scale down"
+    )
+    horizontal_pod_autoscaler_initial_readiness_delay: str = option(
+        "30s", "Time after a pod's start in which its becoming ready is taken for the first time"
+    )
+    horizontal_pod_autoscaler_cpu_initialization_period: str = option(
+        "5m0s", "Time after a pod's start in which autoscalers use its CPU samples only while it is ready"
+    )
     agent_token: str = option("", "Secret that joins agents, but not servers (default: the token)")
     agent_token_file: str = option("", "File with that secret")
     write_kubeconfig: str = option("/etc/pyk3s/pyk3s.yaml", "File for the administrator's kubeconfig")
@@ -107,6 +120,7 @@ class ServerSettings:
     kubelet_port: int = option(10250, "Port of the node API")
     max_pods: int = option(110, "Most pods on this node")
     pod_max_pids: int = option(-1, "Most processes of one pod (-1: no limit)")
+    allowed_unsafe_sysctls: tuple[str, ...] = option((), "Sysctls that pods may set beside the safe ones; * at the end")
     seccomp_default: bool = option(False, "Give containers that ask for none the runtime's seccomp profile")
     protect_kernel_defaults: bool = option(False, "Start no kubelet where the kernel is not set as kubelets need it")
     bridge_name: str = option("cni0", "Bridge that joins the node's pods")
@@ -331,6 +345,13 @@ def seconds(name: str, value: str) -> float:
         raise ConfigError(f"--{flag_name(name)}: {value!r} is not a duration such as 30s or 2m0s")
     hours, minutes, rest = (float(part or 0) for part in parts.groups())
     return hours * 3600 + minutes * 60 + rest
+
+
+def share(name: str, value: str) -> float:
+    """The number of an option such as ``0.1``, not negative. Raises ConfigError."""
+    if not re.fullmatch(r"\d+(\.\d+)?|\.\d+", value, re.ASCII):
+        raise ConfigError(f"--{flag_name(name)}: {value!r} is not a number such as 0.1")
+    return float(value)
 
 
 def node_port_range(settings: ServerSettings) -> tuple[int, int]:

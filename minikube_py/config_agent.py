@@ -43,6 +43,7 @@ class AgentSettings:
     kubelet_port: int = _as_server("kubelet_port")
     max_pods: int = _as_server("max_pods")
     pod_max_pids: int = _as_server("pod_max_pids")
+    allowed_unsafe_sysctls: tuple[str, ...] = _as_server("allowed_unsafe_sysctls")
     seccomp_default: bool = _as_server("seccomp_default")
     protect_kernel_defaults: bool = _as_server("protect_kernel_defaults")
     bridge_name: str = _as_server("bridge_name")

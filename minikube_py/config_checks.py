@@ -23,6 +23,10 @@ AUTHORIZATION_MODES = ("Node", "RBAC", "Webhook", "AlwaysAllow", "AlwaysDeny")
 _DURATIONS = (
     "cluster_signing_duration",
     "node_monitor_grace_period",
+    "horizontal_pod_autoscaler_sync_period",
+    "horizontal_pod_autoscaler_downscale_stabilization",
+    "horizontal_pod_autoscaler_initial_readiness_delay",
+    "horizontal_pod_autoscaler_cpu_initialization_period",
     "authentication_token_webhook_cache_ttl",
     "authorization_webhook_cache_authorized_ttl",
     "authorization_webhook_cache_unauthorized_ttl",
@@ -55,6 +59,10 @@ def check(settings: ServerSettings) -> None:
     _check_node(settings)
     for name in _DURATIONS:
         config.seconds(name, getattr(settings, name))
+    period = "horizontal_pod_autoscaler_sync_period"
+    if not config.seconds(period, getattr(settings, period)):
+        raise _wrong(period, getattr(settings, period), "no time at all; give one such as 15s")
+    config.share("horizontal_pod_autoscaler_tolerance", settings.horizontal_pod_autoscaler_tolerance)
     if not re.fullmatch(r"0?[0-7]{3}", settings.write_kubeconfig_mode):
         raise _wrong("write_kubeconfig_mode", settings.write_kubeconfig_mode, "not an octal mode such as 0600")
     if (settings.tls_min_version, settings.tls_cipher_suites) != ("VersionTLS12", ()):

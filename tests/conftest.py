@@ -12,6 +12,7 @@ import hypothesis
 # What a property test finds must not hang on how fast the machine is, and CI has to find the same each time.
 hypothesis.settings.register_profile(
     "pyk3s",
+    max_examples=50,
     deadline=None,
     derandomize="CI" in os.environ,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],

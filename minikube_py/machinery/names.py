@@ -268,10 +268,6 @@ def name_is_dns_label(name: str, prefix: bool) -> list[str]:
     return dns1123_label_errors(mask_trailing_dash(name) if prefix else name)
 
 
-def name_is_dns1035_label(name: str, prefix: bool) -> list[str]:
-    return dns1035_label_errors(mask_trailing_dash(name) if prefix else name)
-
-
 def name_is_path_segment(name: str, prefix: bool) -> list[str]:
     return path_segment_errors(name, prefix=prefix)
 

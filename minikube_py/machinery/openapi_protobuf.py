@@ -17,8 +17,6 @@ import orjson
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.wire import delimited, tag, varint
 
-MEDIA_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-
 Encoder = Callable[[int, Any], bytes]
 Fields = Mapping[str, tuple[int, Encoder]]
 _FIXED64 = 1

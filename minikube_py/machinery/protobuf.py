@@ -2,7 +2,7 @@
 
 In and out: plain objects, and bytes as Kubernetes' generated Go code reads and writes them: the four bytes
 ``k8s\\0``, then a ``runtime.Unknown`` with the type and the object's message. Types of fields come from
-the OpenAPI definitions, numbers from ``protobuf_fields.txt``. A message is compiled when it is first used.
+the OpenAPI definitions, numbers from ``protobuf_fields.txt`` (``load``). A message is compiled when it is first used.
 
 What is not given is not written. Reading gives every field that the bytes carry, zero values included (Go
 writes all fields that are no pointers); the kind's defaulting drops those that JSON does not write. Custom
@@ -104,6 +104,11 @@ def _numbers() -> dict[str, list[tuple[str, int, str, bool]]]:
             found.append((matched[1], number, matched[3] or "", bool(matched[2])))
         table[f"{package}.{short}"] = found
     return table
+
+
+def load() -> None:
+    """Read the table of numbers, which is otherwise done by the first message. Blocks: call it in a thread."""
+    _numbers()
 
 
 def has_protobuf(schema: Schema) -> bool:

@@ -106,16 +106,6 @@ class Schema:
                 self._additional = ANYTHING
         return self._additional
 
-    @property
-    def is_map(self) -> bool:
-        """Whether it is an object with free keys."""
-        return self.additional is not None
-
-    @property
-    def is_associative(self) -> bool:
-        """Whether it is a list whose items are told apart by keys or by value."""
-        return self.list_type in ("map", "set")
-
     def short_name(self) -> str:
         """``PodSpec`` for ``io.k8s.api.core.v1.PodSpec``."""
         return self.name.rpartition(".")[2]

@@ -34,10 +34,11 @@ async def run_foundation(server: Server, ready: Ready) -> None:
         raise
     try:
         credentials = await credentials_task
-        registry = CollectorRegistry()
+        registry, node_registry = CollectorRegistry(), CollectorRegistry()
+        registry.register(node_registry)
         encryption = await encrypted(server.settings, server.data, store, server.clock, registry)
         api = make_api(server, store, credentials, registry, encryption)
-        server.lay(Foundation(credentials, store, api, registry))
+        server.lay(Foundation(credentials, store, api, registry, node_registry))
         ready()
         try:
             await store.run()

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from minikube_py import config
 from minikube_py.bootstrap_tokens import NODE_GROUP
+from minikube_py.config import ServerSettings
 from minikube_py.serving.process import Server
 from minikube_py.supervisor import Ready
 
 if TYPE_CHECKING:
     from minikube_py.components.apiserver.server import ApiServer
+    from minikube_py.components.controllers.horizontal_pod_autoscaler.settings import AutoscalerSettings
     from minikube_py.machinery.resources import Resource
 
 
@@ -34,6 +36,7 @@ async def run_controller_manager(server: Server, ready: Ready) -> None:
         joining_group=NODE_GROUP,
         api_url=api_url(server.settings),
         cluster_cidr=server.settings.cluster_cidr,
+        autoscaling=autoscaler_settings(server.settings),
         metrics=found.api.aggregated_reader(service_account_user("kube-system", "horizontal-pod-autoscaler")),
     )
     client = found.api.client(LOOPBACK, user_agent="kube-controller-manager")
@@ -44,6 +47,25 @@ async def run_controller_manager(server: Server, ready: Ready) -> None:
         ready,
         resources=lambda: deletable_resources(found.api),
         acting_as=server.controller,
+    )
+
+
+def autoscaler_settings(settings: ServerSettings) -> AutoscalerSettings:
+    """What ``--horizontal-pod-autoscaler-*`` say. Raises ConfigError."""
+    from minikube_py.components.controllers.horizontal_pod_autoscaler.settings import AutoscalerSettings
+
+    def given(name: str) -> str:
+        return str(getattr(settings, f"horizontal_pod_autoscaler_{name}"))
+
+    def seconds(name: str) -> float:
+        return config.seconds(f"horizontal_pod_autoscaler_{name}", given(name))
+
+    return AutoscalerSettings(
+        sync_seconds=seconds("sync_period"),
+        tolerance=config.share("horizontal_pod_autoscaler_tolerance", given("tolerance")),
+        downscale_stabilization_seconds=seconds("downscale_stabilization"),
+        initial_readiness_seconds=seconds("initial_readiness_delay"),
+        cpu_initialization_seconds=seconds("cpu_initialization_period"),
     )
 
 

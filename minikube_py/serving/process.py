@@ -33,6 +33,9 @@ class Foundation:
     store: TransactionalStore
     api: ApiServer
     registry: CollectorRegistry
+    """Metrics that the API shows."""
+    node_registry: CollectorRegistry
+    """Those of proxy and DNS, which the node API shows too."""
 
     @property
     def pki(self) -> Pki:
@@ -122,7 +125,7 @@ class Server:
             proxy_client=self.client_as("system:kube-proxy", user_agent="kube-proxy"),
             files=agent.NodeApiFiles(found.pki.serving_kubelet, found.pki.client_ca.certificate),
             clock=self.clock,
-            registry=found.registry,
+            registry=found.node_registry,
         )
 
 

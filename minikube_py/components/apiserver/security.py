@@ -147,9 +147,7 @@ def build_security(
     authorizer = chain.union
     configured = _admission_configuration(settings)
     plugins = configured_plugins(client, lookups, authorizer, clock, configured, metrics.admission)
-    for name in ("EventRateLimit", "ImagePolicyWebhook"):
-        if name in settings.enable_admission_plugins and name not in configured.plugins:
-            raise ConfigurationError(f"admission plugin {name} needs a configuration: --admission-control-config-file")
+    _check_configured(settings, configured)
     dynamic = None
     if kinds is not None:
         dynamic = build_dynamic_admission(client, kinds, authorizer, configured, metrics)
@@ -181,6 +179,13 @@ def build_security(
         peer_trust=trust,
         background=(*tokens.background, *_background(settings, clock, chain, closables)),
     )
+
+
+def _check_configured(settings: SecuritySettings, configured: AdmissionConfiguration) -> None:
+    """Raises ConfigurationError for a plugin that is enabled and cannot do without a configuration."""
+    for name in ("EventRateLimit", "ImagePolicyWebhook"):
+        if name in settings.enable_admission_plugins and name not in configured.plugins:
+            raise ConfigurationError(f"admission plugin {name} needs a configuration: --admission-control-config-file")
 
 
 def _authorization(settings: SecuritySettings) -> AuthorizationConfiguration:

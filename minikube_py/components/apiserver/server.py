@@ -175,12 +175,7 @@ class ApiServer:
         self.core.admission = admission
         self.core.virtual.update(virtual_handlers)
         shown = f"{self.settings.advertise_address or self.settings.bind_address}:{self.settings.port}"
-        all_checks: dict[str, Check] = {
-            "etcd": self._check_store,
-            "etcd-readiness": lambda: datastore_stall.check(self._caches.store),
-            BOOTSTRAP_CHECK: self._check_bootstrap,
-            **(checks or {}),
-        }
+        all_checks = {**self._own_checks(), **(checks or {})}
         remote = RemoteDocuments(self._aggregator, self._clock)
         endpoints = Endpoints(self.kinds, self._scraped, all_checks, documents or {}, remote, now=self.core.clock.now)
         self._streams = KubeletStreams(self.core, self.settings.kubelet_tls)
@@ -230,8 +225,30 @@ class ApiServer:
         if settings.tls is not None:
             count_handshake_errors(settings.tls, self.metrics.handshake_errors.inc)
         cel_observer.set(self.metrics.cel.observer)
+        self._custom.start()  # before anybody can ask: what is stored already must not be answered with 404
+        server, listening = await self._listen(self._face)
+        try:
+            self.port = listening.sockets[0].getsockname()[1]
+            if settings.advertise_address:
+                await ensure_kubernetes_service(
+                    self.client(), settings.service_ranges.network, settings.advertise_address, self.port
+                )
+            ready()
+            await self._work()
+        finally:
+            listening.close()
+            await self._face.drain()
+            await server.shutdown(timeout=1.0)
+            await self._aggregator.connections.close()
+            await self._informers.converted.close()
+            await self._conversion_webhooks.close()
+            await listening.wait_closed()
+
+    async def _listen(self, face: Face) -> tuple[Server, asyncio.Server]:
+        """The HTTP server and its socket. Raises OSError for a taken port."""
+        settings = self.settings
         server = Server(
-            self._face,
+            face,
             handler_cancellation=True,
             keepalive_timeout=_KEEPALIVE_SECONDS,
             quick_gets=self._quick_gets,
@@ -241,8 +258,7 @@ class ApiServer:
             access_log=None,
             auto_decompress=True,
         )
-        loop = asyncio.get_running_loop()
-        listening = await loop.create_server(
+        listening = await asyncio.get_running_loop().create_server(
             server,
             settings.bind_address,
             settings.port,
@@ -250,37 +266,25 @@ class ApiServer:
             ssl_handshake_timeout=HEADER_SECONDS if settings.tls is not None else None,
             backlog=_BACKLOG,
         )
-        try:
-            self.port = listening.sockets[0].getsockname()[1]
-            if settings.advertise_address:
-                await ensure_kubernetes_service(
-                    self.client(), settings.service_ranges.network, settings.advertise_address, self.port
-                )
-            self._custom.start()
-            ready()
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._custom.run(), name="custom-kinds")
-                for work in self._background:
-                    tasks.create_task(_as_coroutine(work), name="security")
-                if settings.aggregation:
-                    availability = Availability(self.client(), self._aggregator, self._clock)
-                    tasks.create_task(availability.run(), name="aggregation")
-                    local = keep_local_services(self.client(), self.kinds, self._clock)
-                    tasks.create_task(local, name="local-apiservices")
-                if self._auditor is not None:
-                    tasks.create_task(self._auditor.run(), name="audit")
-                if settings.priority_and_fairness:
-                    mandatory = await asyncio.to_thread(mandatory_flow_control)
-                    consumer = run_consumer(self.client(), self._flow, self._clock, mandatory)
-                    tasks.create_task(consumer, name="flow-control")
-        finally:
-            listening.close()
-            await self._face.drain()
-            await server.shutdown(timeout=1.0)
-            await self._aggregator.connections.close()
-            await self._informers.converted.close()
-            await self._conversion_webhooks.close()
-            await listening.wait_closed()
+        return server, listening
+
+    async def _work(self) -> None:
+        """What the server does beside answering, until cancelled; what fails in it ends the server."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._custom.run(), name="custom-kinds")
+            for work in self._background:
+                tasks.create_task(_as_coroutine(work), name="security")
+            if self.settings.aggregation:
+                availability = Availability(self.client(), self._aggregator, self._clock)
+                tasks.create_task(availability.run(), name="aggregation")
+                local = keep_local_services(self.client(), self.kinds, self._clock)
+                tasks.create_task(local, name="local-apiservices")
+            if self._auditor is not None:
+                tasks.create_task(self._auditor.run(), name="audit")
+            if self.settings.priority_and_fairness:
+                mandatory = await asyncio.to_thread(mandatory_flow_control)
+                consumer = run_consumer(self.client(), self._flow, self._clock, mandatory)
+                tasks.create_task(consumer, name="flow-control")
 
     def close(self) -> None:
         """Stop following the store; call after ``run`` has ended and before the store is closed."""
@@ -312,6 +316,14 @@ class ApiServer:
             async with asyncio.timeout(_SIZE_SECONDS):
                 size = [size_family(await self._caches.store.size_bytes())]
         return others + await self.metrics.text() + await exposition([lambda: size])
+
+    def _own_checks(self) -> dict[str, Check]:
+        """What health pages look at, by name."""
+        return {
+            "etcd": self._check_store,
+            "etcd-readiness": lambda: datastore_stall.check(self._caches.store),
+            BOOTSTRAP_CHECK: self._check_bootstrap,
+        }
 
     async def _check_bootstrap(self) -> str:
         return self.not_ready

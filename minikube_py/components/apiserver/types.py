@@ -63,7 +63,6 @@ class Credentials:
 
     bearer_token: str = ""
     peer_certificate_der: bytes = b""
-    peer_address: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     path: str = ""
     """What is asked for: anonymous requests may be limited to some paths."""

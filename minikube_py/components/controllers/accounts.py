@@ -8,6 +8,7 @@ _ACCOUNTS = {
     "serviceaccount": "service-account-controller",
     "root-ca-certificate-publisher": "root-ca-cert-publisher",
     "endpoint-slice": "endpointslice-controller",
+    "endpoint-slice-mirroring": "endpointslicemirroring-controller",
     "garbage-collector": "generic-garbage-collector",
     "node-ipam": "node-controller",
     "node-lifecycle": "node-controller",

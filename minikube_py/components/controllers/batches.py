@@ -22,7 +22,7 @@ async def slow_start(
     succeeded, position, size = 0, 0, initial
     while position < len(items):
         batch = items[position : position + size]
-        outcomes = await asyncio.gather(*(_outcome(act(item)) for item in batch))
+        outcomes = await asyncio.gather(*(_outcome(act, item) for item in batch))
         failures = [outcome for outcome in outcomes if outcome is not None]
         succeeded += len(batch) - len(failures)
         if failures:
@@ -34,13 +34,13 @@ async def slow_start(
 
 async def all_at_once(items: Iterable[T], act: Callable[[T], Awaitable[object]]) -> Exception | None:
     """Act on all items concurrently, whatever happens to some; returns the first failure."""
-    outcomes = await asyncio.gather(*(_outcome(act(item)) for item in items))
+    outcomes = await asyncio.gather(*(_outcome(act, item) for item in items))
     return next((outcome for outcome in outcomes if outcome is not None), None)
 
 
-async def _outcome(work: Awaitable[object]) -> Exception | None:
+async def _outcome(act: Callable[[T], Awaitable[object]], item: T) -> Exception | None:
     try:
-        await work
+        await act(item)  # made in here: a task that is cancelled before its first step must leave nothing unawaited
     except Exception as error:
         return error
     return None

@@ -88,6 +88,7 @@ def all_loops() -> dict[str, Callable[[Kit], Loop]]:
     from minikube_py.components.controllers.deployment.controller import DeploymentController
     from minikube_py.components.controllers.disruption import DisruptionController
     from minikube_py.components.controllers.endpoints.controller import EndpointsController
+    from minikube_py.components.controllers.endpoints.mirroring import EndpointsMirror
     from minikube_py.components.controllers.garbage.collector import GarbageCollector
     from minikube_py.components.controllers.horizontal_pod_autoscaler.controller import (
         HorizontalPodAutoscalerController,
@@ -116,6 +117,7 @@ def all_loops() -> dict[str, Callable[[Kit], Loop]]:
         "replication": lambda kit: ReplicaController(kit, REPLICATION_CONTROLLER),
         "deployment": DeploymentController,
         "endpoint-slice": EndpointsController,
+        "endpoint-slice-mirroring": EndpointsMirror,
         "garbage-collector": GarbageCollector,
         "job": JobController,
         "node-ipam": NodeIpam,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from minikube_py.client.leader_election import ElectionSettings
 from minikube_py.components.controllers.horizontal_pod_autoscaler.metrics import MetricsApi, NoMetrics
+from minikube_py.components.controllers.horizontal_pod_autoscaler.settings import AutoscalerSettings
 from minikube_py.machinery.observed import Observed
 
 SignRequest = Callable[[str, bytes, Sequence[str], float], Awaitable[bytes]]
@@ -22,7 +23,7 @@ class ControllerSettings:
     ``joining_group`` gets no certificate in the name of a node that exists (empty: as in Kubernetes everybody does).
     ``api_url`` is the API's address for ``cluster-info`` (empty: no such ConfigMap is made).
     ``election`` makes the whole group lead only while it holds that Lease; None: it always leads.
-    ``metrics`` reads the metrics APIs for autoscalers.
+    ``metrics`` reads the metrics APIs for autoscalers; ``autoscaling`` is how they are used.
     ``disabled`` names loops that are not run.
     """
 
@@ -33,6 +34,7 @@ class ControllerSettings:
     api_url: str = ""
     election: ElectionSettings | None = None
     metrics: MetricsApi = field(default_factory=NoMetrics)
+    autoscaling: AutoscalerSettings = field(default_factory=AutoscalerSettings)
     disabled: frozenset[str] = field(default_factory=frozenset)
     node_monitor_grace_seconds: float = 50.0
     node_startup_grace_seconds: float = 60.0

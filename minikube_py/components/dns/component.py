@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import dns.exception
 import dns.message
+import dns.name
 import dns.rcode
 from prometheus_client import CollectorRegistry, Counter
 
@@ -63,6 +65,9 @@ class Resolver:
         self._requests.labels("udp" if udp else "tcp", _type_name(query)).inc()
         reply = messages.answer(query, self._zone)
         if reply is not None:
+            outside = messages.follow_alias(reply, self._zone)
+            if outside is not None:
+                await self._add_foreign(reply, outside, udp=udp)
             self._responses.labels(dns.rcode.to_text(reply.rcode())).inc()
             return messages.to_wire(reply, query, udp=udp)
         try:
@@ -73,6 +78,16 @@ class Resolver:
             return messages.failure(query, dns.rcode.SERVFAIL)
         self._responses.labels(dns.rcode.to_text(dns.rcode.from_flags(forwarded[3], 0))).inc()
         return forwarded
+
+    async def _add_foreign(self, reply: dns.message.Message, name: dns.name.Name, *, udp: bool) -> None:
+        """Add what the upstream servers say of the name that an alias leads to; nothing when they cannot be asked."""
+        question = dns.message.make_query(name, reply.question[0].rdtype)
+        try:
+            found = dns.message.from_wire(await self._forwarder.resolve(question.to_wire(), udp=udp))
+        except (NoUpstream, dns.exception.DNSException, ValueError) as error:
+            log.debug("cannot follow an alias", extra={"name": str(name), "error": str(error)})
+            return
+        reply.answer.extend(found.answer)
 
 
 def _type_name(query: dns.message.Message) -> str:

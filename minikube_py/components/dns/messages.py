@@ -24,6 +24,8 @@ from minikube_py.components.dns.zone import Answer, Zone
 
 ttl_seconds = 5
 largest_plain_udp_bytes = 512
+most_aliases = 8
+"""How many aliases in a row are followed."""
 
 
 class BadQuery(Exception):
@@ -80,12 +82,36 @@ def _respond(
         return reply
     mixed = list(records)
     shuffle(mixed)
-    owner = query.question[0].name
-    rrset = dns.rrset.from_text_list(owner, ttl_seconds, dns.rdataclass.IN, mixed[0].type, [r.data for r in mixed])
-    reply.answer.append(rrset)
+    reply.answer.append(_rrset(query.question[0].name, mixed))
     if mixed[0].type == "SRV":
         _add_targets(reply, zone, mixed)
     return reply
+
+
+def _rrset(owner: dns.name.Name, records: Sequence[Answer]) -> dns.rrset.RRset:
+    texts = [record.data for record in records]
+    return dns.rrset.from_text_list(owner, ttl_seconds, dns.rdataclass.IN, records[0].type, texts)
+
+
+def follow_alias(reply: dns.message.Message, zone: Zone) -> dns.name.Name | None:
+    """Add to an alias what it stands for in the zone; the name outside that is still to be asked for, if any.
+
+    Resolvers of pods do not follow aliases themselves: an address that is asked for must be in the answer.
+    """
+    wanted = reply.question[0].rdtype
+    for _ in range(most_aliases):
+        last = reply.answer[-1] if reply.answer else None
+        if last is None or last.rdtype != dns.rdatatype.CNAME or wanted == dns.rdatatype.CNAME:
+            return None
+        target: dns.name.Name = last[0].target
+        name = target.to_text(omit_final_dot=True).lower()
+        if not zone.covers(name):
+            return target
+        records = zone.lookup(name, dns.rdatatype.to_text(wanted))
+        if not records:
+            return None
+        reply.answer.append(_rrset(target, records))
+    return None
 
 
 def _add_targets(reply: dns.message.Message, zone: Zone, records: Sequence[Answer]) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from minikube_py.client.types import Client, EventRecorder
     from minikube_py.components.kubelet.runtime.types import Runtime
     from minikube_py.components.kubelet.settings import KubeletSettings
@@ -25,6 +27,8 @@ async def run_kubelet(
     clock: Clock,
     recorder: EventRecorder,
     ready: Callable[[], None],
+    *,
+    neighbours: CollectorRegistry | None = None,
 ) -> None:
     """Be a node until cancelled; see ``component.run_kubelet``.
 
@@ -32,4 +36,4 @@ async def run_kubelet(
     """
     from minikube_py.components.kubelet.component import run_kubelet as run
 
-    await run(client, runtime, settings, clock, recorder, ready)
+    await run(client, runtime, settings, clock, recorder, ready, neighbours=neighbours)

@@ -45,12 +45,19 @@ async def run_kubelet(
     clock: Clock,
     recorder: EventRecorder,
     ready: Callable[[], None],
+    *,
+    neighbours: CollectorRegistry | None = None,
 ) -> None:
-    """Be a node until cancelled. ``ready`` is called once the Node object exists and is Ready=True."""
+    """Be a node until cancelled. ``ready`` is called once the Node object exists and is Ready=True.
+
+    ``neighbours`` has the metrics of the node's other components, which the node API shows beside the kubelet's.
+    """
     machine = await asyncio.to_thread(read_machine, settings.root_dir)
     informer = client.informer(PODS, field_selector=f"spec.nodeName={settings.node_name}")
     async with asyncio.TaskGroup() as group:
         kit = await _assemble(client, runtime, settings, clock, recorder, machine, group)
+        if neighbours is not None:
+            kit.metrics.registry.register(neighbours)
         try:
             pods = Pods(kit, group, informer, node_labels(settings, machine))
             port = await _serve_node_api(kit, pods, machine, group)

@@ -45,6 +45,8 @@ class KubeletSettings:
     cpu_cfs_quota: bool = True
     pod_pids_limit: int = 0
     """Most processes of one pod; 0: no limit of its own."""
+    allowed_unsafe_sysctls: tuple[str, ...] = ()
+    """Sysctls that pods may set beside the safe ones; a name may end in ``*``."""
     seccomp_default: bool = False
     """Whether containers that ask for no seccomp profile get the runtime's."""
     reserved_cpu_milli: int = 0

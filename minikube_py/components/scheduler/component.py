@@ -19,6 +19,7 @@ from minikube_py.client.types import Client, DeleteOptions, EventRecorder, Patch
 from minikube_py.components.scheduler import cycle, preemption
 from minikube_py.components.scheduler.cache import Cache
 from minikube_py.components.scheduler.framework import NO_EVENT, ClusterEvent, CycleState, Plugin, Status, summary
+from minikube_py.components.scheduler.nominations import Nominations
 from minikube_py.components.scheduler.pod_info import PodInfo
 from minikube_py.components.scheduler.profile import Profile, default_profile
 from minikube_py.components.scheduler.queue import QueuedPod, SchedulingQueue
@@ -26,7 +27,7 @@ from minikube_py.components.scheduler.watching import start_watching
 from minikube_py.machinery import resources
 from minikube_py.machinery.clock import Clock
 from minikube_py.machinery.errors import ApiError, is_conflict, is_not_found
-from minikube_py.machinery.objects import Object, labels_of, name_of, namespace_of
+from minikube_py.machinery.objects import Object, is_deleting, labels_of, name_of, namespace_of
 from minikube_py.machinery.times import rfc3339
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class Scheduler:
         profiles: Mapping[str, Profile],
         cache: Cache,
         queue: SchedulingQueue,
+        nominations: Nominations,
         clock: Clock,
         recorder: EventRecorder,
         metrics: Metrics,
@@ -86,6 +88,7 @@ class Scheduler:
         self.profiles = profiles
         self._cache = cache
         self._queue = queue
+        self._nominations = nominations
         self._clock = clock
         self._recorder = recorder
         self._metrics = metrics
@@ -129,12 +132,17 @@ class Scheduler:
 
     async def _schedule(self, queued: QueuedPod, pod: PodInfo, profile: Profile) -> str:
         nodes = self._cache.schedulable()
-        decision = cycle.decide(profile, pod, nodes, start=self._start, choose=self._choose)
+        decision = cycle.decide(
+            profile, pod, nodes, start=self._start, choose=self._choose, ahead=self._nominations.ahead
+        )
         self._start = (self._start + decision.evaluated) % max(1, len(nodes))
         if decision.node is None:
             await self._turn_away(queued, profile, decision, len(nodes))
             return "unschedulable"
         self._cache.assume(pod, decision.node.name)
+        if self._nominations.node_of(pod.uid) not in ("", decision.node.name):
+            self._queue.happened(ClusterEvent.POD_DELETED)  # the room that was made for it is free for others
+        self._nominations.drop(pod.uid)
         failed = await self._bind(pod, profile, decision.state, decision.node.name)
         if failed is not None:
             self._cache.forget(pod.uid)
@@ -179,23 +187,32 @@ class Scheduler:
         """Say why the pod fits nowhere, try preemption, wait for an event that may help."""
         pod = queued.pod
         message = summary(nodes, decision.rejections) if nodes else "no nodes available to schedule pods"
-        victims = (
-            preemption.find_victims(profile, pod, self._cache.schedulable(), decision.rejections, self._budgets.list())
-            if nodes
-            else None
-        )
+        why_not, victims = self._choose_victims(pod, profile, decision) if nodes else ("", None)
         waits_for = self._events_of(profile, decision.rejected_by) | ClusterEvent.NODE_ADDED
         if victims is None:
             if nodes:
-                message += f" preemption: 0/{nodes} nodes are available: " + _no_preemption(nodes, decision)
+                message += f" preemption: {why_not}"
             self._queue.requeue(queued, waits_for)
         else:
             self._queue.requeue(queued, waits_for | ClusterEvent.POD_DELETED)
         self._recorder.event(pod.object, "Warning", "FailedScheduling", message)
-        await self._report(pod, message, victims.node if victims else "")
+        await self._report(pod, message, self._nominations.node_of(pod.uid))
         if victims is not None:
             self._metrics.preemptions.inc()
             await self._evict(pod, victims)
+
+    def _choose_victims(
+        self, pod: PodInfo, profile: Profile, decision: cycle.Decision
+    ) -> tuple[str, preemption.Victims | None]:
+        """Who must go for the pod, which is then nominated to their node; or why nobody goes."""
+        why_not = preemption.ineligible(pod, self._cache.nodes.get(self._nominations.node_of(pod.uid)))
+        if why_not:
+            return why_not, None
+        nodes, budgets = self._cache.schedulable(), self._budgets.list()
+        ahead = self._nominations.ahead
+        victims = preemption.find_victims(profile, pod, nodes, decision.rejections, budgets, ahead)
+        self._nominations.put(pod, victims.node if victims else "")
+        return _no_preemption(len(nodes), decision), victims
 
     def _events_of(self, profile: Profile, names: frozenset[str]) -> ClusterEvent:
         events = NO_EVENT
@@ -215,8 +232,8 @@ class Scheduler:
         now = rfc3339(self._clock.now())
         transition = current.get("lastTransitionTime") if current.get("status") == "False" else now
         content: Object = {"conditions": [{**condition, "lastProbeTime": None, "lastTransitionTime": transition}]}
-        if nominated:
-            content["nominatedNodeName"] = nominated
+        if nominated or status.get("nominatedNodeName"):
+            content["nominatedNodeName"] = nominated or None
         await self._client.patch(
             resources.PODS,
             name_of(pod.object),
@@ -232,6 +249,8 @@ class Scheduler:
                 victim.object, "Normal", "Preempted", f"Preempted by pod {pod.uid} on node {victims.node}"
             )
             try:
+                if not is_deleting(victim.object):
+                    await self._disrupt(victim, pod.scheduler_name)
                 await self._client.delete(
                     resources.PODS,
                     name_of(victim.object),
@@ -241,6 +260,27 @@ class Scheduler:
             except ApiError as error:
                 if not (is_not_found(error) or is_conflict(error)):
                     raise
+
+    async def _disrupt(self, victim: PodInfo, scheduler_name: str) -> None:
+        """Tell the pod's owner, by a condition, that the pod did not fail by itself."""
+        condition: Object = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "PreemptionByScheduler",
+            "message": f"{scheduler_name}: preempting to accommodate a higher priority pod",
+            "lastTransitionTime": rfc3339(self._clock.now()),
+        }
+        generation = victim.object["metadata"].get("generation")
+        if generation:
+            condition["observedGeneration"] = generation
+        await self._client.patch(
+            resources.PODS,
+            name_of(victim.object),
+            {"metadata": {"uid": victim.uid}, "status": {"conditions": [condition]}},
+            victim.namespace,
+            patch_type=PatchType.STRATEGIC,
+            subresource="status",
+        )
 
 
 def _binding(pod: PodInfo, node_name: str) -> Object:
@@ -260,7 +300,7 @@ def _no_preemption(nodes: int, decision: cycle.Decision) -> str:
         parts.append(f"{helpless} Preemption is not helpful for scheduling")
     if nodes - helpless:
         parts.append(f"{nodes - helpless} No preemption victims found for incoming pod")
-    return ", ".join(parts) + "."
+    return f"0/{nodes} nodes are available: {', '.join(parts)}."
 
 
 async def run_scheduler(
@@ -279,11 +319,12 @@ async def run_scheduler(
         return labels_of(namespace) if namespace is not None else {}
 
     profile = default_profile(client, namespace_labels, further=settings.plugins, weights=settings.weights)
-    cache, queue, metrics = Cache(), SchedulingQueue(clock), Metrics(registry)
+    cache, queue, nominations, metrics = Cache(), SchedulingQueue(clock), Nominations(), Metrics(registry)
     try:
         chooser = random.Random(settings.seed)
-        scheduler = Scheduler(client, {profile.name: profile}, cache, queue, clock, recorder, metrics, chooser)
-        stop_watching = await start_watching(client, scheduler.profiles, cache, queue)
+        profiles = {profile.name: profile}
+        scheduler = Scheduler(client, profiles, cache, queue, nominations, clock, recorder, metrics, chooser)
+        stop_watching = await start_watching(client, profiles, cache, queue, nominations)
         try:
             ready()
             await scheduler.run()

@@ -7,7 +7,7 @@ find enough feasible ones, PreScore, Score, then the best node, ties broken at r
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from minikube_py.components.scheduler.framework import (
@@ -20,6 +20,9 @@ from minikube_py.components.scheduler.framework import (
 from minikube_py.components.scheduler.node_info import NodeInfo
 from minikube_py.components.scheduler.pod_info import PodInfo
 from minikube_py.components.scheduler.profile import Profile
+
+Ahead = Callable[[PodInfo, str], Sequence[PodInfo]]
+"""The pods for which a pod must leave room on a node, by the node's name (``nominations``)."""
 
 fewest_feasible_nodes = 100
 fewest_percent, most_percent = 5, 50
@@ -47,7 +50,20 @@ def enough_feasible(nodes: int) -> int:
     return max(fewest_feasible_nodes, nodes * percent // 100)
 
 
-def decide(profile: Profile, pod: PodInfo, nodes: Sequence[NodeInfo], *, start: int, choose: random.Random) -> Decision:
+def nobody(pod: PodInfo, node_name: str) -> Sequence[PodInfo]:
+    """Nobody is nominated."""
+    return ()
+
+
+def decide(
+    profile: Profile,
+    pod: PodInfo,
+    nodes: Sequence[NodeInfo],
+    *,
+    start: int,
+    choose: random.Random,
+    ahead: Ahead = nobody,
+) -> Decision:
     """Pick a node. ``start`` rotates where the search begins, so that all nodes get their turn."""
     state: CycleState = {}
     filters, refused = pre_filter(profile, state, pod, nodes)
@@ -60,6 +76,9 @@ def decide(profile: Profile, pod: PodInfo, nodes: Sequence[NodeInfo], *, start: 
         node = nodes[(start + offset) % len(nodes)]
         evaluated += 1
         status = run_filters(filters, state, pod, node)
+        others = ahead(pod, node.name) if status.ok else ()
+        if others:
+            status = filter_changed(profile, pod, node.changed(adding=others), nodes)
         if status.ok:
             feasible.append(node)
             if len(feasible) >= wanted:
@@ -93,6 +112,14 @@ def run_filters(filters: Sequence[FilterPlugin], state: CycleState, pod: PodInfo
         if not status.ok:
             return status
     return SUCCESS
+
+
+def filter_changed(profile: Profile, pod: PodInfo, changed: NodeInfo, nodes: Sequence[NodeInfo]) -> Status:
+    """The verdict about one node, in a cluster where it is as in ``changed``."""
+    state: CycleState = {}
+    others = [changed if item.name == changed.name else item for item in nodes]
+    filters, refused = pre_filter(profile, state, pod, others)
+    return refused if refused is not None else run_filters(filters, state, pod, changed)
 
 
 def _best(

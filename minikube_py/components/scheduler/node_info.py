@@ -6,7 +6,7 @@ snapshot is needed: what a plugin reads cannot change under it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from minikube_py.components.scheduler.pod_info import Amounts, PodInfo, amounts
 from minikube_py.machinery.objects import Object, labels_of
@@ -89,12 +89,14 @@ class NodeInfo:
             return any(used[1:] == (protocol, number) for used in self.ports)
         return wanted in self.ports or (any_address, protocol, number) in self.ports
 
-    def without(self, uids: frozenset[str]) -> NodeInfo:
-        """A private copy as if these pods were gone (preemption's dry run)."""
+    def changed(self, *, without: frozenset[str] = frozenset(), adding: Iterable[PodInfo] = ()) -> NodeInfo:
+        """A private copy as if some pods, by uid, were gone and others were there."""
         copy = NodeInfo(self.name)
         for slot in ("object", "labels", "allocatable", "taints", "unschedulable", "image_sizes"):
             setattr(copy, slot, getattr(self, slot))
         for uid, pod in self.pods.items():
-            if uid not in uids:
+            if uid not in without:
                 copy.add_pod(pod)
+        for pod in adding:
+            copy.add_pod(pod)
         return copy

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from minikube_py.components.scheduler.cycle import pre_filter, run_filters
+from minikube_py.components.scheduler.cycle import Ahead, filter_changed, nobody
 from minikube_py.components.scheduler.framework import Code, Status
 from minikube_py.components.scheduler.node_info import NodeInfo
 from minikube_py.components.scheduler.pod_info import PodInfo
 from minikube_py.components.scheduler.profile import Profile
-from minikube_py.machinery.objects import Object, namespace_of
+from minikube_py.machinery.objects import Object, is_deleting, namespace_of
 from minikube_py.machinery.selectors import selector_from_label_selector
 
 
@@ -28,21 +28,30 @@ class Victims:
     violations: int
 
 
+def ineligible(pod: PodInfo, nominated: NodeInfo | None) -> str:
+    """Why the pod may not preempt others now; empty when it may. ``nominated``: where room is being made for it."""
+    if pod.spec.get("preemptionPolicy") == "Never":
+        return "not eligible due to preemptionPolicy=Never."
+    leaving = () if nominated is None else nominated.pods.values()
+    if any(is_deleting(other.object) and other.priority < pod.priority for other in leaving):
+        return "not eligible due to a terminating pod on the nominated node."
+    return ""
+
+
 def find_victims(
     profile: Profile,
     pod: PodInfo,
     nodes: Sequence[NodeInfo],
     rejections: Mapping[str, Status],
     budgets: Sequence[Object],
+    ahead: Ahead = nobody,
 ) -> Victims | None:
-    """The best candidate, or None when preemption cannot help."""
-    if pod.spec.get("preemptionPolicy") == "Never":
-        return None
+    """The best candidate, or None when preemption cannot help. The pod is eligible (``ineligible``)."""
     candidates = []
     for node in nodes:
         status = rejections.get(node.name)
         if status is not None and status.code is Code.UNSCHEDULABLE:
-            found = _on_node(profile, pod, node, nodes, budgets)
+            found = _on_node(profile, pod, node, nodes, budgets, ahead)
             if found is not None:
                 candidates.append(found)
     return min(candidates, key=_cost, default=None)
@@ -54,13 +63,19 @@ def _cost(victims: Victims) -> tuple[int, int, int, int]:
 
 
 def _on_node(
-    profile: Profile, pod: PodInfo, node: NodeInfo, nodes: Sequence[NodeInfo], budgets: Sequence[Object]
+    profile: Profile, pod: PodInfo, node: NodeInfo, nodes: Sequence[NodeInfo], budgets: Sequence[Object], ahead: Ahead
 ) -> Victims | None:
     lower = [other for other in node.pods.values() if other.priority < pod.priority]
     if not lower:
         return None
-    gone = {other.uid for other in lower}
-    if not _fits(profile, pod, node, nodes, frozenset(gone)):
+    gone, nominated = {other.uid for other in lower}, ahead(pod, node.name)
+
+    def fits() -> bool:
+        """Whether the pod would fit if these pods were gone from the node."""
+        changed = node.changed(without=frozenset(gone), adding=nominated)
+        return filter_changed(profile, pod, changed, nodes).ok
+
+    if not fits():
         return None
     protected, others = _split_by_budget(lower, budgets)
     violations = 0
@@ -68,20 +83,11 @@ def _on_node(
     for group, counts in ((protected, True), (others, False)):
         for other in sorted(group, key=lambda item: (-item.priority, _started(item))):
             gone.discard(other.uid)
-            if not _fits(profile, pod, node, nodes, frozenset(gone)):
+            if not fits():
                 gone.add(other.uid)
                 victims.append(other)
                 violations += counts
     return Victims(node.name, tuple(victims), violations) if victims else None
-
-
-def _fits(profile: Profile, pod: PodInfo, node: NodeInfo, nodes: Sequence[NodeInfo], gone: frozenset[str]) -> bool:
-    """Whether the pod would fit if these pods were gone from the node."""
-    changed = node.without(gone)
-    others = [changed if item.name == node.name else item for item in nodes]
-    state: dict[str, object] = {}
-    filters, refused = pre_filter(profile, state, pod, others)
-    return refused is None and run_filters(filters, state, pod, changed).ok
 
 
 def _started(pod: PodInfo) -> str:

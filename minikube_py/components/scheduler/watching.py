@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from minikube_py.client.types import Client, EventType
 from minikube_py.components.scheduler.cache import Cache
 from minikube_py.components.scheduler.framework import NO_EVENT, ClusterEvent
-from minikube_py.components.scheduler.pod_info import pod_info
+from minikube_py.components.scheduler.nominations import Nominations
+from minikube_py.components.scheduler.pod_info import PodInfo, pod_info
 from minikube_py.components.scheduler.profile import Profile
 from minikube_py.components.scheduler.queue import SchedulingQueue
 from minikube_py.machinery import resources
@@ -23,10 +24,13 @@ _ENDED = ("Succeeded", "Failed")
 class Watching:
     """The handlers; each runs synchronously on the loop."""
 
-    def __init__(self, profiles: Mapping[str, Profile], cache: Cache, queue: SchedulingQueue) -> None:
+    def __init__(
+        self, profiles: Mapping[str, Profile], cache: Cache, queue: SchedulingQueue, nominations: Nominations
+    ) -> None:
         self._profiles = profiles
         self._cache = cache
         self._queue = queue
+        self._nominations = nominations
 
     def on_pod(self, type: EventType, pod: Object, old: Object | None) -> None:
         phase = (pod.get("status") or {}).get("phase")
@@ -40,17 +44,24 @@ class Watching:
     def _leave(self, pod: Object) -> None:
         uid = uid_of(pod)
         self._queue.remove(uid)
+        self._withdraw(uid)
         was_bound = bool((pod.get("spec") or {}).get("nodeName")) or self._cache.is_assumed(uid)
         if was_bound:
             self._cache.remove_pod(uid)
             self._queue.happened(ClusterEvent.POD_DELETED)
 
     def _bound(self, pod: Object, old: Object | None) -> None:
-        if old is not None and old.get("spec") == pod.get("spec") and labels_of(old) == labels_of(pod):
+        if (
+            old is not None
+            and old.get("spec") == pod.get("spec")
+            and labels_of(old) == labels_of(pod)
+            and is_deleting(old) == is_deleting(pod)
+        ):
             return
         info = pod_info(pod)
         fresh = old is None or not (old.get("spec") or {}).get("nodeName")
         self._queue.remove(info.uid)
+        self._nominations.drop(info.uid)
         self._cache.put_pod(info)
         self._queue.happened(ClusterEvent.POD_ADDED if fresh else ClusterEvent.POD_LABELS)
 
@@ -61,12 +72,25 @@ class Watching:
             return
         if is_deleting(pod):
             self._queue.remove(uid_of(pod))
+            self._withdraw(uid_of(pod))
             return
         info = pod_info(pod)
+        self._nominate(info, old)
         gated = any(not plugin.pre_enqueue(info).ok for plugin in profile.pre_enqueue)
         self._queue.add(info, gated=gated)
         if old is not None and labels_of(old) != labels_of(pod):
             self._queue.happened(ClusterEvent.POD_LABELS)
+
+    def _nominate(self, pod: PodInfo, old: Object | None) -> None:
+        """Follow the pod's status; a nomination that is not written yet stays."""
+        written, before = _nominated(pod.object), _nominated(old or {})
+        self._nominations.put(pod, written or ("" if before else self._nominations.node_of(pod.uid)))
+
+    def _withdraw(self, uid: str) -> None:
+        """The room that was made for a pod is free for others."""
+        if self._nominations.node_of(uid):
+            self._nominations.drop(uid)
+            self._queue.happened(ClusterEvent.POD_DELETED)
 
     def on_node(self, type: EventType, node: Object, old: Object | None) -> None:
         if type is EventType.DELETED:
@@ -95,15 +119,19 @@ def node_changes(old: Object, new: Object) -> ClusterEvent:
     return event
 
 
+def _nominated(pod: Object) -> str:
+    return str((pod.get("status") or {}).get("nominatedNodeName") or "")
+
+
 def _images(node: Object) -> object:
     return (node.get("status") or {}).get("images")
 
 
 async def start_watching(
-    client: Client, profiles: Mapping[str, Profile], cache: Cache, queue: SchedulingQueue
+    client: Client, profiles: Mapping[str, Profile], cache: Cache, queue: SchedulingQueue, nominations: Nominations
 ) -> Callable[[], None]:
     """Fill cache and queue, follow changes; returns what ends it. Nodes come before pods."""
-    watching = Watching(profiles, cache, queue)
+    watching = Watching(profiles, cache, queue, nominations)
 
     def notify(event: ClusterEvent) -> Callable[[EventType, Object, Object | None], None]:
         def handler(type: EventType, obj: Object, old: Object | None) -> None:

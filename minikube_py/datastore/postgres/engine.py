@@ -23,7 +23,8 @@ from minikube_py.datastore.contents import Contents
 from minikube_py.datastore.index import prefix_end
 from minikube_py.datastore.intents import ABSENT, ANY, Intent, KeyIntent, TransactionIntent, deleted_record
 from minikube_py.datastore.postgres import log
-from minikube_py.datastore.postgres.errors import CONNECTION_ERRORS, is_passing, translated
+from minikube_py.datastore.postgres.connections import Connections
+from minikube_py.datastore.postgres.errors import CONNECTION_ERRORS, translated
 from minikube_py.datastore.postgres.follower import Follower
 from minikube_py.datastore.postgres.mirror import Mirror
 from minikube_py.datastore.postgres.settings import PostgresSettings
@@ -61,7 +62,6 @@ T = TypeVar("T")
 _REPLAY_STEP_CHANGES = 500
 _ROWS_AT_ONCE = 1000
 _SWEEP_ROWS = 1000
-_FIRST_WAIT_SECONDS = 0.05
 _CHURN_SECONDS = 30.0
 
 
@@ -110,7 +110,7 @@ class PostgresDatastore:
     ) -> None:
         self._clock = clock
         self._settings = settings
-        self._pool = pool
+        self._connections = Connections(pool, clock, settings.read_seconds)
         self._mirror = mirror
         self._rows_at_start = rows
         self._stall = Stall()
@@ -273,13 +273,13 @@ class PostgresDatastore:
         if ttl_seconds < 1:
             raise ValueError(f"lease TTL must be at least 1 second, not {ttl_seconds}")
         chosen = lease or random.getrandbits(62) | 1
-        if not await self._with_connection(partial(log.grant, lease=chosen, ttl_seconds=ttl_seconds)):
+        if not await self._connections.use(partial(log.grant, lease=chosen, ttl_seconds=ttl_seconds)):
             raise ValueError(f"lease {chosen} already exists")
         self._follower.heard.set()
         return chosen
 
     async def keep_alive(self, lease: int) -> int:
-        ttl = await self._with_connection(partial(log.keep_alive, lease=lease))
+        ttl = await self._connections.use(partial(log.keep_alive, lease=lease))
         if ttl is None:
             raise LeaseNotFound(f"lease {lease} not found")
         return ttl
@@ -288,11 +288,11 @@ class PostgresDatastore:
         await self._writer.submit(RevokeIntent(lease, expired_only=False))
 
     async def leases(self) -> list[int]:
-        return [lease for lease, _, _ in await self._with_connection(log.live_leases)]
+        return [lease for lease, _, _ in await self._connections.use(log.live_leases)]
 
     async def lease_status(self, lease: int) -> LeaseStatus:
         await self._refresh()
-        for found, ttl, left in await self._with_connection(log.live_leases):
+        for found, ttl, left in await self._connections.use(log.live_leases):
             if found == lease:
                 keys = sorted(self._mirror.by_lease.get(lease, ()))
                 return LeaseStatus(lease, ttl, max(0.0, left), keys)
@@ -305,17 +305,17 @@ class PostgresDatastore:
     async def compact(self, revision: int) -> None:
         await self._refresh()
         async with self._compacting:
-            await self._with_connection(partial(self._note_compaction, revision=revision))
+            await self._connections.use(partial(self._note_compaction, revision=revision))
             self._follower.compacted, pace = revision, Pace(_SWEEP_ROWS)
             # From the oldest row that may be left on: another server may have stopped in the middle.
-            reached = await self._with_connection(_swept)
+            reached = await self._connections.use(_swept)
             while reached < last_row_id(revision):
                 began = asyncio.get_running_loop().time()
                 step = partial(log.sweep, swept=reached, target=revision, limit=pace.size)
-                reached, _ = await self._with_connection(step)
+                reached, _ = await self._connections.use(step)
                 pace.adjust(asyncio.get_running_loop().time() - began)
-            await self._with_connection(lambda c: log.set_meta(c, "swept", revision - 1))
-            self._rows_at_start = await self._with_connection(_count_rows)
+            await self._connections.use(lambda c: log.set_meta(c, "swept", revision - 1))
+            self._rows_at_start = await self._connections.use(_count_rows)
             self._mirror.rows_seen = 0
 
     def garbage(self) -> Garbage:
@@ -324,10 +324,10 @@ class PostgresDatastore:
 
     async def give_back_space(self) -> None:
         """Let the database take its dead rows back (VACUUM); files shrink where PostgreSQL can cut them."""
-        await self._with_connection(lambda c: c.execute("VACUUM (ANALYZE) pyk3s_log"))
+        await self._connections.use(lambda c: c.execute("VACUUM (ANALYZE) pyk3s_log"))
 
     async def size_bytes(self) -> int:
-        return await self._with_connection(log.size_bytes)
+        return await self._connections.use(log.size_bytes)
 
     async def snapshot(self, path: Path) -> None:
         from minikube_py.datastore.sqlite.importing import write_store
@@ -336,13 +336,13 @@ class PostgresDatastore:
 
     async def contents(self) -> Contents:
         await self._refresh()
-        leases = [(lease, ttl) for lease, ttl, _ in await self._with_connection(log.live_leases)]
+        leases = [(lease, ttl) for lease, ttl, _ in await self._connections.use(log.live_leases)]
         return Contents(self.current_revision, self.compacted_revision, leases, self.rows())
 
     async def rows(self) -> AsyncIterator[list[Row]]:
         await self._refresh()
         after, last = 0, self._mirror.last_row
-        while batch := await self._with_connection(
+        while batch := await self._connections.use(
             partial(log.rows_after, after=after, upto=last, limit=_ROWS_AT_ONCE)
         ):
             yield batch
@@ -372,13 +372,13 @@ class PostgresDatastore:
         try:
             await self._writer.close()
             if self._follower.failure is None:
-                await self._with_connection(self._store_churn)
+                await self._connections.use(self._store_churn)
         finally:
             self._hub.close()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            self._pool.terminate()
+            self._connections.terminate()
 
     async def _expire_forever(self) -> None:
         while True:
@@ -386,7 +386,7 @@ class PostgresDatastore:
             leases: list[tuple[int, int, float]] = []
 
             async def look(found: list[tuple[int, int, float]] = leases) -> None:
-                found += await self._with_connection(log.live_leases)
+                found += await self._connections.use(log.live_leases)
 
             done = await attempt("look at leases", look)
             for lease, _, left in leases:
@@ -417,7 +417,7 @@ class PostgresDatastore:
             await self._churned.wait()
             await self._clock.sleep(_CHURN_SECONDS)
             self._churned.clear()
-            await attempt("noting of churn", partial(self._with_connection, self._store_churn))
+            await attempt("noting of churn", partial(self._connections.use, self._store_churn))
 
     async def _store_churn(self, connection: Any) -> None:
         rows = self._mirror.churn.take()
@@ -448,34 +448,20 @@ class PostgresDatastore:
     async def _ask(self) -> None:
         async with self._refreshing:
             self._next_refresh = None
-            await self._with_connection(self._follower.catch_up)
+            await self._connections.use(self._follower.catch_up)
 
     async def _read_past(self, reading: Callable[[Any], Awaitable[T]], revision: int) -> T:
         """Read the log, and make sure that no compaction passed meanwhile."""
-        found = await self._with_connection(reading)
+        found = await self._connections.use(reading)
         await self._refresh()
         self._check_readable(revision)
         return found
-
-    async def _with_connection(self, act: Callable[[Any], Awaitable[T]]) -> T:
-        """Do something with a connection; again on a new one when it breaks, for ``read_seconds``."""
-        deadline = self._clock.monotonic() + self._settings.read_seconds
-        wait = _FIRST_WAIT_SECONDS
-        while True:
-            try:
-                async with self._pool.acquire(timeout=self._settings.read_seconds) as connection:
-                    return await act(connection)
-            except CONNECTION_ERRORS as error:
-                if not is_passing(error) or self._clock.monotonic() + wait > deadline:
-                    raise translated(error) from error
-            await self._clock.sleep(wait)
-            wait *= 2
 
     async def _replay(self, prefix: str, start: int, upto: int) -> tuple[list[Change], int]:
         reading = partial(
             log.replay, prefix=prefix, end=prefix_end(prefix), start=start, upto=upto, limit=_REPLAY_STEP_CHANGES
         )
-        found = await self._with_connection(reading)
+        found = await self._connections.use(reading)
         await self._refresh()
         self._check_watch(start)
         return found

@@ -76,6 +76,9 @@ def answers(ask: Any, times: int = 60) -> set[str]:
 
 
 def test_it_has_joined(pair: Pair) -> None:
+    wait_ready(pair.server, "node-1", "node-2")
+    untainted = lambda: not any(item["spec"].get("taints") for item in pair.server.get("nodes")["items"])  # noqa: E731
+    wait_until("two nodes without taints", untainted)
     node = pair.server.get("node", "node-2")
     assert node["spec"]["podCIDR"] == "10.42.1.0/24"
     addresses = {entry["type"]: entry["address"] for entry in node["status"]["addresses"]}
@@ -140,6 +143,10 @@ def test_kubectl_reaches_the_other_host(pair: Pair, who: dict[str, Any]) -> None
     raw = ("get", "--raw")
     metrics = pair.server.kubectl(*raw, "/api/v1/nodes/node-2/proxy/metrics/resource")
     assert "node_cpu_usage_seconds_total" in metrics
+    for node in ("node-1", "node-2"):
+        metrics = pair.server.kubectl(*raw, f"/api/v1/nodes/{node}/proxy/metrics")
+        for family in ("kubelet_running_pods", "kubeproxy_sync_proxy_rules_duration_seconds", "coredns_dns_requests"):
+            assert f"# TYPE {family}" in metrics, (node, family)
     stats = json.loads(pair.server.kubectl(*raw, "/api/v1/nodes/node-2/proxy/stats/summary"))
     assert stats["node"]["nodeName"] == "node-2"
     page = pair.server.kubectl(*raw, f"/api/v1/namespaces/default/pods/{name}:8080/proxy/")

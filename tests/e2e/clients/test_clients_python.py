@@ -27,7 +27,19 @@ WEBSITES = definition(
 def established(cluster: Cluster, *crds: dict[str, Any]) -> None:
     cluster.apply(*crds)
     for crd in crds:
-        cluster.kubectl("wait", "--for=condition=Established", f"crd/{crd['metadata']['name']}")
+        await_established(cluster, crd["metadata"]["name"])
+
+
+def await_established(cluster: Cluster, name: str) -> None:
+    """``kubectl wait`` fails on a definition whose conditions are null, as they are at first."""
+
+    def conditions() -> list[dict[str, str]]:
+        return cluster.get("crd", name)["status"].get("conditions") or []
+
+    wait_until(
+        f"{name} is established",
+        lambda: any((each["type"], each["status"]) == ("Established", "True") for each in conditions()),
+    )
 
 
 @pytest.mark.parametrize("program", ["python_work.py", "kr8s_work.py", "lightkube_work.py"])
@@ -68,6 +80,7 @@ def test_controller_survives_a_restart_and_a_compaction(
     assert cluster.get("site", "s")["status"] == {"length": 3, "observedGeneration": 1}
     owner = cluster.get("configmap", "s")["metadata"]["ownerReferences"][0]
     assert (owner["kind"], owner["uid"]) == ("Site", cluster.get("site", "s")["metadata"]["uid"])
+    running.await_line("informed of s")  # whoever lists only after the deletion never hears of it
     cluster.kubectl("delete", "configmap", "s")
     wait_until("the ConfigMap comes back", lambda: text_of_map() == "one")
     running.await_line("resumes")
@@ -82,7 +95,7 @@ def test_controller_survives_a_restart_and_a_compaction(
     running.await_line("reconciled s 2")
     assert text_of_map() == "three"
     cluster.kubectl("delete", "site", "s")
-    wait_until("the ConfigMap goes with its owner", lambda: cluster.get("configmap", "s") is None, seconds=20)
+    wait_until("the ConfigMap goes with its owner", lambda: cluster.get("configmap", "s") is None)
 
 
 @pytest.fixture

@@ -15,13 +15,14 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
 import yaml
 from cluster import Cluster
 
 _NEW_NET = 0x40000000  # CLONE_NEWNET
+_BINARY, _CLOSE = 2, 8  # kinds of WebSocket frames
 MERGE, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
 STRATEGIC, APPLY = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
 
@@ -49,6 +50,17 @@ class _Connection(http.client.HTTPSConnection):
         with network_of(self.network):
             self.sock = socket.create_connection((self.host, self.port), timeout=self.timeout)
         self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)  # type: ignore[attr-defined]
+
+
+def _messages(stream: IO[bytes]) -> Iterator[bytes]:
+    """Payloads of a WebSocket's data frames up to the closing frame or the end of the stream."""
+    while len(head := stream.read(2)) == 2 and head[0] & 0x0F != _CLOSE:
+        length = head[1] & 0x7F
+        if length > 125:
+            length = int.from_bytes(stream.read(2 if length == 126 else 8), "big")
+        payload = stream.read(length)
+        if head[0] & 0x0F <= _BINARY:
+            yield payload
 
 
 class Refused(AssertionError):
@@ -107,6 +119,22 @@ class Api:
 
     def gone(self, path: str) -> bool:
         return self.exchange("GET", path)[0] == 404
+
+    def websocket(self, path: str, protocol: str) -> list[bytes]:
+        """The messages that the server sends over a WebSocket until it ends it."""
+        connection = self._connect(30)
+        fields = {
+            "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(), "Sec-WebSocket-Protocol": protocol,
+        }  # fmt: skip
+        try:
+            connection.request("GET", path, headers=fields)
+            answer = connection.response_class(connection.sock, method="GET")
+            answer.begin()
+            assert (answer.status, answer.headers["Sec-WebSocket-Protocol"]) == (101, protocol), answer.status
+            return list(_messages(answer.fp))
+        finally:
+            connection.close()
 
     @contextmanager
     def watch(self, path: str, *, seconds: float = 15.0, **query: str) -> Iterator[Callable[[], tuple[str, Any]]]:

@@ -51,3 +51,14 @@ def core(api: Api, namespace: str) -> str:
     path = f"/api/v1/namespaces/{namespace}"
     wait_until("default ServiceAccount", lambda: not api.gone(f"{path}/serviceaccounts/default"), every=0.02)
     return path
+
+
+@pytest.fixture(scope="module")
+def ground(api: Api) -> Iterator[str]:
+    """The core group's path of a namespace that the tests of one file share: all of its pods start at once."""
+    name = f"f-{secrets.token_hex(3)}"
+    path = f"/api/v1/namespaces/{name}"
+    api("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    wait_until("default ServiceAccount", lambda: not api.gone(f"{path}/serviceaccounts/default"), every=0.02)
+    yield path
+    api("DELETE", path)

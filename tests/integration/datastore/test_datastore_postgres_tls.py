@@ -143,8 +143,8 @@ async def _works(url: str, clock: Any) -> None:
     try:
         record = await store.create("/a", b"1")
         assert await store.get("/a") == record
-        async with store._pool.acquire() as connection:  # type: ignore[attr-defined]
-            assert await connection.fetchval("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        question = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+        assert await store._connections.use(lambda found: found.fetchval(question))  # type: ignore[attr-defined]
         watch = store.watch("/", start_revision=3)
         await store.update("/a", b"2", expected_revision=record.mod_revision)
         assert [change.record.value for change in await watch.__anext__()] == [b"2"]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import orjson
 import pytest
+from open_server import open_server
 
 from minikube_py.components.apiserver.custom.paths import first_value
+from minikube_py.components.apiserver.server import ApiServer
 from minikube_py.machinery.objects import Object
-from minikube_py.machinery.protobuf import encode
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 HATS = "/apis/example.com/v1/namespaces/x/hats"
@@ -161,7 +164,6 @@ PROTOBUF = "application/vnd.kubernetes.protobuf"
 async def test_custom_objects_have_no_protobuf(
     http: aiohttp.ClientSession, accept: str, code: int, media_type: str
 ) -> None:
-    await asyncio.to_thread(encode, {"kind": "Status", "apiVersion": "v1"})  # reads its tables
     await establish(http)
     async with http.post(HATS, json={"apiVersion": "example.com/v1", "kind": "Hat", "metadata": {"name": "h"}}) as made:
         assert made.status == 201
@@ -170,3 +172,21 @@ async def test_custom_objects_have_no_protobuf(
     if code == 200 and media_type != PROTOBUF:
         async with http.get(f"{HATS}?watch=1&timeoutSeconds=1", headers={"Accept": accept}) as answer:
             assert answer.content_type == media_type
+
+
+async def test_a_restarted_server_knows_custom_resources_before_it_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[bool] = []
+    listen = ApiServer._listen
+
+    async def observed(api: ApiServer, face: Any) -> Any:
+        served.append(api.kinds.get("example.com", "v1", "hats") is not None)
+        return await listen(api, face)
+
+    monkeypatch.setattr(ApiServer, "_listen", observed)
+    async with open_server(tmp_path) as api, aiohttp.ClientSession(f"http://127.0.0.1:{api.port}") as session:
+        await establish(session)
+    async with open_server(tmp_path):
+        pass
+    assert served == [False, True]

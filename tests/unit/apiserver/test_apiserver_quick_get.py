@@ -59,7 +59,7 @@ def request(path: str = f"{MAPS}/a", *lines: str, method: str = "GET", token: st
 
 
 async def test_the_answer_is_the_ordinary_one(session: aiohttp.ClientSession, quick: QuickGets) -> None:
-    given = quick.answer(request(), b"", "127.0.0.1")
+    given = quick.answer(request(), b"")
     assert given is not None
     head, _, body = given.partition(b"\r\n\r\n")
     fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
@@ -115,27 +115,27 @@ async def test_the_answer_is_the_ordinary_one(session: aiohttp.ClientSession, qu
 async def test_what_is_unusual_takes_the_ordinary_way(
     session: aiohttp.ClientSession, quick: QuickGets, data: bytes
 ) -> None:
-    assert quick.answer(data, b"", "127.0.0.1") is None
+    assert quick.answer(data, b"") is None
 
 
 async def test_every_request_is_judged_anew(
     session: aiohttp.ClientSession, quick: QuickGets, guard: Guard, api: ApiServer
 ) -> None:
-    assert quick.answer(request(), b"", "") is not None
+    assert quick.answer(request(), b"") is not None
     guard.allowed = False
-    assert quick.answer(request(), b"", "") is None
+    assert quick.answer(request(), b"") is None
     guard.allowed = True
-    first = quick.answer(request(), b"", "")
+    first = quick.answer(request(), b"")
     async with session.put(f"{MAPS}/a", json={"metadata": {"name": "a"}, "data": {"k": "w"}}) as answer:
         assert answer.status == 200
-    second = quick.answer(request(), b"", "")
+    second = quick.answer(request(), b"")
     assert first is not None
     assert second is not None
     assert b'"w"' in second
     assert b'"w"' not in first
     async with session.delete(f"{MAPS}/a") as answer:
         assert answer.status == 200
-    assert quick.answer(request(), b"", "") is None
+    assert quick.answer(request(), b"") is None
     assert guard.asked == 4
 
 
@@ -143,8 +143,8 @@ async def test_who_has_to_be_waited_for_is_not_asked_twice_for_a_while(
     session: aiohttp.ClientSession, quick: QuickGets, guard: Guard
 ) -> None:
     guard.waits = True
-    assert quick.answer(request(), b"", "") is None
-    assert quick.answer(request(), b"", "") is None
+    assert quick.answer(request(), b"") is None
+    assert quick.answer(request(), b"") is None
     assert guard.asked == 1
 
 

@@ -10,7 +10,9 @@ import orjson
 import pytest
 
 from minikube_py.datastore.sqlite import SqliteDatastore
+from minikube_py.machinery import protobuf
 from minikube_py.machinery.objects import Object
+from minikube_py.machinery.schema import definitions
 
 MAPS = "/api/v1/namespaces/x/configmaps"
 FOREVER = 10**15
@@ -34,6 +36,34 @@ async def events(http: aiohttp.ClientSession, query: str, accept: str = "applica
     async with http.get(f"{MAPS}?watch=1&{query}", headers={"Accept": accept}) as answer:
         assert answer.status == 200, await answer.text()
         return [orjson.loads(line) for line in (await answer.read()).splitlines()]
+
+
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+
+
+@pytest.mark.parametrize("first", ["an answer", "a body", "a refusal", "a watch"])
+async def test_the_first_use_of_protobuf_does_not_block_the_loop(http: aiohttp.ClientSession, first: str) -> None:
+    """The tables are read from a file; whoever blocks the loop by that gets 500."""
+    body = await asyncio.to_thread(
+        protobuf.encode, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "v"}}
+    )
+    protobuf._numbers.cache_clear()
+    definitions().schema("io.k8s.api.core.v1.ConfigMap").cache.pop("protobuf")
+    if first == "a body":
+        async with http.post(MAPS, data=body, headers={"Content-Type": PROTOBUF}) as answer:
+            assert (answer.status, (await answer.json())["data"]) == (201, {"k": "v"})
+        return
+    await make(http, "a")
+    path, code, begin = {
+        "an answer": (f"{MAPS}/a", 200, b"k8s\0"),
+        "a refusal": (f"{MAPS}/b", 404, b"k8s\0"),
+        "a watch": (f"{MAPS}?watch=1", 200, b"\n\x05ADDED"),
+    }[first]
+    async with http.get(path, headers={"Accept": PROTOBUF}) as answer:
+        assert answer.status == code
+        if first == "a watch":
+            await answer.content.readexactly(4)  # the length of a frame
+        assert await answer.content.readexactly(len(begin)) == begin
 
 
 UNLESS = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"

@@ -45,6 +45,19 @@ def test_other_paths(path: str) -> None:
     assert info.attributes().verb == "get"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "wanted"),
+    [
+        pytest.param("OPTIONS", "/api/v1/namespaces/x/pods/p:80/proxy/a", True, id="options of a pod"),
+        pytest.param("HEAD", "/api/v1/namespaces/x/services/s/proxy/", True, id="head of a service"),
+        pytest.param("GET", "/api/v1/namespaces/x/services/s/proxy/", False, id="a method that resources have"),
+        pytest.param("OPTIONS", "/api/v1/namespaces/x/pods/p", False, id="options of the pod object"),
+    ],
+)
+def test_methods_that_only_backends_have(method: str, path: str, wanted: bool) -> None:
+    assert parse_request(method, path).only_proxied == wanted
+
+
 def test_proxy_rest_keeps_its_slashes() -> None:
     info = parse_request("GET", "/api/v1/namespaces/x/services/http:s:80/proxy/a//b/?q=1")
     assert (info.name, info.subresource, info.rest) == ("http:s:80", "proxy", "/a//b/")

@@ -121,6 +121,40 @@ async def test_answers_are_streamed_as_they_come() -> None:
     await backend.shutdown(1)
 
 
+@pytest.mark.parametrize(
+    ("protocol", "wanted"),
+    [
+        pytest.param("binary.k8s.io", aiohttp.WSMessage(aiohttp.WSMsgType.BINARY, b"said\n", None), id="bytes"),
+        pytest.param("base64.binary.k8s.io", aiohttp.WSMessage(aiohttp.WSMsgType.TEXT, "c2FpZAo=", ""), id="text"),
+    ],
+)
+async def test_answers_go_over_a_websocket(protocol: str, wanted: aiohttp.WSMessage) -> None:
+    """The backend is asked for an ordinary answer; a refusal reaches the client as one."""
+
+    async def says(request: web.BaseRequest) -> web.Response:
+        assert not [name for name in request.headers if name.lower().startswith(("sec-", "upgrade"))]
+        return web.Response(text="said\n") if request.path == "/logs" else web.Response(status=404)
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        return await pass_on(request, "127.0.0.1", port, request.path, None, with_body=False, as_messages=True)
+
+    loop = asyncio.get_running_loop()
+    backend, front = web.Server(says), web.Server(handle)  # type: ignore[arg-type]
+    behind, before = await loop.create_server(backend, "127.0.0.1", 0), await loop.create_server(front, "127.0.0.1", 0)
+    port = behind.sockets[0].getsockname()[1]
+    url = f"http://127.0.0.1:{before.sockets[0].getsockname()[1]}"
+    async with aiohttp.ClientSession() as session:
+        async with session.ws_connect(f"{url}/logs", protocols=[protocol]) as socket:
+            received = [message async for message in socket]
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="404"):
+            await session.ws_connect(f"{url}/none", protocols=[protocol])
+    assert [(found.type, found.data) for found in received] == [(wanted.type, wanted.data)]
+    before.close()
+    behind.close()
+    await front.shutdown(1)
+    await backend.shutdown(1)
+
+
 POD: Object = {
     "metadata": {"name": "p", "namespace": "x"},
     "spec": {"containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "i"}]},

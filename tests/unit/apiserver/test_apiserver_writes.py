@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 import pytest
 
@@ -193,6 +195,21 @@ async def test_scales_that_are_refused(
     status, found, _ = await send(http, method, SCALE + query, body, media_type)
     assert status == code
     assert why in found["message"]
+
+
+async def test_scales_do_not_lose_against_other_writers(http: aiohttp.ClientSession) -> None:
+    """A scale that names no resourceVersion, or patches, is made again on what others wrote in the meantime."""
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+    path = SCALE.removesuffix("/scale")
+    made = await send(http, "POST", path.removesuffix("/r"), {"metadata": {"name": "r"}, "spec": spec})
+    replaced = {"metadata": {"name": "r", "namespace": "x"}, "spec": {"replicas": 2}}
+    writes = [send(http, "PATCH", SCALE, {"spec": {"replicas": number}}, MERGE) for number in range(3, 15)]
+    writes += [send(http, "PUT", SCALE, {**replaced, "spec": {"replicas": number}}) for number in range(15, 27)]
+    answers = await asyncio.gather(*writes)
+    assert [(status, found.get("message")) for status, found, _ in answers] == [(200, None)] * len(writes)
+    old = {**replaced, "metadata": {**replaced["metadata"], "resourceVersion": made[1]["metadata"]["resourceVersion"]}}
+    assert (await send(http, "PUT", SCALE, old))[0] == 409
 
 
 async def test_options_of_an_eviction_are_checked(http: aiohttp.ClientSession) -> None:

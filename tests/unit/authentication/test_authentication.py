@@ -57,7 +57,7 @@ class World:
             from cryptography.hazmat.primitives.serialization import Encoding
 
             der = load_certificates(pair.certificate.read_bytes())[0].public_bytes(Encoding.DER)
-        return await self.security.authenticator.authenticate(Credentials(token, der, "", headers or {}))
+        return await self.security.authenticator.authenticate(Credentials(token, der, headers or {}))
 
     async def token(self, **spec) -> dict:
         handler = self.security.virtual_handlers["", "serviceaccounts", "token"]

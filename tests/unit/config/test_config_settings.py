@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from minikube_py import config
+from minikube_py.components.controllers.horizontal_pod_autoscaler.settings import AutoscalerSettings
+from minikube_py.serving.loops import autoscaler_settings
 
 
 def load(flags: dict[str, Any] | None = None, env: dict[str, str] | None = None) -> config.ServerSettings:
@@ -37,7 +39,7 @@ def test_flags_beat_environment_beats_file(tmp_path: Path) -> None:
         pytest.param("a: [", "is not YAML", id="not YAML"),
         pytest.param("\tdata-dir: x", "is not YAML", id="a tab for indentation"),
         pytest.param("a: *b", "is not YAML", id="an alias of nothing"),
-        pytest.param("[" * 5000, "is nested too deeply", id="five thousand brackets"),
+        pytest.param("[" * 600, "is nested too deeply", id="six hundred brackets"),
         pytest.param("tls-san: [{a: 1}]", "expected a list of single values", id="mapping in a list"),
         pytest.param("max-pods:", "'' is not a whole number", id="no value"),
     ],
@@ -83,6 +85,22 @@ def test_values_of_a_file_count_as_they_are_written(tmp_path: Path) -> None:
         pytest.param({"agent_token_file": "/dev/null"}, "/dev/null is empty", id="empty token file"),
         pytest.param({"token": "a", "token_file": "/dev/null"}, "both given", id="token twice"),
         pytest.param({"max_requests_inflight": 0}, "must be at least 1", id="no seats"),
+        pytest.param(
+            {"horizontal_pod_autoscaler_sync_period": "0s"},
+            "--horizontal-pod-autoscaler-sync-period: '0s' is no time at all",
+            id="looking without a pause",
+        ),
+        pytest.param(
+            {"horizontal_pod_autoscaler_downscale_stabilization": "5"},
+            "--horizontal-pod-autoscaler-downscale-stabilization: '5' is not a duration",
+            id="window without a unit",
+        ),
+        pytest.param(
+            {"horizontal_pod_autoscaler_tolerance": "-0.1"},
+            "--horizontal-pod-autoscaler-tolerance: '-0.1' is not a number such as 0.1",
+            id="negative tolerance",
+        ),
+        pytest.param({"horizontal_pod_autoscaler_tolerance": "nan"}, "is not a number", id="no number"),
         pytest.param({"datastore_client_rate": -1}, "--datastore-client-rate", id="negative rate"),
         pytest.param({"disable": ("coffee",)}, "unknown part 'coffee'", id="unknown part"),
         pytest.param({"node_label": ("x",)}, "is not key=value", id="label without value"),
@@ -186,6 +204,19 @@ def test_a_host_without_any_address_needs_one() -> None:
 )
 def test_durations(text: str, seconds: float) -> None:
     assert config.seconds("authentication_token_webhook_cache_ttl", text) == seconds
+
+
+def test_what_autoscalers_are_told(tmp_path: Path) -> None:
+    assert autoscaler_settings(load({})) == AutoscalerSettings(), "kube-controller-manager's defaults"
+    path = tmp_path / "config.yaml"
+    path.write_text("horizontal-pod-autoscaler-sync-period: 30s\nhorizontal-pod-autoscaler-tolerance: 0.25\n")
+    flags = {
+        "config": str(path),
+        "horizontal_pod_autoscaler_downscale_stabilization": "1m30s",
+        "horizontal_pod_autoscaler_initial_readiness_delay": "0s",
+    }
+    found = load(flags, {"PYK3S_HORIZONTAL_POD_AUTOSCALER_CPU_INITIALIZATION_PERIOD": "1h"})
+    assert autoscaler_settings(found) == AutoscalerSettings(30.0, 0.25, 90.0, 0.0, 3600.0)
 
 
 def test_tokens_come_from_files(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from minikube_py.components.controllers.horizontal_pod_autoscaler.controller imp
     HorizontalPodAutoscalerController,
 )
 from minikube_py.components.controllers.horizontal_pod_autoscaler.proposals import go_label_selector
+from minikube_py.components.controllers.horizontal_pod_autoscaler.settings import AutoscalerSettings
 from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.objects import Object, thaw
 from minikube_py.machinery.resources import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, PODS, Resource
@@ -159,6 +160,25 @@ async def test_looks_again_every_fifteen_seconds_and_scales_down_after_five_minu
     await world.clock.advance(300)
     assert replicas(world) == 1
     assert events(world)[-1] == ("SuccessfulRescale", "New size: 1; reason: All metrics below target")
+
+
+async def test_looks_waits_and_tolerates_as_it_is_told(world: World, metrics: FakeMetrics) -> None:
+    told = AutoscalerSettings(sync_seconds=40.0, tolerance=0.5, downscale_stabilization_seconds=100.0)
+    world.kit = replace(world.kit, settings=replace(world.kit.settings, autoscaling=told))
+    await deploy(world, 2)
+    metrics.cpu(world, 700, 700)  # of 500: within the tolerance
+    await autoscale(world)
+    await run(world)
+    assert replicas(world) == 2
+    await world.clock.advance(39)
+    assert len(metrics.asked) == 1
+    await world.clock.advance(1)
+    assert len(metrics.asked) == 2
+    metrics.cpu(world, 100, 100)
+    await world.clock.advance(80)
+    assert replicas(world) == 2, "two was recommended 80 seconds ago"
+    await world.clock.advance(80)
+    assert replicas(world) == 1
 
 
 async def test_without_a_metrics_api(world: World, metrics: FakeMetrics) -> None:

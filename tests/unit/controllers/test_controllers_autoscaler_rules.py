@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from minikube_py.components.controllers.horizontal_pod_autoscaler.replicas impor
     by_utilization,
 )
 from minikube_py.components.controllers.horizontal_pod_autoscaler.rules import History, decide
+from minikube_py.components.controllers.horizontal_pod_autoscaler.settings import AutoscalerSettings
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.times import rfc3339
 
@@ -71,6 +73,18 @@ UTILIZATION: dict[str, tuple[list[Object], Samples, int, int]] = {
     "pods on their way out and failed ones do not count": (
         [pod("a"), DELETED, pod("f", phase="Failed")], samples(a=1000, d=9000, f=9000), 50, 2),
 }  # fmt: skip
+
+
+def test_how_long_starts_count_can_be_told() -> None:
+    pods = [pod("a"), pod("b", ready=False, since=YOUNG, start=YOUNG)]  # 60 seconds old, never ready
+    measured = samples(a=1200, b=4000)
+    for told, wanted in (
+        (AutoscalerSettings(), 3),
+        (AutoscalerSettings(cpu_initialization_seconds=30.0), 3),
+        (AutoscalerSettings(cpu_initialization_seconds=30.0, initial_readiness_seconds=0.0), 11),
+    ):
+        found = by_utilization(replace(situation(pods), settings=told), measured, "cpu", "", 50)
+        assert found[0] == wanted, told
 
 
 @pytest.mark.parametrize("name", UTILIZATION)

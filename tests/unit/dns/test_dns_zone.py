@@ -64,6 +64,10 @@ ZONE = Zone(
         service("db", clusterIP="None"),
         service("empty", clusterIP="None"),
         service("other", type="ExternalName", externalName="example.org"),
+        service("alias", type="ExternalName", externalName="second.shop.svc.cluster.local"),
+        service("second", type="ExternalName", externalName="web.shop.svc.cluster.local"),
+        service("lost", type="ExternalName", externalName="nope.shop.svc.cluster.local"),
+        service("round", type="ExternalName", externalName="round.shop.svc.cluster.local"),
     ),
     Fixed(SLICE),
 )
@@ -116,6 +120,27 @@ def test_reverse(address: str, expected: list[str] | None) -> None:
 
 def ask(name: str, kind: str = "A") -> dns.message.Message | None:
     return messages.answer(messages.parse(dns.message.make_query(name, kind).to_wire()), ZONE)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "last", "outside"),
+    [
+        pytest.param("alias", "A", "10.43.0.9", None, id="to the end"),
+        pytest.param("alias", "CNAME", "second.shop.svc.cluster.local.", None, id="the alias itself is asked for"),
+        pytest.param("alias", "AAAA", "web.shop.svc.cluster.local.", None, id="no such address"),
+        pytest.param("lost", "A", "nope.shop.svc.cluster.local.", None, id="to nothing"),
+        pytest.param("round", "A", "round.shop.svc.cluster.local.", None, id="to itself"),
+        pytest.param("other", "A", "example.org.", "example.org.", id="out of the zone"),
+        pytest.param("web", "A", "10.43.0.9", None, id="no alias"),
+    ],
+)
+def test_aliases_are_followed(name: str, kind: str, last: str, outside: str | None) -> None:
+    reply = ask(f"{name}.shop.svc.cluster.local.", kind)
+    assert reply is not None
+    left = messages.follow_alias(reply, ZONE)
+    assert (None if left is None else left.to_text()) == outside
+    assert reply.answer[-1][0].to_text() == last
+    assert len(reply.answer) <= messages.most_aliases + 1
 
 
 def test_answers_are_authoritative_and_keep_the_spelling() -> None:

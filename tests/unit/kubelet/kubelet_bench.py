@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from prometheus_client import CollectorRegistry
+
 from minikube_py.client.testing import FakeClient, FakeClock, FakeRecorder
 from minikube_py.client.types import PatchType
 from minikube_py.components.kubelet.component import run_kubelet
@@ -99,11 +101,20 @@ class Bench:
     recorder: FakeRecorder
     settings: KubeletSettings
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    neighbours: CollectorRegistry = field(default_factory=CollectorRegistry)
     task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self.task = asyncio.create_task(
-            run_kubelet(self.client, self.runtime, self.settings, self.clock, self.recorder, self.ready.set)
+            run_kubelet(
+                self.client,
+                self.runtime,
+                self.settings,
+                self.clock,
+                self.recorder,
+                self.ready.set,
+                neighbours=self.neighbours,
+            )
         )
 
     async def stop(self) -> None:

@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 from kubelet_bench import Bench, make_pod
+from prometheus_client import Counter
 
 from minikube_py.components.kubelet import component
 from minikube_py.components.kubelet.api.access import subresources
@@ -52,6 +53,19 @@ async def api(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Te
 async def fetch(api: TestServer, path: str, headers: dict[str, str]) -> tuple[int, str]:
     async with aiohttp.ClientSession() as session, session.get(api.make_url(path), headers=headers) as response:
         return response.status, await response.text()
+
+
+async def test_metrics_of_the_nodes_other_components_are_shown(api: TestServer, bench: Bench) -> None:
+    queries = Counter("coredns_dns_requests_total", "DNS queries", registry=bench.neighbours)
+    queries.inc()
+    status, text = await fetch(api, "/metrics", GOOD)
+    assert status == 200
+    assert "coredns_dns_requests_total 1.0" in text
+    assert "kubelet_started_pods_total" in text
+    assert (await fetch(api, "/metrics", LOCKED))[0] == 403
+    assert (await fetch(api, "/metrics", {}))[0] == 401
+    bench.neighbours.unregister(queries)  # its component has ended
+    assert "coredns_dns_requests_total" not in (await fetch(api, "/metrics", GOOD))[1]
 
 
 async def test_strangers_are_refused(api: TestServer) -> None:

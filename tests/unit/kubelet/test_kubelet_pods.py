@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from kubelet_bench import IMAGE, NODE, Bench, make_pod
 
-from minikube_py.client.types import DeleteOptions
+from minikube_py.client.types import DeleteOptions, PatchType
 from minikube_py.components.kubelet.runtime.fake import FakeImage
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import CONFIG_MAPS, LEASES, NODES, PODS
@@ -217,6 +217,8 @@ async def test_liveness_failure_restarts(bench: Bench) -> None:
     healthy = False
     await bench.until(lambda: bench.container()["restartCount"] == 1, seconds=40)
     assert "Unhealthy" in bench.reasons()
+    await bench.until(lambda: "CrashLoopBackOff" in str(bench.container()["state"]), seconds=40)
+    assert bench.container()["restartCount"] == 2, "what ends again soon waits"
 
 
 async def test_readiness_probe_gates_ready(bench: Bench) -> None:
@@ -252,6 +254,17 @@ async def test_pod_that_does_not_fit_is_rejected(bench: Bench) -> None:
     await bench.client.create(PODS, make_pod(containers=[greedy]))
     await bench.until(lambda: bench.phase() == "Failed")
     assert bench.status()["reason"] == "OutOfcpu"
+
+
+async def test_labels_that_the_node_got_later_count(bench: Bench) -> None:
+    await bench.until(bench.ready.is_set)
+    label = {"metadata": {"labels": {"disk": "fast"}}}
+    await bench.client.patch(NODES, NODE, label, patch_type=PatchType.MERGE)
+    await bench.client.create(PODS, make_pod(nodeSelector={"disk": "fast", "kubernetes.io/hostname": NODE}))
+    await bench.until(bench.is_ready)
+    await bench.client.create(PODS, make_pod("slow", nodeSelector={"disk": "slow"}))
+    await bench.until(lambda: bench.phase("slow") == "Failed")
+    assert bench.status("slow")["reason"] == "NodeAffinity"
 
 
 async def test_resize_changes_the_running_container(bench: Bench) -> None:

@@ -239,7 +239,7 @@ _deploymentlike = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(st.dictionaries(_names, _anything, max_size=3) | _deploymentlike, st.booleans())
 def test_any_configuration_is_applied_or_refused(patch: Object, force: bool) -> None:
     schema, patch = definitions().schema("io.k8s.api.apps.v1.Deployment"), {"apiVersion": "apps/v1", **patch}

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from scheduler_objects import node, pod
 
 from minikube_py.client.testing import FakeClient, FakeClock, FakeRecorder
+from minikube_py.client.types import DeleteOptions
 from minikube_py.components.scheduler import SchedulerSettings, run_scheduler
 from minikube_py.machinery import resources
 from minikube_py.machinery.objects import Object
@@ -127,6 +128,26 @@ async def test_more_important_pods_preempt() -> None:
         names = [item["metadata"]["name"] for item in world.client.all(resources.PODS, "default")
                  if not item["metadata"].get("deletionTimestamp")]  # fmt: skip
         assert names == ["high"]
+
+
+async def test_victims_that_come_back_do_not_take_the_room() -> None:
+    """Who replaces a victim waits behind the pod that the room was made for, and the victim is told why it goes."""
+    world = World()
+    low = pod("low", cpu="1", nodeName="n", priority=0)
+    world.client.seed(resources.NODES, node("n", cpu="1"))
+    world.client.seed(resources.PODS, low)
+    async with running(world):
+        await world.client.create(resources.PODS, pod("high", cpu="1", priority=100), "default")
+        await world.clock.until(lambda: "deletionTimestamp" in world.pod("low")["metadata"])
+        (condition,) = world.pod("low")["status"]["conditions"]
+        assert (condition["type"], condition["reason"]) == ("DisruptionTarget", "PreemptionByScheduler")
+        assert world.pod("high")["status"]["nominatedNodeName"] == "n"
+        await world.client.create(resources.PODS, pod("again", cpu="1", priority=0), "default")
+        await world.clock.until(lambda: world.scheduled_condition("again").get("status") == "False")
+        await world.client.delete(resources.PODS, "low", "default", options=DeleteOptions(grace_period_seconds=0))
+        await world.clock.until(lambda: world.node_of("high") == "n")
+        await world.clock.settle()
+        assert world.node_of("again") == ""
 
 
 async def test_higher_priority_goes_first() -> None:

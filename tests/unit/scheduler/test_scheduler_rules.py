@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +11,16 @@ import pytest
 from scheduler_objects import info, node, node_info, pod
 
 from minikube_py.client.testing import FakeClient, FakeClock
+from minikube_py.client.types import EventType
 from minikube_py.components.scheduler import cycle, preemption
-from minikube_py.components.scheduler.framework import summary
+from minikube_py.components.scheduler.cache import Cache
+from minikube_py.components.scheduler.framework import ClusterEvent, summary
 from minikube_py.components.scheduler.node_info import NodeInfo
+from minikube_py.components.scheduler.nominations import Nominations
 from minikube_py.components.scheduler.pod_info import pod_requests
 from minikube_py.components.scheduler.profile import Profile, default_profile
+from minikube_py.components.scheduler.queue import SchedulingQueue
+from minikube_py.components.scheduler.watching import Watching
 from minikube_py.machinery import resources
 
 
@@ -237,8 +243,69 @@ def test_preemption_takes_the_least_important_pods() -> None:
     assert [item.uid for item in victims.pods] == ["uid-small"]
     assert preemption.find_victims(using, info(pod("q", cpu="9", priority=10)), [crowded],
                                    decide(pod("q", cpu="9"), crowded, using=using).rejections, []) is None  # fmt: skip
-    never = info(pod("p", cpu="1", priority=10, preemptionPolicy="Never"))
-    assert preemption.find_victims(using, never, [crowded], decision.rejections, []) is None
+
+
+def test_who_may_preempt() -> None:
+    """Not who says so, and not who has victims that are still leaving."""
+    pod_ = info(pod("p", priority=10))
+    leaving, meaner = pod("leaving", priority=1), pod("meaner", priority=20)
+    for each in (leaving, meaner):
+        each["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    never = info(pod("p", priority=10, preemptionPolicy="Never"))
+    assert preemption.ineligible(never, None) == "not eligible due to preemptionPolicy=Never."
+    waiting = preemption.ineligible(pod_, node_info(node("n"), leaving))
+    assert waiting == "not eligible due to a terminating pod on the nominated node."
+    assert preemption.ineligible(pod_, node_info(node("n"), meaner, pod("other", priority=1))) == ""
+    assert preemption.ineligible(pod_, None) == ""
+
+
+@pytest.mark.parametrize(
+    ("priority", "fits"), [pytest.param(5, False, id="less"), (10, False), pytest.param(11, True, id="more")]
+)
+def test_room_is_kept_for_nominated_pods(priority: int, fits: bool) -> None:
+    """Only for those that are as important at least, and only on their node."""
+    nominations = Nominations()
+    nominations.put(info(pod("nominated", cpu="3", priority=10)), "n")
+    wants, using = pod("p", cpu="2", priority=priority), profile()
+
+    def found(*names: str) -> cycle.Decision:
+        nodes = [node_info(node(name)) for name in names]
+        choose = random.Random(1)
+        return cycle.decide(using, info(wants), nodes, start=0, choose=choose, ahead=nominations.ahead)
+
+    assert (found("n").node is not None) is fits
+    assert found("n", "other").node is not None
+    nominations.drop("uid-nominated")
+    assert found("n").node is not None
+
+
+@pytest.mark.parametrize("leaves", ["deleted", "being deleted", "bound"])
+async def test_nobody_waits_for_room_that_is_free_again(leaves: str) -> None:
+    nominations, queue = Nominations(), SchedulingQueue(FakeClock())
+    watching = Watching({"default-scheduler": profile()}, Cache(), queue, nominations)
+    watching.on_pod(EventType.ADDED, pod("waits", priority=1), None)
+    queue.requeue(await queue.pop(), ClusterEvent.POD_DELETED)
+    nominated = pod("nominated", priority=10)
+    nominations.put(info(nominated), "n")
+    after = copy.deepcopy(nominated)
+    if leaves == "being deleted":
+        after["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    elif leaves == "bound":
+        after["spec"]["nodeName"] = "n"
+    watching.on_pod(EventType.DELETED if leaves == "deleted" else EventType.MODIFIED, after, nominated)
+    assert nominations.node_of("uid-nominated") == ""
+    assert queue.counts()["backoff"] == (0 if leaves == "bound" else 1)
+
+
+def test_no_victims_where_a_nominated_pod_would_still_be_in_the_way() -> None:
+    nominations, using = Nominations(), profile()
+    nominations.put(info(pod("nominated", cpu="3", priority=10)), "n")
+    crowded, wants = node_info(node("n"), pod("low", cpu="1", priority=1)), pod("p", cpu="2", priority=5)
+    rejections = decide(pod("p", cpu="4"), crowded, using=using).rejections
+    ahead = nominations.ahead
+    assert preemption.find_victims(using, info(wants), [crowded], rejections, [], ahead) is None
+    nominations.put(info(pod("nominated", cpu="2", priority=10)), "n")
+    assert preemption.find_victims(using, info(wants), [crowded], rejections, [], ahead) is not None
 
 
 @pytest.mark.parametrize(("nodes", "wanted"), [(1, 1), (99, 99), (100, 100), (1000, 420), (10000, 500)])

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from minikube_py.components.apiserver.custom.conversion import Version, Versions, reader, writer
-from minikube_py.components.apiserver.registry.kinds import kube_version_key
 from minikube_py.machinery.conditions import condition_is_true
 from minikube_py.machinery.custom_resources.defaults import fill_defaults
 from minikube_py.machinery.custom_resources.places import DEFAULTS, Place, marked_places
@@ -182,12 +181,6 @@ def wanted_names(crd: Object) -> Object:
 def stored_version(crd: Object) -> str:
     versions = crd["spec"]["versions"]
     return next((str(item["name"]) for item in versions if item.get("storage")), "")
-
-
-def served_versions(crd: Object) -> list[str]:
-    """Names of the served versions, the preferred one first."""
-    found = [str(item["name"]) for item in crd["spec"]["versions"] if item.get("served")]
-    return sorted(found, key=kube_version_key)
 
 
 def _schema(raw: Mapping[str, Any]) -> Schema:

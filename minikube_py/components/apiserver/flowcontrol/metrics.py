@@ -7,8 +7,9 @@ them by a collector.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -35,13 +36,12 @@ class Times:
         self.total += seconds
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Cumulative counts by upper bound, the last one +Inf."""
-        found: list[tuple[str, float]] = []
-        running = 0
-        for bound, count in zip((*map(str, _SECONDS), "+Inf"), self.counts, strict=True):
-            running += count
-            found.append((bound, running))
-        return found
+        return _cumulative(_SECONDS, self.counts)
+
+
+def _cumulative(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
+    """Cumulative counts by upper bound, the last one +Inf."""
+    return list(zip((*map(str, bounds), "+Inf"), accumulate(counts), strict=True))
 
 
 @dataclass(slots=True)
@@ -84,10 +84,12 @@ class FlowMetrics(Collector):
         return self._counts.setdefault((schema, level), FlowCounts())
 
     def collect(self) -> Iterator[Metric]:
-        yield from self._of_flows()
+        yield from self._requests()
+        yield from self._distributions()
         yield from self._of_levels()
 
-    def _of_flows(self) -> Iterator[Metric]:
+    def _requests(self) -> Iterator[Metric]:
+        """How many requests of each flow there were and are."""
         dispatched = CounterMetricFamily(
             "apiserver_flowcontrol_dispatched_requests",
             "Number of requests executed by API Priority and Fairness subsystem",
@@ -113,6 +115,17 @@ class FlowMetrics(Collector):
             "Number of requests currently pending in queues of the API Priority and Fairness subsystem",
             labels=_LABELS,
         )
+        for key, counts in list(self._counts.items()):
+            dispatched.add_metric(key, counts.dispatched)
+            executing.add_metric(key, counts.executing)
+            seats.add_metric(key, counts.seats)
+            waiting.add_metric(key, counts.waiting)
+            for reason, number in counts.rejected.items():
+                rejected.add_metric((*key, reason), number)
+        yield from (dispatched, rejected, executing, seats, waiting)
+
+    def _distributions(self) -> Iterator[Metric]:
+        """How long requests of each flow waited and ran, and how many seats they were taken to need."""
         execution = HistogramMetricFamily(
             "apiserver_flowcontrol_request_execution_seconds",
             "Duration of request execution in the API Priority and Fairness subsystem",
@@ -130,21 +143,10 @@ class FlowMetrics(Collector):
             labels=_LABELS,
         )
         for key, counts in list(self._counts.items()):
-            running = 0
-            buckets: list[tuple[str, float]] = []
-            for bound, count in zip((*map(str, _SEATS), "+Inf"), counts.estimated, strict=True):
-                running += count
-                buckets.append((bound, running))
-            estimated.add_metric(key, buckets, counts.estimated_seats)
-            dispatched.add_metric(key, counts.dispatched)
-            executing.add_metric(key, counts.executing)
-            seats.add_metric(key, counts.seats)
-            waiting.add_metric(key, counts.waiting)
             execution.add_metric((*key, "regular"), counts.execution.buckets(), counts.execution.total)
             wait.add_metric(key, counts.wait.buckets(), counts.wait.total)
-            for reason, number in counts.rejected.items():
-                rejected.add_metric((*key, reason), number)
-        yield from (dispatched, rejected, executing, seats, waiting, execution, wait, estimated)
+            estimated.add_metric(key, _cumulative(_SEATS, counts.estimated), counts.estimated_seats)
+        yield from (execution, wait, estimated)
 
     def _of_levels(self) -> Iterator[Metric]:
         nominal = GaugeMetricFamily(

@@ -138,7 +138,7 @@ class Dispatcher:
         if sub is None or not info.name:
             raise no_such_resource()
         verb = "get" if info.verb == "watch" else info.verb
-        if verb not in sub.verbs or info.method not in _METHOD_VERBS:
+        if not info.only_proxied and (verb not in sub.verbs or info.method not in _METHOD_VERBS):
             raise method_not_allowed()
         if info.subresource == "scale":
             return await scale(core, kind, call)

@@ -31,7 +31,7 @@ from minikube_py.components.apiserver.http.metrics import (
     field_validation,
     system_client,
 )
-from minikube_py.components.apiserver.http.negotiation import error_form
+from minikube_py.components.apiserver.http.negotiation import PROTOBUF, error_form
 from minikube_py.components.apiserver.http.options import request_timeout
 from minikube_py.components.apiserver.http.request_info import WRITES, RequestInfo, parse_request
 from minikube_py.components.apiserver.http.warnings import add_warnings
@@ -63,6 +63,18 @@ def denied_plainly(user: UserInfo, attributes: Attributes, reason: str) -> ApiEr
     return forbidden(attributes.group, attributes.resource, attributes.name, reason or f"user {user.name}")
 
 
+def speaks_protobuf(call: Call) -> bool:
+    """Whether a request has a protobuf body, or asks for such an answer."""
+    return PROTOBUF in call.accept or PROTOBUF in call.request.headers.get("Content-Type", "")
+
+
+def load_protobuf() -> None:
+    """Import the codec, which most servers never need, and read its tables. Blocks."""
+    from minikube_py.machinery.protobuf import load
+
+    load()
+
+
 class Face:
     """Answers requests of aiohttp's low-level server."""
 
@@ -90,6 +102,8 @@ class Face:
         self._flow = flow
         self._auditor = auditor
         self._public = dict(public or {})
+        self._has_protobuf = False
+        """Whether the tables of the protobuf codec are loaded; written by the first request that needs them."""
         self._writes: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, request: web.BaseRequest) -> Response:
@@ -121,6 +135,9 @@ class Face:
         request_id = request.headers.get("Audit-Id") or os.urandom(16).hex()
         call = Call(request, info, ANONYMOUS, request_id, metrics=self._metrics, give_up=give_up)
         try:
+            if not self._has_protobuf and speaks_protobuf(call):
+                await asyncio.to_thread(load_protobuf)
+                self._has_protobuf = True
             response = await self._timed(call)
         except ApiError as error:
             response = _error_answer(call, error)
@@ -273,7 +290,7 @@ class Face:
             auditing.note_decision(call, user, allowed=decision is Decision.ALLOW, reason=reason)
         if decision is not Decision.ALLOW:
             raise self._denied(user, attributes, reason)
-        if call.info.resource_request and call.info.method not in _METHODS:
+        if call.info.resource_request and call.info.method not in _METHODS and not call.info.only_proxied:
             raise method_not_allowed()
         if call.give_up is not None:
             if call.overdue:
@@ -296,7 +313,7 @@ class Face:
         begin, identity = self._clock.monotonic(), self._metrics.identity
         try:
             token = token_of(request.headers)
-            credentials = Credentials(token, certificate, request.remote or "", request.headers, call.info.path)
+            credentials = Credentials(token, certificate, request.headers, call.info.path)
             user = await self._authenticator.authenticate(credentials)
             if user is None:
                 raise unauthorized()

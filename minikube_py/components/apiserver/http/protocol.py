@@ -40,7 +40,6 @@ class Connection(web.RequestHandler):
     """
 
     __slots__ = (
-        "_address",
         "_answering",
         "_certificate",
         "_first_request",
@@ -62,7 +61,6 @@ class Connection(web.RequestHandler):
         self._holds_back = False
         self._owed = 0 if self._quick is not None else -1
         self._certificate: bytes | None = None
-        self._address = ""
         self._first_request: asyncio.TimerHandle | None = loop.call_later(HEADER_SECONDS, self._overdue)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -182,9 +180,7 @@ class Connection(web.RequestHandler):
             return None
         if self._certificate is None:
             self._certificate = peer_certificate(self.transport)
-            peer = self.peername
-            self._address = str(peer[0] if isinstance(peer, tuple) else peer or "")
-        return self._quick.answer(data, self._certificate, self._address)
+        return self._quick.answer(data, self._certificate)
 
     def handle_error(
         self,

@@ -104,7 +104,7 @@ class QuickGets:
         if aggregator is not None:
             aggregator.on_change(self._routes.clear)
 
-    def answer(self, data: bytes, certificate: bytes, address: str) -> bytes | None:
+    def answer(self, data: bytes, certificate: bytes) -> bytes | None:
         """The whole answer to ``data``, which begins a request; None when it must take the ordinary way."""
         if len(data) > MOST_BYTES or data[:8] != b"GET /api" or data.find(b"\r\n\r\n") != len(data) - 4:
             return None
@@ -116,7 +116,7 @@ class QuickGets:
         begin = self._clock.monotonic()
         if entry is None or len(entry.item) > _LARGEST_OBJECT or begin < client.patient_until:
             return None
-        credentials = Credentials(client.token, certificate, address, {}, route.attributes.path)
+        credentials = Credentials(client.token, certificate, {}, route.attributes.path)
         try:
             user = _completed(self._authenticator.authenticate(credentials))
             if user is None:

@@ -48,6 +48,11 @@ class RequestInfo:
             return True
         return self.subresource == "log" and truth(self.query.get("follow"))
 
+    @property
+    def only_proxied(self) -> bool:
+        """Whether this is a method that no resource has, on its way to a backend that may have it."""
+        return self.subresource == "proxy" and self.method in ("HEAD", "OPTIONS")
+
     def attributes(self) -> Attributes:
         """The request as authorization sees it."""
         if not self._asked:

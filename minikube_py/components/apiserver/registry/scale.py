@@ -86,7 +86,9 @@ async def update_scale(
             draft["metadata"]["resourceVersion"] = wanted["metadata"]["resourceVersion"]
         return draft
 
-    outcome = await modify(core, ctx, scale_kind(kind), namespace, name, drafted, subresource="scale", tracked=True)
+    outcome = await modify(
+        core, ctx, scale_kind(kind), namespace, name, drafted, subresource="scale", tracked=True, patch=True
+    )
     return Outcome(scale_of(kind, outcome.object))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ _HOP = frozenset((
 # They say who asks the API server; a backend that believed them would believe anybody.
 _IDENTITY = ("x-remote-user", "x-remote-uid", "x-remote-group", "x-remote-extra-", "impersonate-")
 _CONNECT_SECONDS = 10.0
+_BINARY, _BASE64 = "binary.k8s.io", "base64.binary.k8s.io"
+_HANDSHAKE = "sec-websocket-"
 
 
 def _passes(name: str) -> bool:
@@ -35,8 +38,9 @@ async def carry(
     *,
     with_body: bool = True,
     prefix: str = "",
+    as_messages: bool = False,
 ) -> Response:
-    """Send the request to ``url`` and stream the answer back.
+    """Send the request to ``url`` and stream the answer back, with ``as_messages`` over a WebSocket if it succeeds.
 
     ``identity`` are headers of our own; ``prefix`` is the path under which the client sees the backend, to which
     redirects are rewritten. Raises OSError, also for what aiohttp's client raises, while nothing has been answered;
@@ -46,6 +50,8 @@ async def carry(
     from yarl import URL
 
     headers = [(name, value) for name, value in request.headers.items() if _passes(name.lower())]
+    if as_messages:
+        headers = [(name, value) for name, value in headers if not name.lower().startswith(_HANDSHAKE)]
     with_body = with_body and request.body_exists
     if with_body and request.content_length is not None:  # else it goes in chunks, which not every backend reads
         headers.append(("Content-Length", str(request.content_length)))
@@ -59,6 +65,9 @@ async def carry(
             allow_redirects=False,
             skip_auto_headers=("Accept-Encoding", "User-Agent"),
         ) as answer:
+            if as_messages and answer.status == 200:
+                started = True
+                return await _send_messages(request, answer)
             response = _begin(answer, prefix)
             await response.prepare(request)
             started = True
@@ -81,6 +90,7 @@ async def pass_on(
     *,
     with_body: bool = True,
     prefix: str = "",
+    as_messages: bool = False,
 ) -> Response:
     """``carry`` to ``host:port`` on a connection of its own. ApiError 500 when it cannot be reached."""
     from aiohttp import ClientSession, ClientTimeout, TCPConnector  # only servers with nodes need the client side
@@ -92,11 +102,24 @@ async def pass_on(
     timeout = ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
     async with ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
         try:
-            return await carry(session, request, url, with_body=with_body, prefix=prefix)
+            return await carry(session, request, url, with_body=with_body, prefix=prefix, as_messages=as_messages)
         except ConnectionResetError:
             raise
         except OSError as error:
             raise unreachable(host, port, error) from error
+
+
+async def _send_messages(request: web.BaseRequest, answer: ClientResponse) -> Response:
+    """The answer's body as messages of the protocols that Kubernetes has for streams in one direction."""
+    socket = web.WebSocketResponse(protocols=(_BINARY, _BASE64))
+    await socket.prepare(request)
+    async for chunk in answer.content.iter_any():
+        if socket.ws_protocol == _BASE64:
+            await socket.send_str(base64.b64encode(chunk).decode())
+        else:
+            await socket.send_bytes(chunk)
+    await socket.close()
+    return socket
 
 
 def _begin(answer: ClientResponse, prefix: str) -> web.StreamResponse:

@@ -58,9 +58,11 @@ class KubeletStreams:
         if not (pod.get("spec") or {}).get("nodeName"):
             return web.Response(status=204)
         host, port = await self._kubelet(targets.node_of(pod))
+        as_messages = wants_upgrade(call.request) and call.request.headers["Upgrade"].lower() == "websocket"
         if call.info.long_running:
-            await call.started(200)
-        return await pass_on(call.request, host, port, target, await self._tls(), with_body=False)
+            await call.started(101 if as_messages else 200)
+        tls = await self._tls()
+        return await pass_on(call.request, host, port, target, tls, with_body=False, as_messages=as_messages)
 
     async def _proxy_pod(self, kind: Kind, call: Call) -> Response:
         scheme, name, port_text = targets.split_target(call.info.name)
@@ -114,7 +116,11 @@ class KubeletStreams:
     async def _carry(self, call: Call, host: str, port: int, tls: ssl.SSLContext | None) -> Response:
         request = call.request
         seen, _, rest = request.raw_path.partition("?")[0].partition("/proxy")
-        target = (rest or "/") + (f"?{request.query_string}" if request.query_string else "")
+        query = f"?{request.query_string}" if request.query_string else ""
+        if not rest and request.method in ("GET", "HEAD") and not wants_upgrade(request):
+            # links in the backend's pages are relative to a folder
+            return web.Response(status=301, headers={"Location": f"{seen}/proxy/{query}"})
+        target = (rest or "/") + query
         await call.started(101 if wants_upgrade(request) else 200)
         if wants_upgrade(request):
             return await relay_upgrade(request, host, port, target, tls)

@@ -1,8 +1,8 @@
 """The loop of the horizontal pod autoscaler (``pkg/controller/podautoscaler``); keys are autoscalers.
 
-Watches: autoscalers, pods. Reads: metrics APIs and the targets' scale, every fifteen seconds for each autoscaler.
-Writes: the scale of targets of any kind, and the autoscalers' status. Holds: nothing is scaled down while a metric
-that could want more is unknown, nor pods that several autoscalers claim.
+Watches: autoscalers, pods. Reads: metrics APIs and the targets' scale, for each autoscaler as often as
+``AutoscalerSettings`` say. Writes: the scale of targets of any kind, and the autoscalers' status. Holds: nothing is
+scaled down while a metric that could want more is unknown, nor pods that several autoscalers claim.
 """
 
 from __future__ import annotations
@@ -31,8 +31,6 @@ from minikube_py.machinery.quantities import parse_quantity
 from minikube_py.machinery.resources import HORIZONTAL_POD_AUTOSCALERS, PODS, Resource
 from minikube_py.machinery.selectors import Selector, parse_label_selector
 
-sync_seconds = 15.0
-_tolerance = 0.1
 _NANO = 10**9
 
 
@@ -73,7 +71,7 @@ class HorizontalPodAutoscalerController:
         draft = Draft(autoscaler, self._kit.clock.now())
         await self._scale(autoscaler, draft, key)
         await write_status(self._kit, HORIZONTAL_POD_AUTOSCALERS, autoscaler, draft.status)
-        return sync_seconds
+        return self._kit.settings.autoscaling.sync_seconds
 
     async def _scale(self, autoscaler: Object, draft: Draft, key: str) -> None:
         """Set the target's replicas; what comes of it goes into the draft of the status."""
@@ -88,7 +86,8 @@ class HorizontalPodAutoscalerController:
             return
         draft.able(True, "SucceededGetScale", "the HPA controller was able to get the target's current scale")
         current, now = int((scale.get("spec") or {}).get("replicas") or 0), self._kit.clock.now()
-        history = self._histories.setdefault(key, History(recommendations=[(now, current)]))
+        window = self._kit.settings.autoscaling.downscale_stabilization_seconds
+        history = self._histories.setdefault(key, History(recommendations=[(now, current)], downscale_window=window))
         low, high = _limits(autoscaler)
         if current == 0 and low != 0:
             why = "scaling is disabled since the replica count of the target is zero"
@@ -217,7 +216,9 @@ class HorizontalPodAutoscalerController:
         namespace = namespace_of(autoscaler)
         pods = [pod for pod in self._pods.list(namespace) if selector.matches(labels_of(pod))]
         current = int((scale.get("spec") or {}).get("replicas") or 0)
-        situation = Situation(current, pods, tolerances_of(autoscaler), self._kit.clock.now())
+        settings = self._kit.settings.autoscaling
+        tolerances = tolerances_of(autoscaler, settings.tolerance)
+        situation = Situation(current, pods, tolerances, self._kit.clock.now(), settings)
 
         def resource_of(reference: Mapping[str, Any]) -> str:
             try:
@@ -269,12 +270,12 @@ def _limits(autoscaler: Object) -> tuple[int, int]:
     return 1 if low is None else int(low), int(spec["maxReplicas"])
 
 
-def tolerances_of(autoscaler: Object) -> Tolerances:
+def tolerances_of(autoscaler: Object, usual: float) -> Tolerances:
     """The tolerances that a behavior sets for either direction, or the usual one."""
     behavior = autoscaler["spec"].get("behavior") or {}
 
     def of(side: str) -> float:
         given = (behavior.get(side) or {}).get("tolerance")
-        return _tolerance if given is None else parse_quantity(given).nano / _NANO
+        return usual if given is None else parse_quantity(given).nano / _NANO
 
     return Tolerances(of("scaleDown"), of("scaleUp"))

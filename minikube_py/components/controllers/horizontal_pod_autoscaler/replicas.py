@@ -7,20 +7,17 @@ counted so that they slow a change down and never turn it around: as idle when s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from minikube_py.components.controllers.horizontal_pod_autoscaler.metrics import Sample, Samples, Unmeasured
+from minikube_py.components.controllers.horizontal_pod_autoscaler.settings import AutoscalerSettings
 from minikube_py.components.controllers.pods import is_ready, phase_of
 from minikube_py.machinery.conditions import find_condition
 from minikube_py.machinery.objects import Object, is_deleting, name_of
 from minikube_py.machinery.quantities import quantity_milli
 from minikube_py.machinery.times import parse_time
 
-cpu_initialization_seconds = 300.0
-"""So long after its start a pod's cpu counts only while it is ready."""
-initial_readiness_seconds = 30.0
-"""A pod that became unready within so long after its start was never ready."""
 _NO_PODS = "no pods returned by selector while calculating replica count"
 _NO_SAMPLES = "did not receive metrics for targeted pods (pods might be unready)"
 
@@ -44,6 +41,7 @@ class Situation:
     pods: Sequence[Object]
     tolerances: Tolerances
     now: float
+    settings: AutoscalerSettings = field(default_factory=AutoscalerSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +54,11 @@ class Groups:
     ignored: frozenset[str]
 
 
-def group_pods(pods: Iterable[Object], samples: Mapping[str, Sample], resource: str, now: float) -> Groups:
+def group_pods(situation: Situation, samples: Mapping[str, Sample], resource: str) -> Groups:
     """Sort pods by what their samples are worth."""
     ready = 0
     unready, missing, ignored = set[str](), set[str](), set[str]()
-    for pod in pods:
+    for pod in situation.pods:
         name = name_of(pod)
         if is_deleting(pod) or phase_of(pod) == "Failed":
             ignored.add(name)
@@ -68,14 +66,14 @@ def group_pods(pods: Iterable[Object], samples: Mapping[str, Sample], resource: 
             unready.add(name)
         elif name not in samples:
             missing.add(name)
-        elif resource == "cpu" and _starts(pod, samples[name], now):
+        elif resource == "cpu" and _starts(pod, samples[name], situation):
             unready.add(name)
         else:
             ready += 1
     return Groups(ready, frozenset(unready), frozenset(missing), frozenset(ignored))
 
 
-def _starts(pod: Object, sample: Sample, now: float) -> bool:
+def _starts(pod: Object, sample: Sample, situation: Situation) -> bool:
     """Whether a pod's cpu says more about its start than about its load."""
     status = pod.get("status") or {}
     condition, start = find_condition(status.get("conditions"), "Ready"), status.get("startTime")
@@ -83,9 +81,9 @@ def _starts(pod: Object, sample: Sample, now: float) -> bool:
         return True
     started, since = parse_time(start), parse_time(condition["lastTransitionTime"])
     unready = condition.get("status") == "False"
-    if started + cpu_initialization_seconds > now:
+    if started + situation.settings.cpu_initialization_seconds > situation.now:
         return unready or sample.timestamp < since + sample.window_seconds
-    return unready and started + initial_readiness_seconds > since
+    return unready and started + situation.settings.initial_readiness_seconds > since
 
 
 def by_utilization(
@@ -154,7 +152,7 @@ def _grouped(situation: Situation, samples: Samples, resource: str) -> tuple[Gro
     """The pods' groups, and the samples that count."""
     if not situation.pods:
         raise Unmeasured(_NO_PODS)
-    groups = group_pods(situation.pods, samples, resource, situation.now)
+    groups = group_pods(situation, samples, resource)
     out = groups.ignored | groups.unready
     return groups, {name: sample for name, sample in samples.items() if name not in out}
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-downscale_stabilization_seconds = 300
-"""The window in which the highest recommendation counts, unless the autoscaler names its own."""
+from minikube_py.components.controllers.horizontal_pod_autoscaler.settings import AutoscalerSettings
+
 _ACCEPTABLE = ("DesiredWithinRange", "the desired count is within the acceptable range")
 _UP_LIMIT = ("ScaleUpLimit", "the desired replica count is increasing faster than the maximum scale rate")
 _DOWN_LIMIT = ("ScaleDownLimit", "the desired replica count is decreasing faster than the maximum scale rate")
@@ -36,11 +36,15 @@ Moments = list[tuple[float, int]]
 
 @dataclass(slots=True)
 class History:
-    """Written by the loop alone: recommendations, and by how much was scaled up and down."""
+    """Written by the loop alone: recommendations, and by how much was scaled up and down.
+
+    ``downscale_window`` is that of ``--horizontal-pod-autoscaler-downscale-stabilization``, in seconds.
+    """
 
     recommendations: Moments = field(default_factory=list)
     ups: Moments = field(default_factory=list)
     downs: Moments = field(default_factory=list)
+    downscale_window: float = AutoscalerSettings().downscale_stabilization_seconds
 
     def recommended(self, replicas: int, now: float, keep_seconds: float) -> None:
         """Add a recommendation; drop those that no window reaches any more."""
@@ -88,8 +92,8 @@ def decide(
 
 
 def _highest_recent(history: History, wanted: int, now: float) -> tuple[int, Told]:
-    recent = _since(history.recommendations, now - downscale_stabilization_seconds)
-    history.recommended(wanted, now, downscale_stabilization_seconds)
+    recent = _since(history.recommendations, now - history.downscale_window)
+    history.recommended(wanted, now, history.downscale_window)
     return max([wanted, *(replicas for _, replicas in recent)]), _WERE_HIGHER
 
 
@@ -97,16 +101,16 @@ def _stabilized(
     history: History, current: int, wanted: int, behavior: Mapping[str, Any], now: float
 ) -> tuple[int, Told]:
     """The nearest to the present number that lies between the recent lowest and highest recommendations."""
-    up, down = _window(behavior["scaleUp"], 0), _window(behavior["scaleDown"], downscale_stabilization_seconds)
+    up, down = _window(behavior["scaleUp"], 0), _window(behavior["scaleDown"], history.downscale_window)
     lowest = min([wanted, *(replicas for moment, replicas in history.recommendations if moment > now - up)])
     highest = max([wanted, *(replicas for moment, replicas in history.recommendations if moment > now - down)])
     history.recommended(wanted, now, max(up, down))
     return min(max(current, lowest), highest), _WERE_LOWER if wanted >= current else _WERE_HIGHER
 
 
-def _window(rules: Mapping[str, Any], usual: int) -> int:
+def _window(rules: Mapping[str, Any], usual: float) -> float:
     found = rules.get("stabilizationWindowSeconds")
-    return usual if found is None else int(found)
+    return usual if found is None else float(found)
 
 
 def _within_limits(current: int, wanted: int, low: int, high: int) -> tuple[int, Told]:

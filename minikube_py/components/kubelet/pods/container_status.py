@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from minikube_py.components.kubelet.pods.model import Role, container_status_of, containers, is_sidecar, spec_of
+from minikube_py.components.kubelet.pods.model import (
+    Role,
+    container_status_of,
+    containers,
+    is_sidecar,
+    restarts_after_exit,
+    spec_of,
+)
 from minikube_py.components.kubelet.pods.plan import ProbeView, has_initialized
 from minikube_py.components.kubelet.pods.state import PodState, restart_count
 from minikube_py.components.kubelet.runtime.types import ContainerState, ContainerStatus
@@ -60,7 +67,7 @@ def container_statuses(
             else _without_history(container, old, initial, ended)
         )
         problem = problems.get(name)
-        if problem is not None and "running" not in status["state"] and not ended:
+        if problem is not None and not ended and _waits(pod, role, container, status["state"]):
             if "terminated" in status["state"]:
                 status["lastState"] = status["state"]
             status["state"] = {"waiting": _waiting(problem)}
@@ -69,6 +76,13 @@ def container_statuses(
         _add_spec_parts(status, container, pod, applied or {})
         statuses.append(status)
     return statuses
+
+
+def _waits(pod: Object, role: Role, container: Object, state: Object) -> bool:
+    """Whether a container that is in this state is to be started."""
+    if "terminated" in state:
+        return restarts_after_exit(pod, role, container, int(state["terminated"].get("exitCode") or 0))
+    return "running" not in state
 
 
 def _past_init(pod: Object, state: PodState) -> bool:

@@ -39,7 +39,6 @@ from minikube_py.components.kubelet.pods.state import PodState, restart_count
 from minikube_py.components.kubelet.probes.checks import Target, named_ports
 from minikube_py.components.kubelet.runtime.types import (
     ContainerConfig,
-    ContainerState,
     ContainerStatus,
     RuntimeFailure,
     SandboxConfig,
@@ -193,10 +192,9 @@ class Execution:
         role, container = found
         previous = state.newest(start.name)
         key = (start.name, container_hash(container))
-        if previous is not None and previous.container.state is ContainerState.EXITED:
-            wait = self._crash_wait(pod, container, previous, key, outcome)
-            if wait:
-                return
+        ended = state.newest_ended(start.name)  # what this pass has just killed counts when the next one ends
+        if ended is not None and self._crash_wait(pod, container, ended, key, outcome):
+            return
         try:
             await self._make_and_start(pod, role, container, previous, config, sandbox, secrets, state)
         except _StartFailure as failure:

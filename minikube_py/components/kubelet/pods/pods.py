@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from minikube_py.client.types import EventType, Informer
 from minikube_py.components.kubelet.kit import Kit
-from minikube_py.components.kubelet.pods.admission import check
+from minikube_py.components.kubelet.pods.admission import check, has_labels
 from minikube_py.components.kubelet.pods.lifecycle import Stage
 from minikube_py.components.kubelet.pods.model import (
     POD_NAME_LABEL,
@@ -29,7 +29,8 @@ from minikube_py.components.kubelet.pods.status import Verdict
 from minikube_py.components.kubelet.pods.worker import Origin, PodWorker
 from minikube_py.components.kubelet.runtime.types import Container, ContainerState, RuntimeFailure, Sandbox
 from minikube_py.machinery.errors import ApiError
-from minikube_py.machinery.objects import Object, key_of, uid_of
+from minikube_py.machinery.objects import Object, key_of, labels_of, uid_of
+from minikube_py.machinery.resources import NODES
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +133,13 @@ class Pods:
         found = self._informer.get(meta["name"], meta.get("namespace"))
         return found is not None and uid_of(found) == worker.uid
 
-    def _admit(self, pod: Object) -> Verdict | None:
+    async def _admit(self, pod: Object) -> Verdict | None:
+        """The node's own check. It ends without an await, so no two pods are let in on the same room. ApiError.
+
+        The labels are read anew when the pod asks for others than are known: they may have been set a moment ago.
+        """
+        if not has_labels(pod, self._labels):
+            self._labels = labels_of(await self._kit.client.get(NODES, self._kit.settings.node_name))
         others = [
             item.pod
             for item in self._workers.values()
@@ -142,7 +149,13 @@ class Pods:
             and not is_finished(item.pod)
             and item.admitted
         ]
-        return check(pod, others, allocatable=self._kit.node.allocatable, node_labels=self._labels)
+        return check(
+            pod,
+            others,
+            allocatable=self._kit.node.allocatable,
+            node_labels=self._labels,
+            unsafe_sysctls=self._kit.settings.allowed_unsafe_sysctls,
+        )
 
     def _count(self) -> None:
         for static in (False, True):

@@ -42,6 +42,11 @@ class PodState:
         """The last container that was made for this name, running or not."""
         return next((item for item in self.containers if container_name(item) == name), None)
 
+    def newest_ended(self, name: str) -> ContainerStatus | None:
+        """The last container of this name that has ended; a newer one may be running."""
+        ended = (item for item in self.all_of(name) if item.container.state is ContainerState.EXITED)
+        return next(ended, None)
+
     def all_of(self, name: str) -> Sequence[ContainerStatus]:
         return [item for item in self.containers if container_name(item) == name]
 

@@ -45,7 +45,7 @@ retry_seconds = 2.0
 mount_retry_seconds = 10.0
 cleanup_retry_seconds = 1.0
 
-Admit = Callable[[Object], Verdict | None]
+Admit = Callable[[Object], Awaitable[Verdict | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +234,7 @@ class PodWorker:
         pod, kit = self.pod, self._kit
         await self._read()
         if not self.admitted:
-            self._verdict = self._verdict or self._admission(pod)
+            self._verdict = self._verdict or await self._admission(pod)
             self.admitted = True
         if self._verdict is not None or self._past_deadline():
             self.stop()
@@ -268,11 +268,11 @@ class PodWorker:
             self._wake_in(refresh - kit.clock.now())
         return False
 
-    def _admission(self, pod: Object) -> Verdict | None:
+    async def _admission(self, pod: Object) -> Verdict | None:
         """The node's own check, once, and only for pods that have not run here before."""
         if self.origin.static or self.state.sandboxes or self.state.containers:
             return None
-        verdict = self._admit(pod)
+        verdict = await self._admit(pod)
         if verdict is not None:
             note_pod(self._kit.recorder, pod, "Warning", verdict.reason, verdict.message)
         return verdict

@@ -7,6 +7,7 @@
 - pods survive a restart of containerd too: their shims do not belong to it.
 - once ``ready`` has been called, CRI answers, and the sandbox image and all archives of the images
   folder are there.
+- cancelled at any moment of the start, it leaves no containerd, neither a new one nor one that it was about to adopt.
 - its end is noticed at once (a pid file descriptor), without polling; it raises ``RuntimeFailure``,
   and the supervisor starts again.
 
@@ -21,9 +22,11 @@ import logging
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from minikube_py.components.kubelet.runtime.containerd_config import (
     ContainerdSettings,
@@ -49,6 +52,8 @@ _PRIVATE = 0o600
 _first_pause_seconds = 0.005
 _longest_pause_seconds = 0.1
 
+Obtained = TypeVar("Obtained", bound="ContainerdProcess | None")
+
 
 async def run_containerd(settings: ContainerdSettings, clock: Clock, ready: Callable[[], None]) -> None:
     """Run containerd until cancelled; then stop it, leaving the pods alone."""
@@ -64,24 +69,51 @@ async def run_containerd(settings: ContainerdSettings, clock: Clock, ready: Call
 
 
 async def start_containerd(settings: ContainerdSettings, machine: Machine, clock: Clock) -> ContainerdProcess:
-    """Adopt a running containerd of these settings, or start one; returns when CRI answers."""
+    """Adopt a running containerd of these settings, or start one; returns when CRI answers.
+
+    When it raises, also when it is cancelled, containerd is stopped.
+    """
     _check_socket_path(settings)
     config = render_config(settings, machine)
     changed = await asyncio.to_thread(_write_files, settings, config)
-    process = await asyncio.to_thread(_adopt, settings)
-    if process is not None and not changed and await _answers(settings, clock, timeout_seconds=5.0, process=process):
-        log.info("containerd adopted", extra={"pid": process.pid})
-        return process
-    if process is not None:
-        await process.stop(clock)
+    async with _stopped_on_failure(partial(_adopt, settings), clock) as found:
+        if found is not None and not changed and await _answers(settings, clock, timeout_seconds=5.0, process=found):
+            log.info("containerd adopted", extra={"pid": found.pid})
+            return found
+        if found is not None:
+            await found.stop(clock)
     begin = clock.monotonic()
-    process = await asyncio.to_thread(_start, settings, machine)
-    if not await _answers(settings, clock, timeout_seconds=start_timeout_seconds, process=process):
-        await process.stop(clock)
-        last = await asyncio.to_thread(_last_line, settings.log_file)
-        raise RuntimeFailure("containerd", "UNAVAILABLE", f"containerd does not start: {last} ({settings.log_file})")
+    async with _stopped_on_failure(partial(_start, settings, machine), clock) as process:
+        if not await _answers(settings, clock, timeout_seconds=start_timeout_seconds, process=process):
+            last = await asyncio.to_thread(_last_line, settings.log_file)
+            raise RuntimeFailure(
+                "containerd", "UNAVAILABLE", f"containerd does not start: {last} ({settings.log_file})"
+            )
     log.info("containerd started", extra={"pid": process.pid, "after_seconds": round(clock.monotonic() - begin, 3)})
     return process
+
+
+@contextlib.asynccontextmanager
+async def _stopped_on_failure(obtain: Callable[[], Obtained], clock: Clock) -> AsyncIterator[Obtained]:
+    """The process that ``obtain`` (run in a thread) gives; it is stopped when the block does not end well.
+
+    A thread cannot be cancelled: who is cancelled meanwhile waits for it, since it may have started a process.
+    """
+    obtaining = asyncio.ensure_future(asyncio.to_thread(obtain))
+    try:
+        yield await asyncio.shield(obtaining)
+    except BaseException:
+        await asyncio.shield(_stop_obtained(obtaining, clock))
+        raise
+
+
+async def _stop_obtained(obtaining: Awaitable[ContainerdProcess | None], clock: Clock) -> None:
+    try:
+        process = await obtaining
+    except Exception:  # nothing was obtained; the caller raises the same
+        return
+    if process is not None:
+        await process.stop(clock)
 
 
 async def stop_containerd(settings: ContainerdSettings, clock: Clock) -> None:
@@ -130,8 +162,7 @@ class ContainerdProcess:
             self.child.wait()  # has ended: reaps without waiting
         os.close(self.pid_fd)
         self.pid_fd = -1
-        if _pid_in(self.pid_file) == self.pid:  # another start may have written its own by now
-            self.pid_file.unlink()
+        await asyncio.to_thread(_forget, self.pid_file, self.pid)
 
 
 async def _within(waiting: Coroutine[None, None, None], seconds: float, clock: Clock) -> bool:
@@ -241,6 +272,12 @@ def _pid_in(path: Path) -> int | None:
         return int(path.read_text(encoding="ascii"))
     except (FileNotFoundError, ValueError):
         return None
+
+
+def _forget(pid_file: Path, pid: int) -> None:
+    """Remove a pid file, unless another start has written its own by now."""
+    if _pid_in(pid_file) == pid:
+        pid_file.unlink()
 
 
 def _start(settings: ContainerdSettings, machine: Machine) -> ContainerdProcess:

@@ -90,7 +90,7 @@ class FakeRuntime:
         self._present = {image.name for image in images if image.present}
         self._sandboxes: dict[str, _FakeSandbox] = {}
         self._containers: dict[str, _FakeContainer] = {}
-        self._listeners: list[asyncio.Queue[RuntimeEvent | None]] = []
+        self._listeners: list[asyncio.Queue[RuntimeEvent]] = []
         self._failures: dict[str, deque[RuntimeFailure]] = {}
         self._numbers = itertools.count(1)
 
@@ -110,11 +110,6 @@ class FakeRuntime:
     def crash_sandbox(self, sandbox_id: str) -> None:
         """The sandbox's process dies; its containers end with it."""
         self._halt(self._sandbox("crash_sandbox", sandbox_id))
-
-    def disconnect(self) -> None:
-        """Every event stream ends with a failure, as when the runtime restarts."""
-        for listener in self._listeners:
-            listener.put_nowait(None)
 
     async def version(self) -> RuntimeVersion:
         return RuntimeVersion("fake", "1.0", "v1")
@@ -312,12 +307,11 @@ class FakeRuntime:
         self.pod_cidr = cidr
 
     async def events(self) -> AsyncIterator[RuntimeEvent]:
-        queue: asyncio.Queue[RuntimeEvent | None] = asyncio.Queue()
+        queue: asyncio.Queue[RuntimeEvent] = asyncio.Queue()
         self._listeners.append(queue)
         try:
-            while (event := await queue.get()) is not None:
-                yield event
-            raise RuntimeFailure("GetContainerEvents", "UNAVAILABLE", "the runtime went away")
+            while True:
+                yield await queue.get()
         finally:
             self._listeners.remove(queue)
 

@@ -202,10 +202,6 @@ def ip_texts(value: str, stored: Container[str] = ()) -> list[str]:
     return [] if str(address) == value else ["must not have leading 0s"]
 
 
-def is_ip(value: str) -> bool:
-    return parse_ip(value) is not None
-
-
 def parse_ip(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """An address as Go's lenient parser accepts it: leading zeros in IPv4 octets are decimal."""
     try:

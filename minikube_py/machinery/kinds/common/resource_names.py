@@ -46,8 +46,6 @@ _COMPUTE = frozenset(
 _STANDARD = _CONTAINER | _COUNTED | _COMPUTE | {"storage"}
 _QUOTA = _COUNTED | _COMPUTE
 _HUGE = "hugepages-"
-_STORAGE_CLASS = ".storageclass.storage.k8s.io/"
-_ATTACHABLE = "attachable-volumes-"
 
 
 POD_RESOURCES = ("cpu", "hugepages-", "memory")

@@ -20,7 +20,6 @@ from minikube_py.machinery.quantities import Quantity
 
 _MAX_FACTS, _MAX_TAINTS, _MAX_VALUE_BYTES, _MAX_CONSUMPTIONS, _MAX_COUNTERS = 32, 16, 64, 2, 32
 _MAX_OPTIONS, _MAX_SHOWN_KEY = 10, 96
-_LABEL_BYTES = 63
 _VALUES = ("int", "bool", "string", "version", "ints", "bools", "strings", "versions")
 _GO_VALUES = ("IntValue", "BoolValue", "StringValue", "VersionValue")
 _NUMBER, _PRE, _BUILD = r"(0|[1-9]\d*)", r"(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)", r"[0-9a-zA-Z-]+"

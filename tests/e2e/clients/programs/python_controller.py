@@ -16,7 +16,7 @@ from typing import Any
 
 import urllib3
 from kubernetes import client, config, watch
-from kubernetes.informer import DELETED, MODIFIED, SharedInformer
+from kubernetes.informer import ADDED, DELETED, MODIFIED, SharedInformer
 
 GROUP, VERSION, PLURAL = "clients.example.com", "v1", "sites"
 
@@ -101,6 +101,7 @@ def main() -> None:
 
     for kind in (MODIFIED, DELETED):
         informer.add_event_handler(kind, enqueue)
+    informer.add_event_handler(ADDED, lambda obj: say("informed of", obj.metadata.name))
     informer.start()
     while True:
         name = names.get()
