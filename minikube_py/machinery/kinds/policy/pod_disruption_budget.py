@@ -14,7 +14,7 @@ from minikube_py.machinery.kinds.common.checks import (
     one_of,
     percent_over_100,
 )
-from minikube_py.machinery.kinds.common.conditions import condition_list_errors
+from minikube_py.machinery.kinds.common.condition_validation import condition_errors
 from minikube_py.machinery.kinds.common.go_values import go_object
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name, part
 from minikube_py.machinery.kinds.common.strategy import fresh_status, wire_form
@@ -45,7 +45,7 @@ def validate(budget: Object) -> list[FieldError]:
 def validate_status(budget: Object, old: Object) -> list[FieldError]:
     """``ValidatePodDisruptionBudgetStatusUpdate``: conditions are complete, no count is negative."""
     status = budget.get("status") or {}
-    errors = condition_list_errors("status.conditions", status.get("conditions") or ())
+    errors = condition_errors("status.conditions", status.get("conditions") or ())
     for field in ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"):
         path = "status.podDisruptionsAllowed" if field == "disruptionsAllowed" else f"status.{field}"
         errors += non_negative(path, status.get(field))
