@@ -9,7 +9,6 @@ supervisor's.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import gc
 import logging
 import os
@@ -24,7 +23,8 @@ from minikube_py.client.clock import SystemClock
 from minikube_py.client.workqueue import queues_of_context
 from minikube_py.config import ServerSettings
 from minikube_py.serving import api, etcd, foundation, loops
-from minikube_py.serving.errors import StartError, explained
+from minikube_py.serving.errors import explained
+from minikube_py.serving.folder_lock import take_folder
 from minikube_py.serving.process import Part, Server
 from minikube_py.supervisor import Component, Supervisor
 
@@ -50,31 +50,13 @@ def run_server(settings: ServerSettings) -> None:
     except OSError as error:
         log.warning("cannot give up privileges", extra={"error": str(error)})
     data = Path(settings.data_dir).resolve()
-    lock = own_data_dir(data)
+    lock = take_folder(data / "server" / "lock", shown=f"data folder {data}", owner="pyk3s server")
     gc.set_threshold(*_GC_THRESHOLDS)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings))
     finally:
         os.close(lock)
-
-
-def own_data_dir(data: Path) -> int:
-    """Take the data folder for this process; returns the locked file. Raises StartError."""
-    folder = data / "server"
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StartError(f"cannot use data folder {data}: {error.strerror}; choose another with --data-dir") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise StartError(
-            f"data folder {data} is in use by another pyk3s server; stop that one or choose another --data-dir"
-        ) from None
-    return lock
 
 
 async def _serve(settings: ServerSettings) -> None:

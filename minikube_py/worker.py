@@ -8,7 +8,6 @@ holds for Services and the pod network stays.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import gc
 import logging
 import os
@@ -25,7 +24,8 @@ from minikube_py.joining.bootstrap import Joined, join, node_client
 from minikube_py.joining.cluster import told
 from minikube_py.joining.identity import NodeFiles, ensure_placeholder, node_files
 from minikube_py.machinery.clock import Clock
-from minikube_py.serving.errors import StartError, explained
+from minikube_py.serving.errors import explained
+from minikube_py.serving.folder_lock import take_folder
 from minikube_py.supervisor import Component, Ready, Supervisor
 
 if TYPE_CHECKING:
@@ -52,29 +52,12 @@ def run_worker(settings: AgentSettings) -> None:
     except OSError as error:
         log.warning("cannot give up privileges", extra={"error": str(error)})
     files = node_files(Path(settings.data_dir).resolve())
-    lock = own_files(files)
+    lock = take_folder(files.lock, shown=str(files.folder), owner="pyk3s agent")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_work(settings, files))
     finally:
         os.close(lock)
-
-
-def own_files(files: NodeFiles) -> int:
-    """Take the worker's folder for this process; returns the locked file. Raises StartError."""
-    try:
-        files.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(files.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StartError(f"cannot use {files.folder}: {error.strerror}; choose another --data-dir") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise StartError(
-            f"{files.folder} is in use by another pyk3s agent; stop that one or choose another --data-dir"
-        ) from None
-    return lock
 
 
 async def _work(settings: AgentSettings, files: NodeFiles) -> None:

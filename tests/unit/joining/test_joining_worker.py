@@ -15,9 +15,10 @@ from minikube_py.config import DISABLEABLE, ServerSettings
 from minikube_py.joining.bootstrap import node_client
 from minikube_py.joining.identity import node_files
 from minikube_py.serving.errors import StartError
+from minikube_py.serving.folder_lock import take_folder
 from minikube_py.supervisor import Supervisor
 from minikube_py.uninstall import is_held
-from minikube_py.worker import own_files, worker_components
+from minikube_py.worker import worker_components
 
 
 @pytest.mark.parametrize("disabled", [(), *((name,) for name in DISABLEABLE)])
@@ -35,17 +36,17 @@ def test_parts_are_those_of_a_node(tmp_path: Path, disabled: tuple[str, ...]) ->
     assert [component.name for component in components if component.vital] == ["containerd"]
 
 
-def test_one_worker_for_a_folder(tmp_path: Path) -> None:
-    files = node_files(tmp_path)
-    assert not is_held(files.lock)
-    lock = own_files(files)
+def test_one_process_for_a_folder(tmp_path: Path) -> None:
+    lock = node_files(tmp_path).lock
+    assert not is_held(lock)
+    held = take_folder(lock, shown="this folder", owner="pyk3s agent")
     try:
-        assert is_held(files.lock)
-        with pytest.raises(StartError, match="in use by another pyk3s agent"):
-            own_files(files)
+        assert is_held(lock)
+        with pytest.raises(StartError, match="this folder is in use by another pyk3s agent"):
+            take_folder(lock, shown="this folder", owner="pyk3s agent")
     finally:
-        os.close(lock)
-    assert not is_held(files.lock)
+        os.close(held)
+    assert not is_held(lock)
     (tmp_path / "file").touch()
-    with pytest.raises(StartError, match="choose another --data-dir"):
-        own_files(node_files(tmp_path / "file"))
+    with pytest.raises(StartError, match="choose another with --data-dir"):
+        take_folder(node_files(tmp_path / "file").lock, shown="this folder", owner="pyk3s agent")
