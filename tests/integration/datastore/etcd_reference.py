@@ -47,7 +47,7 @@ class ReferenceEtcd:
 @contextlib.contextmanager
 def running_etcd(folder: Path) -> Iterator[str]:
     """The address of a fresh etcd."""
-    client, peer = (f"127.0.0.1:{_free_port()}" for _ in range(2))
+    client, peer = (f"127.0.0.1:{free_port()}" for _ in range(2))
     options = {
         "data-dir": folder / "etcd",
         "listen-client-urls": f"http://{client}",
@@ -72,7 +72,7 @@ def running_etcd(folder: Path) -> Iterator[str]:
         process.wait(20)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
