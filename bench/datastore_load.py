@@ -15,6 +15,7 @@ _HEAD = Struct(">HBBBI")
 _NUMBER = Struct(">I")
 _DATA, _HEADERS, _RST, _SETTINGS, _PING, _GOAWAY, _WINDOW = 0, 1, 3, 4, 6, 7, 8
 _END_STREAM, _END_HEADERS, _ACK = 1, 4, 1
+_NO_ERROR = b"\0\0\0\0"
 _LARGEST = (1 << 31) - 1
 _REFILL = 1 << 28
 _COMMON = (
@@ -128,6 +129,8 @@ class Load:
         return ended
 
     def _control(self, kind: int, flags: int, payload: bytes) -> None:
+        if kind == _RST and payload == _NO_ERROR:
+            return  # RFC 9113, 8.1: it answered before it saw the end of the request, which etcd does at times
         if kind in (_RST, _GOAWAY):
             raise RuntimeError(f"the server ended it: frame of type {kind}, {payload!r}")
         if kind in (_PING, _SETTINGS) and not flags & _ACK:

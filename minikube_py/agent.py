@@ -140,6 +140,8 @@ def node_components(settings: ServerSettings, node: Callable[[], Node], api: str
     if "network" not in settings.disable:  # else the administrator brings a CNI configuration of their own
         components.append(Component("network", lambda ready: _network(node(), ready), needs=(api,)))
     components.append(Component("kubelet", lambda ready: _kubelet(node(), ready), needs=(api, "containerd")))
+    if "local-storage" not in settings.disable:
+        components.append(Component("local-storage", lambda ready: _local_storage(node(), ready), needs=("kubelet",)))
     if "proxy" not in settings.disable:
         components.append(Component("proxy", lambda ready: _proxy(node(), ready), needs=("kubelet",)))
     if "dns" not in settings.disable:
@@ -227,6 +229,12 @@ async def _proxy(node: Node, ready: Ready) -> None:
         node_local=frozenset({DNS_SERVICE}) if "dns" not in node.settings.disable else frozenset(),
     )
     await run_proxy(node.proxy_client, settings, node.clock, node.registry, ready)
+
+
+async def _local_storage(node: Node, ready: Ready) -> None:
+    from minikube_py.components.localpath import run_folders
+
+    await run_folders(node.client, node.clock, config.node_name(node.settings), ready)
 
 
 async def _dns(node: Node, ready: Ready) -> None:

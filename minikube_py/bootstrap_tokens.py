@@ -19,7 +19,7 @@ from minikube_py.client.types import Client, WriteOptions
 from minikube_py.machinery.clock import Clock
 from minikube_py.machinery.errors import ApiError, is_already_exists, is_not_found
 from minikube_py.machinery.objects import Object, name_of
-from minikube_py.machinery.resources import CLUSTER_ROLE_BINDINGS, SECRETS
+from minikube_py.machinery.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, SECRETS, Resource
 from minikube_py.machinery.times import parse_time, rfc3339
 
 NAMESPACE = "kube-system"
@@ -27,6 +27,7 @@ SECRET_TYPE = "bootstrap.kubernetes.io/token"
 NAME_PREFIX = "bootstrap-token-"
 USAGES = ("authentication", "signing")
 NODE_GROUP = "system:bootstrappers:pyk3s:default-node-token"
+NODE_STORAGE = "pyk3s:node-storage"
 _TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})")
 _IDENTIFIER = re.compile(r"[a-z0-9]{6}")
 _GROUP = re.compile(r"system:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]")
@@ -151,7 +152,18 @@ def node_bindings() -> list[Object]:
             "system:nodes",
         ),
         _binding("pyk3s:node-proxier", "system:node-proxier", "system:nodes"),
+        _binding(NODE_STORAGE, NODE_STORAGE, "system:nodes"),
     ]
+
+
+def node_roles() -> list[Object]:
+    """What a node may do beyond Kubernetes' own roles: see the volumes whose folders it has, and tell that one is gone.
+
+    Admission (NodeRestriction) looks at what it writes: the finalizer of volumes on itself, nothing else.
+    """
+    rule = {"apiGroups": [""], "resources": ["persistentvolumes"], "verbs": ["get", "list", "watch", "patch"]}
+    kind = {"apiVersion": CLUSTER_ROLES.api_version, "kind": CLUSTER_ROLES.kind}
+    return [{**kind, "metadata": {"name": NODE_STORAGE}, "rules": [rule]}]
 
 
 def _binding(name: str, role: str, group: str) -> Object:
@@ -166,15 +178,21 @@ def _binding(name: str, role: str, group: str) -> Object:
 
 
 async def ensure_bindings(client: Client) -> None:
-    """Make the bindings that are missing; an administrator's own word stands. Raises ApiError."""
-    there = {name_of(one) for one in (await client.list(CLUSTER_ROLE_BINDINGS)).items}
-    missing = [one for one in node_bindings() if name_of(one) not in there]
-    await asyncio.gather(*(_create_binding(client, one) for one in missing))  # at once: one commit of the datastore
+    """Make the roles and bindings that are missing; an administrator's own word stands. Raises ApiError."""
+    await asyncio.gather(
+        _ensure(client, CLUSTER_ROLES, node_roles()), _ensure(client, CLUSTER_ROLE_BINDINGS, node_bindings())
+    )
 
 
-async def _create_binding(client: Client, binding: Object) -> None:
+async def _ensure(client: Client, resource: Resource, wanted: Sequence[Object]) -> None:
+    there = {name_of(one) for one in (await client.list(resource)).items}
+    missing = [one for one in wanted if name_of(one) not in there]
+    await asyncio.gather(*(_create(client, resource, one) for one in missing))  # at once: one commit of the datastore
+
+
+async def _create(client: Client, resource: Resource, obj: Object) -> None:
     try:
-        await client.create(CLUSTER_ROLE_BINDINGS, binding, options=_WRITE)
+        await client.create(resource, obj, options=_WRITE)
     except ApiError as error:
         if not is_already_exists(error):  # another server was faster
             raise

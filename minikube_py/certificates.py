@@ -53,6 +53,7 @@ def ensure_files(settings: ServerSettings, clock: Clock) -> Pki:
         service_ip=config.service_address(settings, 1),
         cluster_domain=settings.cluster_domain,
         clock=clock,
+        leaf_seconds=config.seconds("certificate_duration", settings.certificate_duration),
     )
     ensure_server_token(data, pki.server_ca.certificate, settings.token, settings.agent_token)
     return pki

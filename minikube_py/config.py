@@ -43,7 +43,7 @@ def option(default: Any, text: str, *, choices: tuple[str, ...] = (), short: str
     return field(default=default, metadata={"help": text, "choices": choices, "short": short})
 
 
-DISABLEABLE = ("dns", "proxy", "network")
+DISABLEABLE = ("dns", "proxy", "network", "local-storage", "servicelb")
 DNS_ADDRESS_INDEX = 10
 """The cluster DNS has this address of the Service range unless it is chosen."""
 
@@ -64,6 +64,9 @@ class ServerSettings:
     tls_cipher_suites: tuple[str, ...] = option((), "Cipher suite of TLS 1.2 to offer (default: the modern ones)")
     token: str = option("", "Secret that joins servers and agents (default: generated)")
     token_file: str = option("", "File with that secret, which the command line then does not show")
+    certificate_duration: str = option(
+        "8760h0m0s", "Life of the server's own certificates, which are renewed when a third of it is left"
+    )
     cluster_signing_duration: str = option("8760h0m0s", "Longest life of certificates signed on request")
     node_monitor_grace_period: str = option(
         "50s", "Silence after which a node is taken for dead; nodes speak every 10s"
@@ -103,7 +106,10 @@ class ServerSettings:
         choices=("vxlan", "host-gw", "none"),
     )
 
-    disable: tuple[str, ...] = option((), "Packaged part to leave out: dns, proxy, network")
+    disable: tuple[str, ...] = option((), "Packaged part to leave out: dns, proxy, network, local-storage, servicelb")
+    default_local_storage_path: str = option(
+        "", "Folder on every node for volumes of class local-path (default: storage in data-dir)"
+    )
     disable_agent: bool = option(False, "Run no kubelet, proxy, DNS and container runtime here")
     disable_scheduler: bool = option(False, "Run no scheduler here")
     disable_controller_manager: bool = option(False, "Run no controllers here")
@@ -434,6 +440,11 @@ def run_dir(settings: ServerSettings) -> Path:
     if settings.data_dir == "/var/lib/pyk3s":
         return Path("/run/pyk3s")
     return Path(settings.data_dir) / "run"
+
+
+def local_storage_path(settings: ServerSettings) -> Path:
+    """Where volumes of class ``local-path`` lie, on this node and on workers."""
+    return Path(settings.default_local_storage_path or Path(settings.data_dir).resolve() / "storage")
 
 
 def pod_logs_dir(settings: ServerSettings) -> Path:

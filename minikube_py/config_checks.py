@@ -21,6 +21,7 @@ from minikube_py.machinery.names import (
 
 AUTHORIZATION_MODES = ("Node", "RBAC", "Webhook", "AlwaysAllow", "AlwaysDeny")
 _DURATIONS = (
+    "certificate_duration",
     "cluster_signing_duration",
     "node_monitor_grace_period",
     "horizontal_pod_autoscaler_sync_period",
@@ -43,6 +44,7 @@ _LEAST = {
     "max_mutating_requests_inflight": (1, "at least 1, so that requests can be served at all"),
 }
 """The least value of an option, and the words for it."""
+_SHORTEST_CERTIFICATE_SECONDS = 60.0
 _FEWEST_SERVICE_ADDRESSES = 8
 _WIDEST_IPV6_PREFIX = 64
 _NODE_PREFIX = 24
@@ -62,6 +64,10 @@ def check(settings: ServerSettings) -> None:
     period = "horizontal_pod_autoscaler_sync_period"
     if not config.seconds(period, getattr(settings, period)):
         raise _wrong(period, getattr(settings, period), "no time at all; give one such as 15s")
+    if config.seconds("certificate_duration", settings.certificate_duration) < _SHORTEST_CERTIFICATE_SECONDS:
+        raise _wrong(
+            "certificate_duration", settings.certificate_duration, "too short to renew in time; give 1m or more"
+        )
     config.share("horizontal_pod_autoscaler_tolerance", settings.horizontal_pod_autoscaler_tolerance)
     if not re.fullmatch(r"0?[0-7]{3}", settings.write_kubeconfig_mode):
         raise _wrong("write_kubeconfig_mode", settings.write_kubeconfig_mode, "not an octal mode such as 0600")

@@ -30,8 +30,10 @@ from minikube_py.supervisor import Component, Supervisor
 
 log = logging.getLogger(__name__)
 
-_GC_THRESHOLDS = 20_000, 20, 100
-"""Objects rarely form cycles here; with Python's own thresholds the collector walks all caches many times a second."""
+_GC_THRESHOLDS = 10_000, 2, 2_000
+"""Objects rarely form cycles here; with Python's own thresholds the collector walks all caches many times a second.
+What is young is looked at in portions that hold the event loop for a few milliseconds at most; twenty young
+generations at once, of objects that somebody deletes or lists by thousands, took eighty."""
 _FREEZE_SECONDS = 5.0
 """After the start: what exists then (modules, kinds, schemas) stays, and the collector need not look at it again."""
 
@@ -99,6 +101,10 @@ def server_components(server: Server) -> Sequence[Component]:
         components.append(part("role-aggregation", loops.run_role_aggregation))
         components.append(part("admission-policy-status", loops.run_policy_status))
         components.append(part("service-account-tokens", loops.run_token_secrets))
+        if "local-storage" not in settings.disable:
+            components.append(part("local-path-provisioner", loops.run_local_path_provisioner))
+        if "servicelb" not in settings.disable:
+            components.append(part("servicelb", loops.run_service_load_balancer))
     if not settings.disable_scheduler:
         components.append(part("scheduler", loops.run_scheduler))
     if not settings.disable_agent:

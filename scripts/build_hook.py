@@ -17,6 +17,8 @@ are compressed one by one:
 * one section of descriptions for each package of definitions (``io.k8s.api.core.v1``), read for
   OpenAPI documents only: {definition: {"": its description, property: description}}.
 
+Packages also get ``minikube_py/build.json`` (``build_note``): which commit they were built from, and when.
+
 Undone here is what the package does to the upstream document: ``null`` beside each type, and
 enumerations of ``apiVersion`` and ``kind``. References are bare names.
 """
@@ -27,6 +29,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import struct
@@ -34,6 +37,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, distribution
@@ -262,6 +266,25 @@ def _compact(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+def build_note(root: Path) -> dict[str, str] | None:
+    """What ``minikube_py/build_info.py`` tells of a package: commit, state of the tree and date; None outside git.
+
+    ``SOURCE_DATE_EPOCH`` is the date where builds are to be reproducible.
+    """
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        state = "dirty" if _git(root, "status", "--porcelain") else "clean"
+    except (OSError, subprocess.SubprocessError):
+        return None
+    seconds = int(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
+    return {"commit": commit, "treeState": state, "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.strip()
+
+
 try:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 except ImportError:  # run as a script where hatchling is not installed
@@ -282,6 +305,18 @@ else:
             if lacks:
                 self.app.display_warning(lacks)
             build_data.setdefault("artifacts", []).append("minikube_py/machinery/definitions.bundle")
+            self._note: Path | None = None
+            about = build_note(Path(self.root)) if version != "editable" else None
+            if about is not None:  # a package's sources are not in git, and bring the file along
+                handle, name = tempfile.mkstemp(suffix=".json")
+                os.close(handle)
+                self._note = Path(name)
+                self._note.write_text(json.dumps(about))
+                build_data.setdefault("force_include", {})[name] = "minikube_py/build.json"
+
+        def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+            if self._note is not None:
+                self._note.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,9 @@ class SystemClock:
 
     __slots__ = ()
 
-    def now(self) -> float:
-        """Seconds since the Unix epoch."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Seconds since an arbitrary point; never goes back."""
-        return time.monotonic()
+    # The functions themselves: a request asks for the time some twenty times.
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
 
     async def sleep(self, seconds: float) -> None:
         """Wait; returns at once for zero or less."""

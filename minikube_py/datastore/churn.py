@@ -14,6 +14,7 @@ from minikube_py.datastore.types import Change
 
 OTHER = "(other)"
 _MAX_PAIRS = 4096
+_NOTHING = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,10 @@ class ChurnRow:
 
 
 class Churn:
-    """Totals by (folder, client). Only the event loop touches it."""
+    """Totals by (folder, client): ``_totals`` up to the last ``take``, ``_since`` what came after it.
+
+    Invariant: every pair of ``_since`` is in ``_totals``. Only the event loop touches it.
+    """
 
     __slots__ = ("_limit", "_since", "_totals")
 
@@ -39,32 +43,42 @@ class Churn:
     def add(self, change: Change, client: str) -> None:
         key = change.record.key
         pair = (key[: key.rfind("/") + 1] or "/", client)
-        if pair not in self._totals and len(self._totals) >= self._limit:
-            pair = (OTHER, OTHER)
-        size = len(key) + len(change.record.value)
-        for table in (self._totals, self._since):
-            entry = table.get(pair)
-            if entry is None:
-                table[pair] = [1, size]
-            else:
-                entry[0] += 1
-                entry[1] += size
+        entry = self._since.get(pair)
+        if entry is None:
+            entry = self._new(pair)
+        entry[0] += 1
+        entry[1] += len(key) + len(change.record.value)
 
     def rows(self) -> list[ChurnRow]:
         """All totals, the most bytes first."""
-        return sorted(_rows(self._totals), key=lambda row: (-row.bytes, row.folder, row.client))
+        sums = {pair: _sum(total, self._since.get(pair, _NOTHING)) for pair, total in self._totals.items()}
+        return sorted(_rows(sums), key=lambda row: (-row.bytes, row.folder, row.client))
 
     def take(self) -> list[ChurnRow]:
         """What was added since the last call."""
         since, self._since = self._since, {}
+        for pair, added in since.items():
+            self._totals[pair] = _sum(self._totals[pair], added)
         return _rows(since)
 
     def put_back(self, rows: Sequence[ChurnRow]) -> None:
         """``rows`` of ``take`` could not be stored: they come with the next ones."""
         for row in rows:
-            entry = self._since.setdefault((row.folder, row.client), [0, 0])
-            entry[0] += row.revisions
-            entry[1] += row.bytes
+            pair = (row.folder, row.client)
+            self._totals[pair] = _sum(self._totals[pair], [-row.revisions, -row.bytes])
+            self._since[pair] = _sum(self._since.get(pair, _NOTHING), [row.revisions, row.bytes])
+
+    def _new(self, pair: tuple[str, str]) -> list[int]:
+        """The entry of a pair that has none since the last ``take``; that of OTHER when the table is full."""
+        if pair not in self._totals:
+            if len(self._totals) >= self._limit:
+                pair = (OTHER, OTHER)
+            self._totals.setdefault(pair, [0, 0])
+        return self._since.setdefault(pair, [0, 0])
+
+
+def _sum(one: Sequence[int], other: Sequence[int]) -> list[int]:
+    return [one[0] + other[0], one[1] + other[1]]
 
 
 def _rows(table: dict[tuple[str, str], list[int]]) -> list[ChurnRow]:

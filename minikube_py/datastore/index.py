@@ -134,6 +134,10 @@ class KeyIndex:
         for key in self._order.between(start, end):
             yield records[key]
 
+    def keys_between(self, start: str, end: str) -> Iterator[str]:
+        """The keys of ``between``."""
+        return self._order.between(start, end)
+
     def count_between(self, start: str, end: str) -> int:
         return self._order.count_between(start, end)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from minikube_py.datastore.rows import Row, row_id
+from minikube_py.datastore.rows import POSITION_BITS, Row
 from minikube_py.datastore.transactions import Plan, Reply, Transaction
 from minikube_py.datastore.types import Change, DatastoreError, KeyExists, Record, RevisionMismatch
 
@@ -16,18 +16,16 @@ ABSENT = -1
 
 
 class Intent:
-    """``future`` is the caller's; ``followers`` wait for the outcome without owning the write."""
+    """``future`` is the caller's; ``followers`` wait for the outcome without owning the write; ``size`` is in bytes."""
 
-    __slots__ = ("failure", "followers", "future", "is_settled")
+    __slots__ = ("failure", "followers", "future", "is_settled", "size")
 
     def __init__(self) -> None:
         self.future: Reply | None = None
-        self.followers: list[asyncio.Future[bool]] = []
+        self.followers: Sequence[asyncio.Future[bool]] = ()
         self.failure: Exception | None = None
         self.is_settled = False
-
-    def size(self) -> int:
-        return 0
+        self.size = 0
 
     def outcome_value(self) -> Any:
         """What the future gives when it was carried out."""
@@ -38,9 +36,8 @@ class Intent:
         self.is_settled = True
         self.failure = failure
         self.answer(failure)
-        for follower in self.followers:
-            if not follower.done():
-                follower.set_result(failure is None)
+        if self.followers:
+            self._tell_followers(failure is None)
 
     def answer(self, failure: Exception | None) -> None:
         """Tell the caller, who may have been cancelled or told before."""
@@ -55,18 +52,21 @@ class Intent:
     def give_up(self, failure: Exception) -> None:
         """Tell everyone who waits that the outcome is unknown; it is settled later all the same."""
         self.answer(failure)
-        for follower in self.followers:
-            if not follower.done():
-                follower.set_result(False)
-        self.followers.clear()
+        self._tell_followers(False)
 
     async def outcome(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Wait until it is settled; whether it was carried out."""
         if self.is_settled:
             return self.failure is None
         follower: asyncio.Future[bool] = loop.create_future()
-        self.followers.append(follower)
+        self.followers = (*self.followers, follower)
         return await follower
+
+    def _tell_followers(self, carried_out: bool) -> None:
+        followers, self.followers = self.followers, ()
+        for follower in followers:
+            if not follower.done():
+                follower.set_result(carried_out)
 
 
 class KeyIntent(Intent):
@@ -80,7 +80,12 @@ class KeyIntent(Intent):
     def __init__(
         self, key: str, value: bytes | None, guard: int, *, lease: int = 0, volatile: bool = False, client: str = ""
     ) -> None:
-        super().__init__()
+        # As in `Intent`, without the call: there is one for each put.
+        self.future = None
+        self.followers = ()
+        self.failure = None
+        self.is_settled = False
+        self.size = len(value) if value is not None else 0
         self.key = key
         self.value = value
         self.guard = guard
@@ -89,9 +94,6 @@ class KeyIntent(Intent):
         self.client = client
         self.position = 0
         self.change: Change | None = None
-
-    def size(self) -> int:
-        return len(self.value) if self.value is not None else 0
 
     def outcome_value(self) -> Change | None:
         return self.change
@@ -128,10 +130,11 @@ class KeyIntent(Intent):
         return None if change.deleted else change.record
 
     def row(self, previous: int) -> Row:
-        change = self.settled_change()
+        change = self.change
+        assert change is not None  # it was accepted
         r = change.record
-        row = row_id(r.mod_revision, self.position)
-        return (row, r.key, r.value, r.create_revision, r.version, previous, r.lease, int(change.deleted))
+        row = r.mod_revision << POSITION_BITS | self.position
+        return (row, r.key, r.value, r.create_revision, r.version, previous, r.lease, 1 if change.deleted else 0)
 
 
 class TransactionIntent(Intent):
@@ -146,9 +149,6 @@ class TransactionIntent(Intent):
         self.plan = Plan(succeeded=False)
         self.parts: list[KeyIntent] = []
 
-    def size(self) -> int:
-        return sum(part.size() for part in self.parts)
-
     def accept(self, plan: Plan, revision: int) -> None:
         """Give the writes of ``plan`` their common revision."""
         self.plan = plan
@@ -158,6 +158,7 @@ class TransactionIntent(Intent):
             part.position = position
             part.accept(write.current, revision)
             self.parts.append(part)
+            self.size += part.size
 
     def settle(self, failure: Exception | None) -> None:
         super().settle(failure)

@@ -269,6 +269,21 @@ def read(scan: Scan, index: KeyIndex, revision: int) -> RangeResult:
     return RangeResult(without_values(records, scan.keys_only), revision, count, len(records) < count)
 
 
+async def read_the_past(plan: Plan, store: TransactionalStore) -> None:
+    """Carry out the scans of older revisions in a plan that took place."""
+    for step in plan.walk():
+        scan = step.operation
+        if isinstance(scan, Scan) and step.found is None:
+            step.found = await store.scan(
+                scan.start,
+                scan.end,
+                revision=scan.revision,
+                limit=scan.limit,
+                keys_only=scan.keys_only,
+                count_only=scan.count_only,
+            )
+
+
 def without_values(records: list[Record], keys_only: bool) -> list[Record]:
     """The records themselves, or copies that have no value."""
     if not keys_only:

@@ -22,7 +22,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass as sealed
+else:
+
+    def sealed(**_: bool) -> Callable[[type], type]:
+        """``dataclass`` that the type checker alone freezes: at run time it takes 0.5 us, and twice for a write."""
+        return dataclass(slots=True, unsafe_hash=True)
 
 
 class DatastoreError(Exception):
@@ -85,7 +93,7 @@ class WatcherTooSlow(DatastoreError):
     """The watcher's bounded buffer overflowed; resume from the last revision seen."""
 
 
-@dataclass(frozen=True, slots=True)
+@sealed(frozen=True, slots=True)
 class Record:
     """One revision of one key. ``version`` counts changes since the key's creation, from 1."""
 
@@ -97,7 +105,7 @@ class Record:
     lease: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@sealed(frozen=True, slots=True)
 class Change:
     """A published change. ``record.value`` is empty for a deletion; ``previous`` is the record before it."""
 

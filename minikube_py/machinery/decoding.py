@@ -43,21 +43,42 @@ def parse_json(data: bytes) -> Object:
     try:
         found = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        why = json_errors.explain(data) or str(error)
-        raise bad_request(f"couldn't get version/kind; json parse error: {why}") from error
+        why = json_errors.explain(data)
+        if why:
+            raise bad_request(f"couldn't get version/kind; json parse error: {why}") from error
+        found = _mended(data)
     # A text nests no deeper than it has opening brackets, so most texts need no look at their depth.
     if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
         check_depth(found)
     if not isinstance(found, dict):
-        kind = json_kind(found)
-        raise bad_request(
-            f"couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into Go value of type {_SHAPE}"
-        )
-    _check_type_meta(found)
+        raise bad_request(no_object(found))
+    check_type_meta(found)
     return found
 
 
-def _check_type_meta(found: Object) -> None:
+def _mended(data: bytes) -> Any:
+    """A well-formed text that is no proper Unicode, as Go reads it: what is none becomes U+FFFD. ApiError 400."""
+    try:
+        return _without_surrogates(json.loads(data.decode(errors="replace")))
+    except (ValueError, RecursionError) as error:  # numbers and depths beyond what Python reads
+        raise bad_request(f"couldn't get version/kind; json parse error: {json_errors.TOO_DEEP}") from error
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+    return [_without_surrogates(item) for item in value] if isinstance(value, list) else value
+
+
+def no_object(value: Any) -> str:
+    """What Go's decoder says of JSON data that should be an object."""
+    why = f"json: cannot unmarshal {json_kind(value)} into Go value of type {_SHAPE}"
+    return f"couldn't get version/kind; json parse error: {why}"
+
+
+def check_type_meta(found: Object) -> None:
     """ApiError 400 when ``kind`` or ``apiVersion`` is no text; absent and null ones are for the caller to judge."""
     for name in ("apiVersion", "kind"):
         value = found.get(name)
@@ -133,7 +154,7 @@ def duplicate_fields(data: bytes, parsed: Object | None = None, keys: int = -1) 
         keys = count_keys(orjson.loads(data) if parsed is None else parsed)
     if len(_KEY_END.findall(data)) == keys:
         return []
-    pairs = json.loads(data, object_pairs_hook=_Pairs)
+    pairs = json.loads(data.decode(errors="replace"), object_pairs_hook=_Pairs)
     return list(dict.fromkeys(_repeated(pairs, "")))[:_MAX_STRICT_ERRORS]
 
 
@@ -246,8 +267,8 @@ def _zero(schema: Schema) -> Any:
     return _ZEROS.get(schema.type)
 
 
-def parse_yaml(data: bytes) -> Object:
-    """The object of a YAML text, read as ``sigs.k8s.io/yaml`` does. ApiError 400 when malformed or no object."""
+def read_yaml(data: bytes) -> Any:
+    """The JSON data of a YAML text, read as ``sigs.k8s.io/yaml`` does. ApiError 400 when malformed."""
     from minikube_py.machinery.yaml_text import load_yaml  # PyYAML is not needed to serve JSON
 
     try:
@@ -255,12 +276,15 @@ def parse_yaml(data: bytes) -> Object:
     except RecursionError as error:
         raise bad_request(f"yaml: {json_errors.TOO_DEEP}") from error
     check_depth(found)
+    return found
+
+
+def parse_yaml(data: bytes) -> Object:
+    """The object of a YAML text. ApiError 400 when malformed or no object."""
+    found = read_yaml(data)
     if not isinstance(found, dict):
-        kind = json_kind(found)
-        raise bad_request(
-            f"couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into Go value of type {_SHAPE}"
-        )
-    _check_type_meta(found)
+        raise bad_request(no_object(found))
+    check_type_meta(found)
     return found
 
 

@@ -72,12 +72,14 @@ def write_managers(meta: Object, managers: Managers) -> None:
     if not managers:
         meta.pop("managedFields", None)
         return
-    entries = sorted(managers.items(), key=_entry_order)
+    entries = sorted(managers.items(), key=_entry_order) if len(managers) > 1 else managers.items()
     meta["managedFields"] = [_encode(who, entry) for who, entry in entries]
 
 
 def merge_ancient(managers: Managers) -> None:
     """Keep at most ten update managers: the oldest of a version become one entry."""
+    if len(managers) <= MAX_UPDATE_MANAGERS:
+        return
     updates = sorted((item for item in managers.items() if item[0].operation == UPDATE), key=_entry_order)
     surplus = len(updates) - MAX_UPDATE_MANAGERS
     if surplus <= 0:

@@ -29,6 +29,13 @@ Cell = str | int | float | bool | None
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
+RETURNS_DELETED_OBJECT = frozenset((
+    "csidrivers", "csinodes", "deviceclasses", "podtemplates", "persistentvolumes", "persistentvolumeclaims",
+    "pods", "resourceclaims", "resourceclaimtemplates", "resourcequotas", "resourceslices", "serviceaccounts",
+    "services", "storageclasses", "volumeattachments", "volumeattributesclasses",
+))  # fmt: skip
+"""Built-in resources whose deletion is answered with the object (Kubernetes' ReturnDeletedObject)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -101,6 +108,33 @@ def no_early_warnings(obj: Object) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Likeness:
+    """What a new object has in common with its like; ``own`` (JSON of a string) is what each has in another form."""
+
+    text: bytes
+    own: bytes = b""
+
+
+OWN = b'"\0"'
+"""Stands in a likeness for what is each object's own; no JSON holds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """What lets the registry take over from one new object to the next what it found out (pods of a ReplicaSet).
+
+    Holds for the kind: ``default`` goes by the spec alone; ``default`` and ``prepare_create`` change nothing outside
+    spec and status but what ``rest`` changes too; objects of the kind have no allocated values.
+    """
+
+    likeness: Callable[[Object], Likeness | None]
+    """All that ``prepare_create``, ``validate`` and ``warnings`` look at in an object that is about to be prepared,
+    but for its metadata as such; None for an object that has no like."""
+    rest: Callable[[Object], None]
+    """What ``default`` and ``prepare_create`` do outside spec and status, which are empty then."""
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """One kind in one version. Only the storage version of a kind has its own stored objects."""
 
@@ -131,9 +165,8 @@ class Kind:
     warnings: Callable[[Object, Object | None], list[str]] = no_warnings
     early_warnings: Callable[[Object], list[str]] = no_early_warnings
     """Warnings about a new object as the request and admission left it, before ``prepare_create`` changes it."""
-    judged_text: Callable[[Object], bytes | None] | None = None
-    """All that ``validate`` and ``warnings`` look at in a new object, as a text, for kinds whose objects are often
-    alike; None for an object that must be looked at. Of objects with one text all have errors or warnings, or none."""
+    alike: Alike | None = None
+    """For kinds whose new objects are often alike."""
 
     name_errors: Callable[[str, bool], list[str]] | None = None
     """Texts against a name (second argument: it is a generateName prefix); None: DNS-1123 subdomain."""
@@ -179,6 +212,16 @@ class Kind:
     def stored_as(self) -> Resource:
         """The resource under which objects of this kind lie in the datastore."""
         return self.storage or self.resource
+
+    @property
+    def list_kind(self) -> str:
+        """What a list of this kind is called; a custom kind may have a name of its own for it."""
+        return str(self.extra.get("listKind") or f"{self.resource.kind}List")
+
+    @property
+    def list_definition(self) -> str:
+        """Name of the OpenAPI definition of a list."""
+        return self.definition.removesuffix(self.resource.kind) + self.list_kind
 
     def subresource(self, name: str) -> Subresource | None:
         return next((sub for sub in self.subresources if sub.name == name), None)

@@ -36,6 +36,7 @@ from minikube_py.machinery.known_fields import KnownFields
 from minikube_py.machinery.last_applied import MANAGER as KUBECTL
 from minikube_py.machinery.last_applied import fields_in_agreement, update_annotation
 from minikube_py.machinery.objects import Object, metadata, thaw
+from minikube_py.machinery.raw_texts import rebuilt
 from minikube_py.machinery.schema import Schema
 from minikube_py.machinery.times import rfc3339
 from minikube_py.machinery.typed_errors import typed_errors
@@ -161,7 +162,10 @@ def _outside(fields: FieldSet, hidden: FieldSet) -> FieldSet:
 
 def _current(live: Mapping[str, Any] | None, draft: Mapping[str, Any], *, ignore_draft: bool) -> Managers:
     """The managers to start from: the draft's when it brings any, else the live object's."""
-    brought, known = metadata(draft).get("managedFields"), metadata(live or {}).get("managedFields") or []
+    brought = metadata(draft).get("managedFields")
+    if live is None and not brought:
+        return {}
+    known = metadata(live or {}).get("managedFields") or []
     if brought and not ignore_draft:
         if brought == [{}]:
             return {}
@@ -191,48 +195,66 @@ def apply_patch(
     with the reference's text for a patch that does not fit the schema, 400 when it brings managed fields.
     The result is not defaulted. Applying what is already so returns the object as it is.
     """
-    applied_meta = patch.get("metadata")
-    if isinstance(applied_meta, dict) and applied_meta.get("managedFields") is not None:
-        raise bad_request("metadata.managedFields must be nil")
-    check_typed(schema, patch)
-    if patch.get("metadata", patch) is None:  # says as much as none
-        patch = {key: value for key, value in patch.items() if key != "metadata"}
-    current = live or {}
-    managers = read_managers(metadata(current).get("managedFields") or [])
-    hidden = tuple(reset)
-    if not managers and live is not None:
-        # Fields from before the first apply belong to nobody by name.
-        before, _ = _changes(schema, {}, current, hidden)
-        if before:
-            managers[Manager(BEFORE_FIRST_APPLY, UPDATE, api_version)] = Entry(before, rfc3339(now), api_version)
+    patch = _checked_patch(schema, patch)
+    current, hidden, elsewhere = live or {}, tuple(reset), elsewhere or {}
+    managers = _managers_before(schema, live, hidden, api_version, now)
     me = Manager(manager, APPLY, "", subresource)
     last = managers.get(me)
-    mine = _outside(field_set(schema, _tracked(patch)) or {}, _reset_set(hidden))
-    mine = _drop_root_metadata(mine)
     others = {who: entry for who, entry in managers.items() if who != me}
+    mine = _drop_root_metadata(_outside(field_set(schema, _tracked(patch)) or {}, _reset_set(hidden)))
     merged: Object = merge(schema, thaw(dict(current)), patch)
     if last is not None:
         merged = prune(schema, merged, last.fields, [mine, _IDENTITY, *(entry.fields for entry in others.values())])
     taken, gone = _changes(schema, current, merged, hidden)
+    if taken or gone:
+        rebuilt(merged)
     if not force:
         agreed = fields_in_agreement(schema, current, api_version) if manager == KUBECTL else {}
-        _refuse_conflicts(others, taken, elsewhere or {}, agreed)
-    result = {
-        who: Entry(_kept(entry, taken, gone, elsewhere or {}), entry.time, entry.api_version)
-        for who, entry in others.items()
-    }
-    result = {who: entry for who, entry in result.items() if entry.fields}
-    same = last is not None and not taken and not gone and last.fields == mine and last.api_version == api_version
+        _refuse_conflicts(others, taken, elsewhere, agreed)
+    owners = _left_to(others, taken, gone, elsewhere)
     if mine:
         # An apply that changes nothing but who owns what leaves the time as it was (none for a new owner).
-        time = rfc3339(now) if live is None or taken or gone else last.time if last is not None else ""
-        result[me] = last if same and last is not None else Entry(mine, time, api_version)
+        changed = live is None or bool(taken or gone)
+        time = rfc3339(now) if changed else last.time if last is not None else ""
+        owners[me] = Entry(mine, time, api_version)
     meta: Object = merged.get("metadata") or {}
     merged["metadata"] = meta
-    write_managers(meta, result)
+    write_managers(meta, owners)
     if manager == KUBECTL:
         update_annotation(merged, patch)
     return merged
+
+
+def _checked_patch(schema: Schema, patch: Object) -> Object:
+    """An applied configuration that fits its schema. ApiError 400 and 500."""
+    meta = patch.get("metadata")
+    if isinstance(meta, dict) and meta.get("managedFields") is not None:
+        raise bad_request("metadata.managedFields must be nil")
+    check_typed(schema, patch)
+    if patch.get("metadata", patch) is None:  # says as much as none
+        return {key: value for key, value in patch.items() if key != "metadata"}
+    return patch
+
+
+def _managers_before(
+    schema: Schema, live: Mapping[str, Any] | None, hidden: tuple[str, ...], api_version: str, now: float
+) -> Managers:
+    """Who owns what before an apply. Fields from before the first one belong to nobody by name."""
+    current = live or {}
+    managers = read_managers(metadata(current).get("managedFields") or [])
+    if not managers and live is not None:
+        before, _ = _changes(schema, {}, current, hidden)
+        if before:
+            managers[Manager(BEFORE_FIRST_APPLY, UPDATE, api_version)] = Entry(before, rfc3339(now), api_version)
+    return managers
+
+
+def _left_to(others: Managers, taken: FieldSet, gone: FieldSet, elsewhere: Elsewhere) -> Managers:
+    """What an apply leaves to the other managers."""
+    kept = {
+        who: Entry(_kept(entry, taken, gone, elsewhere), entry.time, entry.api_version) for who, entry in others.items()
+    }
+    return {who: entry for who, entry in kept.items() if entry.fields}
 
 
 def _drop_root_metadata(fields: FieldSet) -> FieldSet:

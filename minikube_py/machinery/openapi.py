@@ -1,9 +1,9 @@
 """OpenAPI documents, made from the declared kinds and the definitions.
 
-``openapi_v2`` is the one document of ``/openapi/v2``; ``openapi_v3`` the document of one group version;
-``openapi_v3_index`` lists those with a hash for clients' caches. Schemas of custom resources come from
-``Kind.extra["openapi"]`` (their structural schema with type and metadata). Documents are built when asked
-for and not kept: the caller caches the bytes it serves.
+``openapi_v2`` is the one document of ``/openapi/v2``; ``openapi_v3`` the document of one group version or of one of
+the paths that are no resources; ``openapi_v3_index`` lists those with a hash for clients' caches. Schemas of custom
+resources come from ``Kind.extra["openapi"]`` (their structural schema with type and metadata). Documents are built
+when asked for and not kept: the caller caches the bytes it serves.
 """
 
 from __future__ import annotations
@@ -18,36 +18,37 @@ from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.openapi_custom import in_version_2, in_version_3, list_schema
 from minikube_py.machinery.openapi_paths import Operation, operations
+from minikube_py.machinery.openapi_rendering import V2 as _V2
+from minikube_py.machinery.openapi_rendering import V3 as _V3
+from minikube_py.machinery.openapi_rendering import in_version_2 as operations_in_version_2
+from minikube_py.machinery.openapi_rendering import paths_in_version_3
+from minikube_py.machinery.openapi_roots import root_operations
 from minikube_py.machinery.schema import INT_OR_STRING, QUANTITY, Definitions, definitions
 
 VERSION = "v1.36.2"
-JSON_TYPES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
-PATCH_TYPES = (
-    "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml",
-)  # fmt: skip
-# Clients choose by these: kubectl apply sends the strategic form wherever a document offers it.
-CUSTOM_JSON_TYPES = JSON_TYPES[:2]
-CUSTOM_PATCH_TYPES = tuple(media for media in PATCH_TYPES if "strategic" not in media)
-_V2, _V3 = "#/definitions/", "#/components/schemas/"
+_FORM = 3
+"""Counts changes of how documents are made from kinds, which their hashes must show."""
 _BEARER = {"type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header"}
+_CUSTOM_INFO = {"title": "Kubernetes CRD Swagger", "version": "v0.1.0"}
 _EXAMPLES: Mapping[str, Object] = {
     QUANTITY: {"oneOf": [{"type": "string"}, {"type": "number"}]},
     INT_OR_STRING: {"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]},
 }
 
 
-def openapi_v3(kinds: Iterable[Kind], group: str, version: str) -> Object:
-    """The document of one group version: its paths and every schema that they reach."""
-    chosen = [kind for kind in kinds if kind.resource.group == group and kind.resource.version == version]
+def openapi_v3(kinds: Iterable[Kind], name: str) -> Object:
+    """The document called ``name`` in the index: its paths and every schema that they reach. KeyError for others."""
+    chosen = list(kinds)
+    mine = [kind for kind in chosen if _document_of(kind) == name]
+    ops = operations(mine) if mine else [root_operations(_built_in_groups(chosen))[name]]
     known = definitions()
-    ops = operations(chosen)
-    schemas = _reachable(known, chosen, ops, _V3)
+    schemas = _reachable(known, mine, ops, _V3)
     known.release()
+    custom = mine and all("custom" in kind.extra for kind in mine)
     return {
         "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": VERSION},
-        "paths": _paths(ops, _operation_v3),
+        "info": dict(_CUSTOM_INFO) if custom else {"title": "Kubernetes", "version": VERSION},
+        "paths": paths_in_version_3(ops),
         "components": {"schemas": schemas, "securitySchemes": {"BearerToken": dict(_BEARER)}},
         "security": [{"BearerToken": []}],
     }
@@ -57,15 +58,16 @@ def openapi_v2(kinds: Iterable[Kind]) -> Object:
     """The document of all group versions in OpenAPI 2.0."""
     chosen = list(kinds)
     known = definitions()
-    ops = operations(chosen)
+    ops = [*root_operations(_built_in_groups(chosen)).values(), *operations(chosen)]
     schemas = _reachable(known, chosen, ops, _V2)
     known.release()
+    rendered = operations_in_version_2(ops)
     return {
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": VERSION},
-        "paths": _paths(ops, _operation_v2),
+        "paths": rendered.paths,
         "definitions": schemas,
-        "parameters": {},
+        "parameters": rendered.parameters,
         "securityDefinitions": {"BearerToken": dict(_BEARER)},
         "security": [{"BearerToken": []}],
     }
@@ -74,23 +76,30 @@ def openapi_v2(kinds: Iterable[Kind]) -> Object:
 def openapi_v3_index(kinds: Iterable[Kind]) -> Object:
     """``{"paths": {"apis/apps/v1": {"serverRelativeURL": ...}}}``; the hash changes when the kinds do."""
     chosen = list(kinds)
-    versions = dict.fromkeys((kind.resource.group, kind.resource.version) for kind in chosen)
-    paths: Object = {}
-    for group, version in versions:
-        path = f"apis/{group}/{version}" if group else f"api/{version}"
-        paths[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={document_hash(chosen, group, version)}"}
-    return {"paths": dict(sorted(paths.items()))}
+    names = {*map(_document_of, chosen), *root_operations(_built_in_groups(chosen))}
+    found = {name: f"/openapi/v3/{name}?hash={document_hash(chosen, name)}" for name in sorted(names)}
+    return {"paths": {name: {"serverRelativeURL": url} for name, url in found.items()}}
 
 
-def document_hash(kinds: Sequence[Kind], group: str, version: str) -> str:
-    """A hash of what the document of a group version is made from (not of the document: that would build it)."""
-    parts: list[Any] = [VERSION, definitions().digest]
+def document_hash(kinds: Sequence[Kind], name: str) -> str:
+    """A hash of what the document ``name`` is made from (not of the document: that would build it)."""
+    parts: list[Any] = [VERSION, _FORM, definitions().digest, name]
     for kind in kinds:
-        if (kind.resource.group, kind.resource.version) == (group, version):
+        if _document_of(kind) == name:
             subresources = [[sub.name, list(sub.verbs)] for sub in kind.subresources]
             parts.append([kind.resource.plural, kind.definition, list(kind.verbs), subresources])
             parts.append(kind.extra.get("openapi"))
     return hashlib.sha512(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest().upper()
+
+
+def _document_of(kind: Kind) -> str:
+    """The name in the index of the document that holds a kind."""
+    resource = kind.resource
+    return f"apis/{resource.group}/{resource.version}" if resource.group else f"api/{resource.version}"
+
+
+def _built_in_groups(kinds: Iterable[Kind]) -> list[str]:
+    return list(dict.fromkeys(kind.resource.group for kind in kinds if "custom" not in kind.extra))
 
 
 def _reachable(known: Definitions, kinds: Iterable[Kind], ops: Iterable[Operation], prefix: str) -> Object:
@@ -118,7 +127,7 @@ def _custom(kinds: Iterable[Kind], prefix: str) -> tuple[Mapping[str, Object], M
     """Schemas of custom kinds and of their lists, by the names of the definitions."""
     shown = {kind.definition: kind for kind in kinds if kind.extra.get("openapi") is not None}
     custom: dict[str, Object] = {name: kind.extra["openapi"] for name, kind in shown.items()}
-    lists = {f"{name}List": list_schema(name, kind.resource.plural, custom[name]) for name, kind in shown.items()}
+    lists = {kind.list_definition: list_schema(kind, custom[name]) for name, kind in shown.items()}
     render = in_version_2 if prefix == _V2 else in_version_3
     return {name: render(raw) for name, raw in custom.items()}, lists
 
@@ -167,67 +176,3 @@ def _with_defaults(result: Object, raw: Mapping[str, Any], name: str) -> Object:
 
 
 _ZERO: Mapping[str, Any] = {"string": "", "integer": 0, "boolean": False, "number": 0}
-
-
-def _paths(ops: Iterable[Operation], render: Any) -> Object:
-    paths: Object = {}
-    for op in ops:
-        item = paths.setdefault(op.path, {})
-        item[op.method] = render(op)
-    return dict(sorted(paths.items()))
-
-
-def _common(op: Operation) -> Object:
-    return {
-        "description": op.description,
-        "operationId": op.operation_id,
-        "tags": [op.tag],
-        "x-kubernetes-action": op.action,
-        "x-kubernetes-group-version-kind": {"group": op.group, "kind": op.kind, "version": op.version},
-    }
-
-
-def _consumed(op: Operation) -> tuple[str, ...]:
-    if op.method != "patch":
-        return ("*/*",)
-    return CUSTOM_PATCH_TYPES if op.custom else PATCH_TYPES
-
-
-def _produced(op: Operation) -> tuple[str, ...]:
-    return CUSTOM_JSON_TYPES if op.custom else JSON_TYPES
-
-
-def _operation_v3(op: Operation) -> Object:
-    rendered = _common(op)
-    rendered["parameters"] = [
-        {"name": item.name, "in": item.place, "description": item.description, "schema": {"type": item.type}}
-        | ({"required": True} if item.place == "path" else {})
-        for item in op.parameters
-    ]
-    if op.body:
-        types = _consumed(op)
-        rendered["requestBody"] = {"content": {media: {"schema": {"$ref": _V3 + op.body}} for media in types}}
-    schema: Object = {"schema": {"$ref": _V3 + op.result}} if op.result else {"schema": {"type": "string"}}
-    rendered["responses"] = {
-        "200": {"description": "OK", "content": dict.fromkeys(_produced(op), schema)},
-        "401": {"description": "Unauthorized"},
-    }
-    return rendered
-
-
-def _operation_v2(op: Operation) -> Object:
-    rendered = _common(op)
-    rendered["consumes"] = list(_consumed(op))
-    rendered["produces"] = list(_produced(op))
-    rendered["schemes"] = ["https"]
-    rendered["parameters"] = [
-        {"name": item.name, "in": item.place, "description": item.description, "type": item.type, "uniqueItems": True}
-        | ({"required": True} if item.place == "path" else {})
-        for item in op.parameters
-    ]
-    if op.body:
-        body: Object = {"name": "body", "in": "body", "required": True, "schema": {"$ref": _V2 + op.body}}
-        rendered["parameters"].append(body)
-    schema: Object = {"$ref": _V2 + op.result} if op.result else {"type": "string"}
-    rendered["responses"] = {"200": {"description": "OK", "schema": schema}, "401": {"description": "Unauthorized"}}
-    return rendered

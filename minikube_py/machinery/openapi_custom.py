@@ -6,18 +6,26 @@ Pure functions over raw JSON schemas, which are read-only. References are names 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.schema import definitions
 
 Json = Mapping[str, Any]
 
 GROUP_VERSION_KIND = "x-kubernetes-group-version-kind"
+SELECTABLE_FIELDS = "x-kubernetes-selectable-fields"
 _PRESERVE, _EMBEDDED = "x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource"
 _ANY_OBJECT, _ANY_LIST = "io.k8s.api.core.v1.ConfigMap", "io.k8s.api.core.v1.ConfigMapList"
 _CONVENTIONS = "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md"
+_EMBEDDED_TEXTS = {
+    "apiVersion": "apiVersion defines the versioned schema of this representation of an object. "
+    f"More info: {_CONVENTIONS}#resources",
+    "kind": "kind is a string value representing the type of this object. In CamelCase. "
+    f"More info: {_CONVENTIONS}#types-kinds",
+}
 _NOT_IN_V2 = frozenset({"allOf", "anyOf", "oneOf", "not", "default", "nullable"})
 
 
@@ -27,56 +35,82 @@ def common_properties() -> Object:
     return {name: known[name] for name in ("apiVersion", "kind", "metadata")}
 
 
-def published(raw: Json, group_version_kind: Json) -> Object:
-    """The schema of a custom kind with the common fields at its root; quick, whatever its size."""
+def _embedded_properties() -> Object:
+    """The same fields, as they are described where one object is part of another."""
+    common = common_properties()
+    return {
+        name: {**schema, "description": _EMBEDDED_TEXTS.get(name, schema["description"])}
+        for name, schema in common.items()
+    }
+
+
+def published(raw: Json, group_version_kind: Json, selectable: Iterable[str] = ()) -> Object:
+    """The schema of a custom kind with the common fields at its root; quick, whatever its size.
+
+    ``selectable``: paths of the fields that selectors may name.
+    """
     properties = {**(raw.get("properties") or {}), **common_properties()}
-    return {**raw, "type": "object", "properties": properties, GROUP_VERSION_KIND: [dict(group_version_kind)]}
+    shown = {**raw, "type": "object", "properties": properties, GROUP_VERSION_KIND: [dict(group_version_kind)]}
+    fields = [{"fieldPath": path} for path in selectable]
+    return {**shown, SELECTABLE_FIELDS: fields} if fields else shown
 
 
 def in_version_3(shown: Json) -> Object:
     """A published schema in OpenAPI 3.0: with the common fields of embedded resources."""
-    result: Object = _with_embedded(shown, common_properties())
+    result: Object = _with_embedded(shown, _embedded_properties(), all_of_them=True)
     return result
 
 
-def _with_embedded(raw: Any, common: Object) -> Any:
-    """The schema with the common fields in each embedded resource below it."""
+def _with_embedded(raw: Any, common: Object, *, all_of_them: bool) -> Any:
+    """The schema with the common fields in each embedded resource below it.
+
+    Unless ``all_of_them``, those that keep unknown fields are left alone: readers of version 2 would refuse the others.
+    """
     if not isinstance(raw, Mapping):
         return raw
     result = dict(raw)
     for key in ("items", "additionalProperties"):
         if key in raw:
-            result[key] = _with_embedded(raw[key], common)
+            result[key] = _with_embedded(raw[key], common, all_of_them=all_of_them)
     if "properties" in raw:
-        result["properties"] = {name: _with_embedded(inner, common) for name, inner in raw["properties"].items()}
-    if raw.get(_EMBEDDED):
+        inside = raw["properties"].items()
+        result["properties"] = {name: _with_embedded(inner, common, all_of_them=all_of_them) for name, inner in inside}
+    if raw.get(_EMBEDDED) and (all_of_them or not raw.get(_PRESERVE)):
+        required = raw.get("required") or ()
         result["properties"] = {**(result.get("properties") or {}), **common}
+        result["required"] = [*required, *(name for name in ("kind", "apiVersion") if name not in required)]
     return result
 
 
-def list_schema(item: str, plural: str, shown: Json) -> Object:
-    """The schema of the list type of the definition ``item``, whose published schema is ``shown``."""
+def list_schema(kind: Kind, shown: Json) -> Object:
+    """The schema of the list type of a custom kind whose published schema is ``shown``."""
     own = shown[GROUP_VERSION_KIND][0]
     common = definitions().raw(_ANY_LIST)["properties"]
-    kind = f"{own['kind']}List"
-    items = {"type": "array", "items": {"$ref": item}}
+    items = {"type": "array", "items": {"$ref": kind.definition}}
     return {
-        "description": f"{kind} is a list of {own['kind']}",
+        "description": f"{kind.list_kind} is a list of {own['kind']}",
         "type": "object",
         "required": ["items"],
         "properties": {
-            **{name: common[name] for name in ("apiVersion", "kind", "metadata")},
-            "items": {"description": f"List of {plural}. More info: {_CONVENTIONS}", **items},
+            **{name: common[name] for name in ("apiVersion", "kind")},
+            "metadata": {
+                **common["metadata"],
+                "description": f"Standard list metadata. More info: {_CONVENTIONS}#types-kinds",
+            },
+            "items": {"description": f"List of {kind.resource.plural}. More info: {_CONVENTIONS}", **items},
         },
-        GROUP_VERSION_KIND: [{**own, "kind": kind}],
+        GROUP_VERSION_KIND: [{**own, "kind": kind.list_kind}],
     }
 
 
 def in_version_2(shown: Json) -> Object:
     """A published schema in OpenAPI 2.0. A root that keeps unknown fields has no properties, or clients refuse them."""
     if shown.get(_PRESERVE):
-        return {"type": "object", GROUP_VERSION_KIND: shown[GROUP_VERSION_KIND]}
-    result: Object = _in_version_2(in_version_3(shown))
+        return {
+            "type": "object",
+            **{key: shown[key] for key in (GROUP_VERSION_KIND, SELECTABLE_FIELDS) if key in shown},
+        }
+    result: Object = _in_version_2(_with_embedded(shown, _embedded_properties(), all_of_them=False))
     return result
 
 

@@ -1,30 +1,61 @@
 """The operations that a set of kinds serves, as OpenAPI names and describes them.
 
-In: declared kinds. Out: one ``Operation`` for each path and method, in no document's form yet. Operation
-identifiers follow the reference (``listCoreV1NamespacedPod``), because generators of client libraries
-name their functions after them.
+In: declared kinds. Out: one ``Operation`` for each path and method, in no document's form yet. Names, texts,
+parameters and answers follow the API server's installer (``endpoints/installer.go``, for custom kinds
+apiextensions' ``openapi/builder``), because generators of client libraries name their functions after them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from minikube_py.machinery.kind import Kind, Subresource
+from minikube_py.machinery.kind import RETURNS_DELETED_OBJECT, Kind, Subresource
+from minikube_py.machinery.openapi_parameters import (
+    DELETE,
+    LIST,
+    NAMESPACE,
+    OPTIONS,
+    PATH,
+    PRETTY,
+    RESOURCE_VERSION,
+    REST_OF_PATH,
+    SELECT,
+    WRITE,
+    WRITE_PATCH,
+    Parameter,
+)
 from minikube_py.machinery.schema import definitions
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 STATUS, PATCH, DELETE_OPTIONS = _META + "Status", _META + "Patch", _META + "DeleteOptions"
+WATCH_EVENT, API_RESOURCES = _META + "WatchEvent", _META + "APIResourceList"
+
+JSON_TYPES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
+WATCHED_TYPES = (*JSON_TYPES, "application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch")
+CUSTOM_TYPES = JSON_TYPES[:2]
+ANY_TYPE = ("*/*",)
+PATCH_TYPES = (
+    "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+)  # fmt: skip
+# Clients choose by these: kubectl apply sends the strategic form wherever a document offers it.
+CUSTOM_PATCH_TYPES = tuple(media for media in PATCH_TYPES if "strategic" not in media)
+
+_OK, _CREATED, _ACCEPTED = "200", "201", "202"
+_CONNECTED = frozenset({"attach", "exec", "portforward", "proxy"})
+_PROXY_METHODS = ("delete", "get", "head", "options", "patch", "post", "put")
+_STREAM_METHODS = ("get", "post")
+_DEPRECATED = "deprecated: use the 'watch' parameter with a list operation instead"
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
-    """One parameter in the path or the query."""
-
-    name: str
-    place: str
-    type: str
-    description: str
+class GroupVersionKind:
+    group: str
+    version: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,163 +64,271 @@ class Operation:
 
     path: str
     method: str
-    action: str
     operation_id: str
     description: str
     tag: str
-    group: str
-    version: str
-    kind: str
-    parameters: tuple[Parameter, ...]
+    consumes: tuple[str, ...]
+    produces: tuple[str, ...]
+    parameters: tuple[Parameter, ...] = ()
+    action: str = ""
+    kind: GroupVersionKind | None = None
     body: str = ""
+    needs_body: bool = True
     result: str = ""
-    custom: bool = False
-    """Of a kind that a CustomResourceDefinition declares: no strategic merge patch, no protobuf."""
-
-
-def _query(name: str, type: str, description: str) -> Parameter:
-    return Parameter(name, "query", type, description)
-
-
-_NAMESPACE = Parameter("namespace", "path", "string", "object name and auth scope, such as for teams and projects")
-_PRETTY = _query("pretty", "string", "If 'true', then the output is pretty printed.")
-_LIST = (
-    _query("allowWatchBookmarks", "boolean", "Requests watch events with type BOOKMARK."),
-    _query("continue", "string", "Continues a list that was cut by limit."),
-    _query("fieldSelector", "string", "Restricts the returned objects by their fields."),
-    _query("labelSelector", "string", "Restricts the returned objects by their labels."),
-    _query("limit", "integer", "The most objects that a response carries."),
-    _query("resourceVersion", "string", "Sets a constraint on what resource versions a request may be served from."),
-    _query("resourceVersionMatch", "string", "Determines how resourceVersion is applied to list calls."),
-    _query("sendInitialEvents", "boolean", "Begins a watch with synthetic events for the present state."),
-    _query("timeoutSeconds", "integer", "Timeout of the list or watch call."),
-    _query("watch", "boolean", "Watches for changes instead of listing."),
-)
-_WRITE = (
-    _query("dryRun", "string", "With the value All, nothing is persisted."),
-    _query("fieldManager", "string", "The name of the actor that makes these changes."),
-    _query("fieldValidation", "string", "What to do with unknown and duplicate fields: Ignore, Warn or Strict."),
-)
-_FORCE = _query("force", "boolean", "Takes fields of other managers over. Only for apply patches.")
-_DELETE = (
-    _query("dryRun", "string", "With the value All, nothing is persisted."),
-    _query("gracePeriodSeconds", "integer", "Seconds before the object is deleted; zero means at once."),
-    _query("orphanDependents", "boolean", "Deprecated: use propagationPolicy."),
-    _query("propagationPolicy", "string", "Whether and how dependents are deleted: Orphan, Background, Foreground."),
-)
+    codes: tuple[str, ...] = (_OK,)
+    """The codes of success."""
 
 
 def operations(kinds: Iterable[Kind]) -> list[Operation]:
-    """Every operation of these kinds."""
-    return [operation for kind in kinds for operation in _of_kind(kind)]
+    """Every operation of these kinds, and the list of resources of each of their group versions."""
+    chosen = list(kinds)
+    roots = dict.fromkeys((kind.resource.group, kind.resource.version) for kind in chosen if "custom" not in kind.extra)
+    found = [_resource_list(group, version) for group, version in roots]
+    return found + [operation for kind in chosen for operation in _of_kind(kind)]
+
+
+def words(text: str, *, first: bool) -> str:
+    """``ToValidOperationID``: letters, digits and underscores; what follows anything else is a capital.
+
+    ``first``: the first letter is a capital too.
+    """
+    result: list[str] = []
+    capital = first
+    for char in text:
+        if char.isascii() and (char.isalnum() or char == "_"):
+            result.append(char.upper() if capital else char)
+            capital = False
+        else:
+            capital = True
+    return "".join(result)
+
+
+def group_word(group: str, *, first: bool) -> str:
+    """How operations and tags name a group."""
+    return words(group.removesuffix(".k8s.io") or "core", first=first)
+
+
+def _resource_list(group: str, version: str) -> Operation:
+    base = f"/apis/{group}/{version}/" if group else f"/api/{version}/"
+    name = f"get{group_word(group, first=True)}{words(version, first=True)}APIResources"
+    tag = f"{group_word(group, first=False)}_{words(version, first=False)}"
+    return Operation(
+        base, "get", name, "get available resources", tag, JSON_TYPES, JSON_TYPES, result=API_RESOURCES
+    )  # fmt: skip
 
 
 def _of_kind(kind: Kind) -> Iterator[Operation]:
+    make = _Maker(kind)
     resource = kind.resource
-    scope = "Namespaced" if resource.namespaced else ""
-    namespaced = (_NAMESPACE,) if resource.namespaced else ()
     collection = resource.path("{namespace}" if resource.namespaced else None)
-    verbs = set(kind.verbs)
-    make = _Maker(kind, scope)
-    if "list" in verbs:
-        yield make(collection, "get", "list", (*namespaced, _PRETTY, *_LIST), result=kind.definition + "List")
-        if resource.namespaced:
-            everywhere = resource.path()
-            yield make(everywhere, "get", "list", (_PRETTY, *_LIST), result=kind.definition + "List", everywhere=True)
-    if "create" in verbs:
-        write = (*namespaced, _PRETTY, *_WRITE)
-        yield make(collection, "post", "post", write, body=kind.definition, result=kind.definition)
-    if "deletecollection" in verbs:
-        drop = (*namespaced, _PRETTY, *_LIST, *_DELETE)
-        yield make(collection, "delete", "deletecollection", drop, body=DELETE_OPTIONS, result=STATUS)
-    name = Parameter("name", "path", "string", f"name of the {resource.kind}")
     item = f"{collection}/{{name}}"
-    base = (name, *namespaced, _PRETTY)
-    yield from _item_operations(make, item, base, verbs, kind.definition)
+    yield from _of_collection(make, collection)
+    yield from _of_item(make, item, set(kind.verbs))
     for sub in kind.subresources:
-        yield from _of_subresource(make, kind, sub, f"{item}/{sub.name}", base)
+        yield from _of_subresource(make, sub, f"{item}/{sub.name}")
+    if "watch" in kind.verbs and not make.custom:
+        yield from _watches(make)
 
 
-def _item_operations(
-    make: _Maker, path: str, base: tuple[Parameter, ...], verbs: set[str], definition: str, sub: str = ""
+def _of_collection(make: _Maker, path: str) -> Iterator[Operation]:
+    kind, name, verbs = make.kind, make.kind.resource.kind, set(make.kind.verbs)
+    watched = "watch" in verbs and not make.custom
+    listed = partial(
+        make, method="get", action="list", verb="list", options=LIST, result=kind.list_definition,
+        description=f"list {'or watch ' if watched else ''}objects of kind {name}",
+        produces=WATCHED_TYPES if watched else (),
+    )  # fmt: skip
+    if "list" in verbs:
+        yield listed(path)
+    if "create" in verbs:
+        codes = (_OK, _CREATED, _ACCEPTED)
+        text = f"create{_article(name)}{name}"
+        yield make(path, "post", "post", "create", text, WRITE, body=kind.definition, codes=codes)
+    if "deletecollection" in verbs:
+        options = LIST if make.custom else (*SELECT, *DELETE)
+        yield make(
+            path, "delete", "deletecollection", "delete", f"delete collection of {name}", options,
+            infix="Collection", body="" if make.custom else DELETE_OPTIONS, needs_body=False, result=STATUS,
+        )  # fmt: skip
+    if "list" in verbs and kind.resource.namespaced:
+        yield listed(kind.resource.path(), everywhere=True)
+
+
+def _of_item(
+    make: _Maker, path: str, verbs: set[str], sub: Subresource | None = None, definition: str = ""
 ) -> Iterator[Operation]:
+    """Reads and writes of one object, or of a subresource that is spoken to like one."""
+    name = make.kind.resource.kind
+    what = f"{sub.name} of the specified {name}" if sub else f"the specified {name}"
+    spoken = definition or make.kind.definition
     if "get" in verbs:
-        yield make(path, "get", "get", base, result=definition, sub=sub)
+        yield make(path, "get", "get", "read", f"read {what}", make.get_options, sub=sub, result=spoken)
     if "update" in verbs:
-        yield make(path, "put", "put", (*base, *_WRITE), body=definition, result=definition, sub=sub)
+        codes = (_OK, _CREATED)
+        yield make(path, "put", "put", "replace", f"replace {what}", WRITE, sub=sub, body=spoken, codes=codes)
     if "patch" in verbs:
-        yield make(path, "patch", "patch", (*base, *_WRITE, _FORCE), body=PATCH, result=definition, sub=sub)
+        yield make(
+            path, "patch", "patch", "patch", f"partially update {what}", WRITE_PATCH, sub=sub, body=PATCH,
+            result=spoken, codes=make.patch_codes, consumes=make.patch_types,
+        )  # fmt: skip
     if "delete" in verbs:
-        yield make(path, "delete", "delete", (*base, *_DELETE), body=DELETE_OPTIONS, result=STATUS, sub=sub)
+        result = spoken if make.kind.resource.plural in RETURNS_DELETED_OBJECT and not make.custom else STATUS
+        yield make(
+            path, "delete", "delete", "delete", f"delete{_article(name)}{name}", DELETE, sub=sub,
+            body=DELETE_OPTIONS, needs_body=False, result=result, codes=(_OK, _ACCEPTED),
+        )  # fmt: skip
 
 
-def _of_subresource(
-    make: _Maker, kind: Kind, sub: Subresource, path: str, base: tuple[Parameter, ...]
-) -> Iterator[Operation]:
-    definition = _subresource_definition(kind, sub)
-    connected = sub.name in ("exec", "attach", "portforward", "proxy", "log")
-    if connected:
-        for verb in sub.verbs:
-            method = {"get": "get", "create": "post", "update": "put", "patch": "patch", "delete": "delete"}[verb]
-            action = "get" if sub.name == "log" else "connect"
-            yield make(path, method, action, base, sub=sub.name)
-        return
-    if "create" in sub.verbs:
-        yield make(path, "post", "post", (*base, *_WRITE), body=definition, result=definition, sub=sub.name)
-    yield from _item_operations(make, path, base, set(sub.verbs), definition, sub.name)
+def _of_subresource(make: _Maker, sub: Subresource, path: str) -> Iterator[Operation]:
+    name = make.kind.resource.kind
+    options = OPTIONS.get((name, sub.name), ())
+    if sub.name in _CONNECTED:
+        yield from _connections(make, sub, path, options)
+    elif sub.name == "log":
+        types = ("text/plain", *JSON_TYPES)
+        yield make(
+            path, "get", "get", "read", f"read log of the specified {name}", options, sub=sub, result="", produces=types
+        )
+    else:
+        definition = subresource_definition(make.kind, sub)
+        if "create" in sub.verbs:
+            codes = (_OK, _CREATED, _ACCEPTED)
+            text = f"create {sub.name} of{_article(name)}{name}"
+            yield make(path, "post", "post", "create", text, WRITE, sub=sub, body=definition, codes=codes)
+        yield from _of_item(make, path, set(sub.verbs), sub, definition)
 
 
-def _subresource_definition(kind: Kind, sub: Subresource) -> str:
+def _connections(make: _Maker, sub: Subresource, path: str, options: tuple[Parameter, ...]) -> Iterator[Operation]:
+    """Streams and proxies; what is proxied to has a path of its own as well."""
+    proxy = sub.name == "proxy"
+    for method in _PROXY_METHODS if proxy else _STREAM_METHODS:
+        text = f"connect {method.upper()} requests to {sub.name} of {make.kind.resource.kind}"
+        common: dict[str, Any] = {"sub": sub, "result": "", "produces": ANY_TYPE, "pretty": False}
+        infix = method.capitalize()
+        yield make(path, method, "connect", "connect", text, options, infix=infix, **common)
+        if proxy:
+            deeper = (*options, REST_OF_PATH)
+            yield make(
+                f"{path}/{{path}}", method, "connect", "connect", text, deeper, infix=infix, suffix="WithPath", **common
+            )
+
+
+def _watches(make: _Maker) -> Iterator[Operation]:
+    """The paths below ``/watch/``, which old clients know."""
+    resource = make.kind.resource
+    base = resource.path().removesuffix(resource.plural) + "watch/"
+    own = f"namespaces/{{namespace}}/{resource.plural}" if resource.namespaced else resource.plural
+    common: dict[str, Any] = {"result": WATCH_EVENT, "produces": WATCHED_TYPES}
+    many = f"watch individual changes to a list of {resource.kind}. {_DEPRECATED}."
+    one = (
+        f"watch changes to an object of kind {resource.kind}. {_DEPRECATED}, "
+        "filtered to a single item with the 'fieldSelector' parameter."
+    )
+    if "list" in make.kind.verbs:
+        yield make(base + own, "get", "watchlist", "watch", many, LIST, suffix="List", **common)
+    if "list" in make.kind.verbs and resource.namespaced:
+        path = base + resource.plural
+        yield make(path, "get", "watchlist", "watch", many, LIST, suffix="List", everywhere=True, **common)
+    yield make(f"{base}{own}/{{name}}", "get", "watch", "watch", one, LIST, **common)
+
+
+def subresource_definition(kind: Kind, sub: Subresource) -> str:
     """The definition that a subresource speaks: its own kind's, or the parent's."""
-    if not sub.kind or sub.kind == kind.resource.kind:
+    spoken = _spoken(kind, sub)
+    if spoken.kind == kind.resource.kind:
         return kind.definition
-    version = sub.version or kind.resource.version
-    group = sub.group or ("" if sub.version else kind.resource.group)
-    return definitions().definition_of(f"{group}/{version}" if group else version, sub.kind) or ""
+    api_version = f"{spoken.group}/{spoken.version}" if spoken.group else spoken.version
+    return definitions().definition_of(api_version, spoken.kind) or ""
+
+
+def _spoken(kind: Kind, sub: Subresource | None) -> GroupVersionKind:
+    """What kind of object an operation is about."""
+    resource = kind.resource
+    if sub is None or not sub.kind or sub.kind == resource.kind:
+        return GroupVersionKind(resource.group, resource.version, resource.kind)
+    group = sub.group or ("" if sub.version else resource.group)
+    return GroupVersionKind(group, sub.version or resource.version, sub.kind)
+
+
+def _article(noun: str) -> str:
+    """``GetArticleForNoun``, with blanks around it: plurals have none."""
+    if noun.endswith("s") and not noun.endswith("ss"):
+        return " "
+    return " an " if noun[0] in "aeiouAEIOU" else " a "
 
 
 class _Maker:
-    """Makes operations of one kind: what they share is kept here."""
+    """Makes operations of one kind: what they share is kept here.
 
-    __slots__ = ("group_name", "kind", "scope", "tag", "version_name")
+    Of a kind that a definition declares: no strategic merge patch, no protobuf, no streams in the document.
+    """
 
-    def __init__(self, kind: Kind, scope: str) -> None:
-        group = kind.resource.group.partition(".")[0] or "core"
-        self.kind, self.scope = kind, scope
-        self.tag = f"{group}_{kind.resource.version}"
-        self.group_name = group[:1].upper() + group[1:]
-        self.version_name = kind.resource.version[:1].upper() + kind.resource.version[1:]
+    def __init__(self, kind: Kind) -> None:
+        resource = kind.resource
+        self.kind = kind
+        self.custom = "custom" in kind.extra
+        self.tag = f"{group_word(resource.group, first=False)}_{words(resource.version, first=False)}"
+        self.prefix = f"{group_word(resource.group, first=True)}{words(resource.version, first=True)}"
+        self.get_options = (RESOURCE_VERSION,) if self.custom else ()
+        self.patch_codes = (_OK,) if self.custom else (_OK, _CREATED)
+        self.patch_types = CUSTOM_PATCH_TYPES if self.custom else PATCH_TYPES
+        self.types = CUSTOM_TYPES if self.custom else JSON_TYPES
+        self.body_types = CUSTOM_TYPES if self.custom else ANY_TYPE
 
     def __call__(
         self,
         path: str,
         method: str,
         action: str,
-        parameters: tuple[Parameter, ...],
+        verb: str,
+        description: str,
+        options: tuple[Parameter, ...],
         *,
-        body: str = "",
-        result: str = "",
-        sub: str = "",
+        sub: Subresource | None = None,
+        infix: str = "",
+        suffix: str = "",
         everywhere: bool = False,
+        pretty: bool = True,
+        body: str = "",
+        needs_body: bool = True,
+        result: str | None = None,
+        codes: tuple[str, ...] = (_OK,),
+        consumes: tuple[str, ...] = (),
+        produces: tuple[str, ...] = (),
     ) -> Operation:
+        """``result`` None: the body's definition. ``infix`` and ``suffix`` stand around the kind in the identifier."""
         resource = self.kind.resource
-        verb = {"get": "read", "post": "create", "put": "replace", "deletecollection": "deleteCollection"}.get(
-            action, action
-        )
-        if action == "connect":
-            verb = f"connect{method.capitalize()}"
-        scope = "" if everywhere else self.scope
-        suffix = "ForAllNamespaces" if everywhere else sub[:1].upper() + sub[1:]
-        identifier = f"{verb}{self.group_name}{self.version_name}{scope}{resource.kind}{suffix}"
-        what = f"{sub} of the specified {resource.kind}" if sub else _object_text(action, resource.kind)
-        words = {"read": "read", "list": "list or watch", "deleteCollection": "delete collection of"}
+        scope = "Namespaced" if resource.namespaced and not everywhere else ""
+        part = sub.name[:1].upper() + sub.name[1:] if sub else ""
+        end = f"{suffix}{'ForAllNamespaces' if everywhere else ''}"
+        spoken = _spoken(self.kind, None if self.custom else sub)
         return Operation(
-            path, method, action, identifier, f"{words.get(verb, verb)} {what}", self.tag, resource.group,
-            resource.version, resource.kind, parameters, body, result, "custom" in self.kind.extra,
-        )  # fmt: skip
+            path=path,
+            method=method,
+            operation_id=f"{verb}{self.prefix}{infix}{scope}{resource.kind}{part}{end}",
+            description=description,
+            tag=self.tag,
+            consumes=consumes or self.body_types,
+            produces=produces or self.types,
+            parameters=tuple(sorted(self._parameters(path, spoken.kind, options, pretty=pretty), key=_place)),
+            action=action,
+            kind=spoken,
+            body=body,
+            needs_body=needs_body,
+            result=body if result is None else result,
+            codes=codes,
+        )
+
+    @staticmethod
+    def _parameters(path: str, kind: str, options: tuple[Parameter, ...], *, pretty: bool) -> Iterator[Parameter]:
+        yield from options
+        if "{namespace}" in path:
+            yield NAMESPACE
+        if "{name}" in path:
+            yield Parameter("name", PATH, "string", f"name of the {kind}")
+        if pretty:
+            yield PRETTY
 
 
-def _object_text(action: str, kind: str) -> str:
-    if action in ("list", "deletecollection"):
-        return f"objects of kind {kind}" if action == "list" else kind
-    return f"a {kind}" if action == "post" else f"the specified {kind}"
+def _place(parameter: Parameter) -> tuple[str, str]:
+    return parameter.name, parameter.place

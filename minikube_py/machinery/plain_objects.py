@@ -124,6 +124,10 @@ def _struct(schema: Schema) -> _Look:
                 if inner is None:
                     return DOUBT
                 found = looks[name] = _look(inner)
+            if found is _text:  # most fields are texts
+                if type(item) is not str:
+                    return DOUBT
+                continue
             below = found(item)
             if below < 0:
                 return DOUBT
@@ -134,24 +138,39 @@ def _struct(schema: Schema) -> _Look:
 
 
 def _map(inner: Schema) -> _Look:
+    look_at: _Look | None = None
+
     def look(value: Any) -> int:
+        nonlocal look_at
         if type(value) is not dict:
             return DOUBT
-        below = _all(_look(inner), value.values())
+        look_at = look_at or _look(inner)
+        below = _all(look_at, value.values())
         return below + len(value) if below >= 0 else DOUBT
 
     return look
 
 
 def _list(inner: Schema) -> _Look:
+    look_at: _Look | None = None
+
     def look(value: Any) -> int:
-        return _all(_look(inner), value) if type(value) is list else DOUBT
+        nonlocal look_at
+        if type(value) is not list:
+            return DOUBT
+        look_at = look_at or _look(inner)
+        return _all(look_at, value)
 
     return look
 
 
 def _all(look: _Look, values: Any) -> int:
     keys = 0
+    if look is _text:
+        for value in values:
+            if type(value) is not str:
+                return DOUBT
+        return keys
     for value in values:
         below = look(value)  # nulls are doubted by every look but that at anything
         if below < 0 or value is None:

@@ -49,7 +49,7 @@ def pod_amounts(spec: Mapping[str, Any], side: str, *, overhead: bool = False) -
         _maximum(largest, wanted)
     _maximum(total, largest)
     pod_level = amounts((spec.get("resources") or {}).get(side))
-    total |= {name: amount for name, amount in pod_level.items() if _is_pod_level(name)}
+    total |= {name: amount for name, amount in pod_level.items() if is_pod_level(name)}
     if overhead and spec.get("overhead"):
         extra = amounts(spec["overhead"])
         # Overhead raises a limit only where there is one.
@@ -57,7 +57,8 @@ def pod_amounts(spec: Mapping[str, Any], side: str, *, overhead: bool = False) -
     return total
 
 
-def _is_pod_level(name: str) -> bool:
+def is_pod_level(name: str) -> bool:
+    """Whether a pod as a whole may ask for the resource."""
     return name in POD_LEVEL_RESOURCES or name.startswith("hugepages-")
 
 

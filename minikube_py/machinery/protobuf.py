@@ -130,7 +130,7 @@ def _schema_of(api_version: str, kind: str) -> Schema:
         return partial_metadata_schema()
     if kind == "PartialObjectMetadataList":
         return partial_metadata_list_schema()
-    name = definitions().definition_of(api_version, kind)
+    name = definitions().definition_of(api_version or "v1", kind)  # discovery of the core group has no version
     if name is None:
         sort = "UnstructuredList" if kind.endswith("List") else "Unstructured"
         raise ApiError(
@@ -182,6 +182,11 @@ def decode(data: bytes, schema: Schema | None = None) -> Object:
     except (WireError, UnicodeDecodeError, orjson.JSONDecodeError) as error:
         raise bad_request(str(error)) from error
     return {"apiVersion": api_version, "kind": kind, **body}
+
+
+def wrapped_type(data: bytes) -> tuple[str, str]:
+    """What a body says it is: (apiVersion, kind), each empty where it does not say. ApiError 400 when it is no body."""
+    return _open(data)[:2]
 
 
 def _open(data: bytes) -> tuple[str, str, bytes]:

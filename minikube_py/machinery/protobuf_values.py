@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from minikube_py.machinery.objects import RawObject
 from minikube_py.machinery.times import parse_time, rfc3339, rfc3339_micro
 from minikube_py.machinery.wire import LENGTH, VARINT, delimited, fields, signed, tag, varint
 
@@ -40,7 +41,7 @@ def json_in(data: bytes) -> Any:
 
 
 def raw_out(value: Any) -> bytes:
-    return delimited(1, orjson.dumps(value))
+    return delimited(1, value.text if isinstance(value, RawObject) else orjson.dumps(value))
 
 
 def raw_in(data: bytes) -> Any:

@@ -13,6 +13,7 @@ from minikube_py.machinery.pod_resources import (
     Amounts,
     amounts,
     container_amounts,
+    is_pod_level,
     pod_amounts,
 )
 from minikube_py.machinery.quantities import ZERO, Quantity, parse_quantity
@@ -22,6 +23,11 @@ _ONE = parse_quantity("1")
 _LEGACY_COUNTS = frozenset({"configmaps", "secrets", "replicationcontrollers", "resourcequotas"})
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")
 _CONSTRAINED = frozenset({"cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"})
+_OF_PODS = frozenset({"pods", *_COMPUTE, *(f"{side}.{name}" for side in ("requests", "limits") for name in _COMPUTE)})
+_HUGE = ("hugepages-", "requests.hugepages-")
+_DEVICES_SUFFIX = ".deviceclass.resource.k8s.io/devices"
+_MOST_DEVICES = 32
+"""What an allocation can hold (``AllocationResultsMaxSize``); a request for all devices counts as so many."""
 _CLASS_SUFFIX = ".storageclass.storage.k8s.io/"
 _BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
 
@@ -35,7 +41,7 @@ def usage_of(resource: Resource, obj: Object) -> Amounts:
     """Everything that the object uses, by quota resource name."""
     usage: Amounts = {count_name(resource): _ONE}
     if resource.group:
-        return usage
+        return usage | _device_usage(obj) if _is_claim_of_devices(resource) else usage
     if resource.plural == PODS.plural:
         return usage | _pod_usage(obj)
     if resource.plural == SERVICES.plural:
@@ -45,6 +51,33 @@ def usage_of(resource: Resource, obj: Object) -> Amounts:
     if resource.plural in _LEGACY_COUNTS:
         usage[resource.plural] = _ONE
     return usage
+
+
+def names_counted(resource: Resource, names: Iterable[str]) -> list[str]:
+    """Those of a quota's names that objects of the resource may use, in order (``Evaluator.MatchingResources``)."""
+    return sorted(name for name in names if _may_use(resource, name))
+
+
+def _may_use(resource: Resource, name: str) -> bool:
+    if name == count_name(resource):
+        return True
+    if resource.group:
+        return _is_claim_of_devices(resource) and name.endswith(_DEVICES_SUFFIX)
+    if resource.plural == PODS.plural:
+        return name in _OF_PODS or name.startswith(_HUGE) or (name.startswith("requests.") and _is_extended(name))
+    if resource.plural == SERVICES.plural:
+        return name in ("services", "services.nodeports", "services.loadbalancers")
+    if resource.plural == PERSISTENT_VOLUME_CLAIMS.plural:
+        return name in ("persistentvolumeclaims", "requests.storage") or _CLASS_SUFFIX in name
+    return name == resource.plural and resource.plural in _LEGACY_COUNTS
+
+
+def _is_extended(name: str) -> bool:
+    return "/" in name and "kubernetes.io/" not in name
+
+
+def _is_claim_of_devices(resource: Resource) -> bool:
+    return (resource.group, resource.plural) == ("resource.k8s.io", "resourceclaims")
 
 
 def counts_updates(resource: Resource) -> bool:
@@ -58,10 +91,10 @@ def _pod_usage(pod: Object) -> Amounts:
     for name, amount in pod_amounts(spec, "requests", overhead=True).items():
         if name in _COMPUTE or name.startswith("hugepages-"):
             usage[name] = usage[f"requests.{name}"] = amount
-        elif "/" in name:
+        elif _is_extended(name):
             usage[f"requests.{name}"] = amount
     for name, amount in pod_amounts(spec, "limits", overhead=True).items():
-        if name in _COMPUTE or name.startswith("hugepages-"):
+        if name in _COMPUTE:
             usage[f"limits.{name}"] = amount
     return usage
 
@@ -89,6 +122,9 @@ def _claim_usage(claim: Object) -> Amounts:
     spec = claim.get("spec") or {}
     usage: Amounts = {"persistentvolumeclaims": _ONE}
     storage = amounts((spec.get("resources") or {}).get("requests")).get("storage")
+    allocated = amounts((claim.get("status") or {}).get("allocatedResources")).get("storage")
+    if storage is not None and allocated is not None and storage < allocated:
+        storage = allocated  # a volume that could not grow as far as it was asked to keeps its charge
     class_name = annotations_of(claim).get(_BETA_CLASS) or spec.get("storageClassName") or ""
     if class_name:
         usage[f"{class_name}{_CLASS_SUFFIX}persistentvolumeclaims"] = _ONE
@@ -99,20 +135,41 @@ def _claim_usage(claim: Object) -> Amounts:
     return usage
 
 
+def _device_usage(claim: Object) -> Amounts:
+    """The devices that a claim may be given, by device class; of alternatives the one that takes most."""
+    total: dict[str, int] = {}
+    for request in ((claim.get("spec") or {}).get("devices") or {}).get("requests") or ():
+        largest: dict[str, int] = {}
+        for wanted in request.get("firstAvailable") or [request.get("exactly") or {}]:
+            name = f"{wanted.get('deviceClassName') or ''}{_DEVICES_SUFFIX}"
+            largest[name] = max(largest.get(name, 0), _devices(wanted))
+        for name, number in largest.items():
+            total[name] = total.get(name, 0) + number
+    return {name: parse_quantity(number) for name, number in total.items() if number}
+
+
+def _devices(wanted: Mapping[str, Any]) -> int:
+    if wanted.get("allocationMode") == "All":
+        return _MOST_DEVICES
+    return int(wanted.get("count") or 0)
+
+
 def unspecified(pod: Object, hard: Iterable[str]) -> str:
     """What the pod's containers must say to be counted; empty when nothing is missing."""
     required = sorted(_CONSTRAINED & set(hard))
     if not required:
         return ""
     spec = pod.get("spec") or {}
-    pod_level = {side: amounts((spec.get("resources") or {}).get(side)) for side in ("requests", "limits")}
+    pod_level = spec.get("resources") or {}
+    if any(is_pod_level(name) for side in ("requests", "limits") for name in pod_level.get(side) or ()):
+        return ""  # then containers need not say anything
     missing: dict[str, set[str]] = {}
     for field in ("containers", "initContainers"):
         for container in spec.get(field) or ():
             for name in required:
                 side, _, base = name.rpartition(".")
                 side = side or "requests"
-                if base not in pod_level[side] and base not in container_amounts(container, side):
+                if base not in container_amounts(container, side):
                     missing.setdefault(name, set()).add(str(container.get("name", "")))
     if not missing:
         return ""
@@ -121,15 +178,32 @@ def unspecified(pod: Object, hard: Iterable[str]) -> str:
 
 
 def scopes_match(quota: Object, resource: Resource, obj: Object) -> bool:
-    """Whether a quota's scopes select the object; a quota with scopes selects pods alone."""
+    """Whether a quota's scopes select the object; a quota with scopes selects pods or claims alone."""
     spec = quota.get("spec") or {}
     requirements = [{"scopeName": name, "operator": "Exists"} for name in spec.get("scopes") or ()]
     requirements += (spec.get("scopeSelector") or {}).get("matchExpressions") or ()
     if not requirements:
         return True
-    if resource.group or resource.plural != PODS.plural:
+    if resource.group:
+        return False
+    if resource.plural == PERSISTENT_VOLUME_CLAIMS.plural:
+        return all(_claim_matches(requirement, obj) for requirement in requirements)
+    if resource.plural != PODS.plural:
         return False
     return all(_scope_matches(requirement, obj.get("spec") or {}) for requirement in requirements)
+
+
+def _claim_matches(requirement: Mapping[str, Any], claim: Object) -> bool:
+    """By the classes that the claim has, had, or is about to get."""
+    if requirement.get("scopeName") != "VolumeAttributesClass":
+        return False
+    status = claim.get("status") or {}
+    named = (
+        (claim.get("spec") or {}).get("volumeAttributesClassName"),
+        status.get("currentVolumeAttributesClassName"),
+        (status.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName"),
+    )
+    return any(_value_matches(requirement, name) for name in [str(name) for name in named if name] or [""])
 
 
 def _scope_matches(requirement: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
@@ -185,12 +259,12 @@ def _crosses_namespaces(spec: Mapping[str, Any]) -> bool:
 
 
 def increase(new: Amounts, old: Amounts) -> Amounts:
-    """``new`` minus ``old``, without what does not change."""
+    """What ``new`` has more than ``old``: what an update no longer uses is given back by the quota controller."""
     difference: dict[str, Quantity] = {}
-    for name in {**new, **old}:
-        amount = new.get(name, ZERO) - old.get(name, ZERO)
-        if amount:
-            difference[name] = amount
+    for name, amount in new.items():
+        more = amount - old.get(name, ZERO)
+        if more > ZERO:
+            difference[name] = more
     return difference
 
 

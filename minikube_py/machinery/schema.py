@@ -189,6 +189,10 @@ class Definitions:
             found = self._schemas[name] = Schema(self._bundle.structure(name), self.schema, name=name)
         return found
 
+    def find(self, name: str) -> Schema | None:
+        """The compiled definition; None when there is none of this name."""
+        return self._schemas.get(name) or (self.schema(name) if name in self._bundle else None)
+
     def definition_of(self, api_version: str, kind: str) -> str | None:
         """The name of a built-in kind's definition, or None; lists and options included."""
         return self._bundle.definition_of(api_version, kind)

@@ -35,13 +35,17 @@ class Requirement:
     key: str
     operator: str
     values: tuple[str, ...] = ()
+    _known: frozenset[str] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_known", frozenset(self.values))
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         operator, value = self.operator, labels.get(self.key)
         if operator in (IN, EQUALS, DOUBLE_EQUALS):
-            return value is not None and value in self.values
+            return value is not None and value in self._known
         if operator in (NOT_IN, NOT_EQUALS):
-            return value is None or value not in self.values
+            return value is None or value not in self._known
         if operator == EXISTS:
             return value is not None
         if operator == DOES_NOT_EXIST:

@@ -244,7 +244,7 @@ def renewal_reason(
     """Why a leaf must be issued anew; empty when it is good.
 
     It must be signed by the CA's newest certificate, name the subject (further alternative names are fine),
-    have begun at ``begins``, and be valid for another ``renew_before_seconds`` from ``now``, or as long as its CA.
+    have begun at ``begins``, and be valid for another ``renewal_margin`` from ``now``, or as long as its CA.
     """
     if not is_issued_by(certificate, authority):
         return "it is not signed by the cluster's CA"
@@ -262,7 +262,21 @@ def renewal_reason(
 def renewal_time(certificate: x509.Certificate, authority: x509.Certificate) -> float:
     """When a leaf is to be issued anew; a leaf that lasts as long as its CA gains nothing before it has ended."""
     ends = _ends(certificate)
-    return ends - renew_before_seconds if ends < _ends(authority) else ends
+    return ends - renewal_margin(certificate) if ends < _ends(authority) else ends
+
+
+def renewal_margin(leaf: x509.Certificate) -> float:
+    """How long before its end a leaf is issued anew: a third of its life, ``renew_before_seconds`` at most."""
+    return min(renew_before_seconds, lifetime_of(leaf) / 3)
+
+
+def lifetime_of(leaf: x509.Certificate) -> float:
+    """The seconds that ``issue`` was asked for; of others' certificates all of their time.
+
+    Of a leaf that was issued while the clock was behind it is too long, so limit it.
+    """
+    whole = _ends(leaf) - leaf.not_valid_before_utc.timestamp()
+    return whole - backdate_seconds if whole > backdate_seconds else whole
 
 
 def is_issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:

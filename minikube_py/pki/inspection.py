@@ -131,8 +131,9 @@ def _of_file(pair: KeyPair, now: float, problem: str, renewer: str = "server") -
 
 
 def _one(path: Path, certificate: Certificate, now: float, problem: str, renewer: str) -> Inspected:
-    from minikube_py.pki.certificates import is_authority, renew_before_seconds
+    from minikube_py.pki.certificates import is_authority, renew_before_seconds, renewal_margin
 
+    margin = renew_before_seconds if is_authority(certificate) else renewal_margin(certificate)
     ends = certificate.not_valid_after_utc.timestamp()
     verdict, note = Verdict.OK, problem
     if ends <= now:
@@ -141,7 +142,7 @@ def _one(path: Path, certificate: Certificate, now: float, problem: str, renewer
         verdict = Verdict.NOT_YET_VALID
     elif problem:
         verdict = Verdict.BROKEN
-    elif ends - now < renew_before_seconds:
+    elif ends - now < margin:
         verdict = Verdict.WARNING
         own = f"the running {renewer} renews it; a stopped one does at its start"
         note = "bring a new one with `pyk3s certificate rotate-ca --path`" if is_authority(certificate) else own

@@ -6,10 +6,10 @@ server's certificates and those of the control plane's clients; ``<data-dir>/age
 needs. Directories are 0700, files 0600.
 
 Promises: what exists and is good is left alone (a call that has nothing to do only reads); a leaf
-that expires within 120 days, or lacks a name, or was signed by another CA, is issued anew with its old
-key; a CA of our own that ends within a year is succeeded by a new one that it signs (``authorities``).
-A CA that was put in place beforehand is used, given that its key is there. Calls in other processes
-wait for each other. Errors: ``PkiError`` for a file that cannot be used; OSError of the file system.
+that has a third of its life left, 120 days at most, or lacks a name, or was signed by another CA, is issued
+anew with its old key; a CA of our own that ends within a year is succeeded by a new one that it signs
+(``authorities``). A CA that was put in place beforehand is used, given that its key is there. Calls in other
+processes wait for each other. Errors: ``PkiError`` for a file that cannot be used; OSError of the file system.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from minikube_py.pki.certificates import SigningKey, Subject
 
 log = logging.getLogger(__name__)
+
+year_seconds = 365 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +140,7 @@ class _Build:
     now: float
     begins: float
     """When what is issued begins (``TimeFloor.begin``)."""
+    leaf_seconds: float
     authorities: dict[str, LoadedAuthority] = field(default_factory=dict)
     contents: dict[Path, bytes] = field(default_factory=dict)
     issued: list[str] = field(default_factory=list)
@@ -152,11 +155,12 @@ def ensure_pki(
     service_ip: str,
     cluster_domain: str = "cluster.local",
     clock: Clock,
+    leaf_seconds: float = year_seconds,
 ) -> Pki:
     """Create or complete the PKI of a server (see the module text). Blocks; a first start takes about 30 ms.
 
     ``node_ips`` are this host's addresses, ``sans`` further names or addresses of the API,
-    ``service_ip`` the address of the ``kubernetes`` Service.
+    ``service_ip`` the address of the ``kubernetes`` Service. ``leaf_seconds`` is the life of what is issued now.
     """
     data_dir = Path(data_dir)
     tls, agent = data_dir / "server" / "tls", data_dir / "agent"
@@ -165,7 +169,7 @@ def ensure_pki(
     pairs, service_key = pki_files(data_dir), service_key_file(data_dir)
     with only_one(lock_file(data_dir)):
         floor = open_floor(data_dir, clock)
-        build = _Build(now=floor.now(), begins=floor.begin())
+        build = _Build(now=floor.now(), begins=floor.begin(), leaf_seconds=leaf_seconds)
         for name in AUTHORITIES:
             try:
                 _ensure_authority(build, name, pairs[name])
@@ -299,7 +303,9 @@ def _ensure_leaf(build: _Build, leaf: _Leaf, pair: KeyPair) -> None:
             key = x.new_key()
             build.contents[pair.key] = x.key_pem(key)
         usages = [x.SERVER_AUTH] if leaf.serves else [x.CLIENT_AUTH]
-        kept = x.issue(authority.signer, subject, key.public_key(), usages, build.now, begins=build.begins)
+        kept = x.issue(
+            authority.signer, subject, key.public_key(), usages, build.now, build.leaf_seconds, begins=build.begins
+        )
         build.issued.append(leaf.file_name)
     wanted = x.certificate_pem(kept, *authority.chain())
     if pem is None or x.load_certificates_or_none(pem) != x.load_certificates(wanted):

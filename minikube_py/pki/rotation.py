@@ -190,7 +190,7 @@ def _given_service_key(source: Path, present: Path) -> bytes | None:
 
 
 def _reissue(pair: KeyPair, authority: LoadedAuthority, floor: TimeFloor) -> dict[Path, bytes]:
-    """A new key and certificate with the old one's subject, names and usages."""
+    """A new key and certificate with the old one's subject, names and usages, for as long, a year at most."""
     from cryptography import x509
 
     from minikube_py.pki import certificates as x
@@ -212,7 +212,8 @@ def _reissue(pair: KeyPair, authority: LoadedAuthority, floor: TimeFloor) -> dic
     )
     usages = list(old.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
     key = x.new_key()
-    leaf = x.issue(authority.signer, subject, key.public_key(), usages, floor.now(), begins=floor.begin())
+    seconds = min(x.lifetime_of(old), x.leaf_lifetime_seconds)
+    leaf = x.issue(authority.signer, subject, key.public_key(), usages, floor.now(), seconds, begins=floor.begin())
     return {pair.key: x.key_pem(key), pair.certificate: x.certificate_pem(leaf, *authority.chain())}
 
 

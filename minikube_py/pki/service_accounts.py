@@ -83,6 +83,8 @@ class ServiceAccountTokens:
         if header is None:
             return None
         named = header.get("kid")
+        if named is not None and not isinstance(named, str):
+            return None
         candidates = [self._keys[named]] if named in self._keys else [] if named else list(self._keys.values())
         options: Any = dict.fromkeys(
             ("verify_exp", "verify_nbf", "verify_iat", "verify_aud", "verify_iss", "verify_sub", "verify_jti"), False

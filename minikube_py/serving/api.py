@@ -51,7 +51,8 @@ def make_api(
 
     settings, clock = server.settings, server.clock
     kept = encryption.store if encryption is not None else store
-    api = ApiServer(settings_of.api_server_settings(settings, credentials), kept, clock, registry)
+    auditor = build_auditor(settings_of.audit_settings(settings), clock, registry)
+    api = ApiServer(settings_of.api_server_settings(settings, credentials), kept, clock, registry, auditor=auditor)
     if encryption is not None:
         api.core.stale = encryption.store.stale
     bundle = build_security(
@@ -65,6 +66,7 @@ def make_api(
     )
     registry.register(CertificateMetrics(credentials))
     _follow_rotation(api, bundle, credentials)
+    api.pending_charges = bundle.pending_charges
     api.secure(
         bundle.authenticator,
         bundle.authorizer,
@@ -72,7 +74,7 @@ def make_api(
         bundle.virtual_handlers,
         impersonate=impersonate,
         denied=denied,
-        auditor=build_auditor(settings_of.audit_settings(settings), clock, registry),
+        explain=bundle.explain,
         background=[*bundle.background, *([encryption.control.run] if encryption is not None else [])],
         checks={"kms-providers": encryption.control.check} if encryption is not None else {},
         public=public_documents(credentials),

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from minikube_py import config
+from minikube_py.serving.collecting import pace
 from minikube_py.serving.process import Foundation, Server
 from minikube_py.supervisor import Ready
 
@@ -38,6 +39,7 @@ async def run_foundation(server: Server, ready: Ready) -> None:
         registry.register(node_registry)
         encryption = await encrypted(server.settings, server.data, store, server.clock, registry)
         api = make_api(server, store, credentials, registry, encryption)
+        store.tap(pace())
         server.lay(Foundation(credentials, store, api, registry, node_registry))
         ready()
         try:

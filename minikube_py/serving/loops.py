@@ -23,12 +23,14 @@ async def run_controller_manager(server: Server, ready: Ready) -> None:
     from minikube_py.components.apiserver.authentication.identity import service_account_user
     from minikube_py.components.apiserver.types import LOOPBACK
     from minikube_py.components.controllers import ControllerSettings, run_controllers
+    from minikube_py.components.controllers.garbage.collector import IGNORED
     from minikube_py.serving.settings import api_url
 
     found = server.foundation
     settings = ControllerSettings(
         root_ca=found.credentials.root_ca,
         sign_request=found.credentials.sign_request,
+        pending_charges=found.api.pending_charges,
         cluster_signing_seconds=config.seconds("cluster_signing_duration", server.settings.cluster_signing_duration),
         node_monitor_grace_seconds=config.seconds(
             "node_monitor_grace_period", server.settings.node_monitor_grace_period
@@ -40,6 +42,9 @@ async def run_controller_manager(server: Server, ready: Ready) -> None:
         metrics=found.api.aggregated_reader(service_account_user("kube-system", "horizontal-pod-autoscaler")),
     )
     client = found.api.client(LOOPBACK, user_agent="kube-controller-manager")
+    # The loops begin by looking at every object but events, one loop after the other: here they are parsed in portions.
+    looked_at = [resource for resource in deletable_resources(found.api) if resource.qualified not in IGNORED]
+    await found.api.core.caches.parse(looked_at)
     await run_controllers(
         client,
         settings,
@@ -100,10 +105,10 @@ async def run_token_secrets(server: Server, ready: Ready) -> None:
     found.credentials.on_change("token controller's keys", partial(adopt_service_key, found.pki, tokens))
     root_ca = found.credentials.root_ca
     maker = server.client_as("system:kube-controller-manager", user_agent="kube-controller-manager")
-    cleaner = server.controller("legacy-service-account-token-cleaner")
+    cleaner, tracker = server.controller("legacy-service-account-token-cleaner"), found.api.client()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(run_token_controller(maker, tokens, root_ca, server.clock, ready))
-        tasks.create_task(run_token_cleaner(cleaner, server.clock, lambda: None))
+        tasks.create_task(run_token_cleaner(cleaner, tracker, server.clock, lambda: None))
 
 
 def deletable_resources(api: ApiServer) -> list[Resource]:
@@ -144,9 +149,28 @@ async def run_scheduler(server: Server, ready: Ready) -> None:
     await schedule(server.scheduler(), settings, server.clock, recorder, found.registry, ready)
 
 
+async def run_local_path_provisioner(server: Server, ready: Ready) -> None:
+    """The provisioner of the storage class that comes with pyk3s."""
+    from minikube_py.components.localpath import run_provisioner
+
+    name = "local-path-provisioner"
+    root = str(config.local_storage_path(server.settings))
+    await run_provisioner(server.controller(name), server.recorder(name), server.clock, root, ready)
+
+
+async def run_service_load_balancer(server: Server, ready: Ready) -> None:
+    """The load balancer that comes with pyk3s; what the nodes of a cluster need for themselves is not given away."""
+    from minikube_py.components.servicelb import run_servicelb
+
+    settings, name = server.settings, "service-lb"
+    reserved = {("TCP", settings.https_listen_port), ("TCP", settings.kubelet_port)}
+    await run_servicelb(server.controller(name), server.recorder(name), server.clock, reserved, ready)
+
+
 async def run_events(server: Server, ready: Ready) -> None:
     """Write what the recorders of scheduler and kubelet take in."""
-    recorders = [server.recorder("default-scheduler"), server.recorder("kubelet", config.node_name(server.settings))]
+    names = ("default-scheduler", "local-path-provisioner", "service-lb")
+    recorders = [*map(server.recorder, names), server.recorder("kubelet", config.node_name(server.settings))]
     if server.plugins is not None:
         recorders += [server.recorder(f"plugin-{name}") for name in server.plugins.names]
     async with asyncio.TaskGroup() as tasks:

@@ -88,11 +88,17 @@ class Server:
         return self.foundation.api.client(UserInfo(name, (*groups, AUTHENTICATED)), user_agent=user_agent)
 
     def controller(self, account: str) -> Client:
-        """The client of a control loop, which acts as a service account of ``kube-system``."""
-        from minikube_py.components.apiserver.authentication.identity import service_account_user
+        """The client of a control loop, which acts as a service account of ``kube-system``.
 
+        The loops share their informers, which are kube-controller-manager's own, as in Kubernetes.
+        """
+        from minikube_py.components.apiserver.authentication.identity import service_account_user
+        from minikube_py.components.apiserver.types import AUTHENTICATED, UserInfo
+
+        name = "kube-controller-manager"
+        manager = UserInfo(f"system:{name}", (AUTHENTICATED,))
         user = service_account_user("kube-system", account)
-        return self.foundation.api.client(user, user_agent="kube-controller-manager")
+        return self.foundation.api.client(user, user_agent=name, informers_as=manager)
 
     def scheduler(self) -> Client:
         return self.client_as("system:kube-scheduler", user_agent="kube-scheduler")

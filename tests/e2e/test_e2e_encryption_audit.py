@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cluster import PYK3S, Cluster, new_cluster, short_folder, wait_until
+from cluster import IMAGE, PYK3S, Cluster, new_cluster, short_folder, wait_until
 
 WORD = "hunter2-in-plain-sight"
 POLICY = """
@@ -108,8 +109,41 @@ def test_the_audit_log_tells_who_read_a_secret(control_plane: Cluster) -> None:
     log = cluster.folder / "audit.log"
     events = [json.loads(line) for line in log.read_text().splitlines()]
     assert WORD not in log.read_text()
-    denied = [event for event in events if event["verb"] == "get"][-1]
-    assert denied["user"]["username"] == "system:admin"
+    mine = [event for event in events if event["user"].get("username") == "system:admin"]
+    denied = [event for event in mine if event["verb"] == "get"][-1]
     assert denied["impersonatedUser"]["username"] == "alice"
     assert denied["responseStatus"]["code"] == 403
     assert denied["annotations"]["authorization.k8s.io/decision"] == "forbid"
+
+
+def test_the_audit_log_tells_what_scheduler_and_node_did(own_cluster: Callable[..., Cluster]) -> None:
+    """They are in the server's process and ask through no socket; their requests are as much requests as others."""
+    cluster = own_cluster()
+    policy, log = cluster.folder / "policy.yaml", cluster.folder / "audit.log"
+    policy.write_text("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n")
+    cluster.arguments = [*cluster.arguments, f"--audit-policy-file={policy}", f"--audit-log-path={log}"]
+    cluster.start()
+    cluster.kubectl("run", "p", f"--image={IMAGE}", "--image-pull-policy=Never", "--restart=Never", "--", "true")
+    done = ("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/p", "--timeout=120s")
+    cluster.kubectl(*done, seconds=150)
+    wanted = {
+        ("system:kube-scheduler", "create", "pods", "binding"),
+        ("system:kube-scheduler", "watch", "nodes", ""),
+        ("system:node:node-1", "patch", "pods", "status"),
+        ("system:node:node-1", "patch", "nodes", "status"),
+        ("system:node:node-1", "update", "leases", ""),
+        ("system:node:node-1", "create", "serviceaccounts", "token"),
+    }
+
+    def told() -> set[tuple[str, ...]]:
+        events = [json.loads(line) for line in log.read_text().splitlines()]
+        return {
+            (event["user"].get("username", ""), event["verb"], about.get("resource", ""), about.get("subresource", ""))
+            for event in events
+            if (about := event.get("objectRef")) and event["stage"] in ("ResponseStarted", "ResponseComplete")
+        }
+
+    deadline = time.monotonic() + 120
+    while missing := wanted - told():
+        assert time.monotonic() < deadline, missing
+        time.sleep(1)

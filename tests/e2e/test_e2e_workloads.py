@@ -416,3 +416,18 @@ def test_image_is_pulled_from_a_registry(cluster: Cluster, namespace: str, test_
     finally:
         registry.terminate()
         registry.wait(timeout=10)
+
+
+def test_a_load_balancer_is_the_node(cluster: Cluster, namespace: str) -> None:
+    objects = web(namespace, replicas=1)
+    objects[2]["spec"] |= {"type": "LoadBalancer", "ports": [{"port": 8088, "targetPort": "http"}]}
+    cluster.apply(*objects)
+    rollout(cluster, namespace)
+    path = "jsonpath={.status.loadBalancer.ingress[0].ip}"
+    wait_until("its address", lambda: cluster.kubectl("get", "service", "web", "-n", namespace, "-o", path) == NODE_IP)
+    url = f"http://{NODE_IP}:8088/"
+    wait_until("answers", lambda: cluster.run("busybox", "wget", "-qO-", url, check=False) == "hello\n")
+    cluster.kubectl("patch", "service", "web", "-n", namespace, "-p", '{"spec":{"externalTrafficPolicy":"Local"}}')
+    wait_until("answers", lambda: cluster.run("busybox", "wget", "-qO-", url, check=False) == "hello\n")
+    cluster.kubectl("delete", "service", "web", "-n", namespace)
+    wait_until("closed", lambda: "refused" in cluster.run("busybox", "wget", "-qO-", url, check=False))

@@ -11,6 +11,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from minikube_py.client.clock import SystemClock
+from minikube_py.components.apiserver.audit.file import FileSettings
+from minikube_py.components.apiserver.audit.options import AuditSettings, build_auditor
 from minikube_py.components.apiserver.server import ApiServer
 from minikube_py.components.apiserver.settings import ApiServerSettings
 from minikube_py.components.apiserver.types import (
@@ -48,13 +50,27 @@ class Everybody:
 
 @asynccontextmanager
 async def open_server(
-    folder: Path, settings: ApiServerSettings | None = None, everybody: Everybody | None = None
+    folder: Path,
+    settings: ApiServerSettings | None = None,
+    everybody: Everybody | None = None,
+    *,
+    audit_rules: str = "",
+    audit_mode: str = "blocking",
 ) -> AsyncIterator[ApiServer]:
-    """A server that listens on a port of its own, with its store in ``folder``."""
-    clock, everybody = SystemClock(), everybody or Everybody()
+    """A server that listens on a port of its own, with its store in ``folder``.
+
+    With rules of an audit policy its log is ``audit.log`` there.
+    """
+    clock, everybody, registry = SystemClock(), everybody or Everybody(), CollectorRegistry()
     store = await open_sqlite(folder / "state.db", clock=clock)
-    api = ApiServer(settings or ApiServerSettings(port=0), store, clock, CollectorRegistry())
-    api.secure(everybody, everybody, everybody, {})
+    audit = AuditSettings()
+    if audit_rules:
+        policy = folder / "policy.yaml"
+        policy.write_text(f"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n{audit_rules}\n")
+        audit = AuditSettings(policy_file=str(policy), log=FileSettings(str(folder / "audit.log")), log_mode=audit_mode)
+    auditor = await asyncio.to_thread(build_auditor, audit, clock, registry)
+    api = ApiServer(settings or ApiServerSettings(port=0), store, clock, registry, auditor=auditor)
+    api.secure(everybody, everybody, everybody, {}, explain=everybody)
     try:
         async with listening(api):
             yield api

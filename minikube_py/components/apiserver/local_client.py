@@ -54,7 +54,16 @@ class LocalInformers:
 class LocalClient:
     """Implements ``client.types.Client`` for one user. Informers are shared by all clients of a server."""
 
-    def __init__(self, core: Core, user: UserInfo, informers: LocalInformers, user_agent: str) -> None:
+    def __init__(
+        self,
+        core: Core,
+        user: UserInfo,
+        informers: LocalInformers,
+        user_agent: str,
+        annotations: dict[str, str] | None = None,
+    ) -> None:
+        """``annotations`` take what admission leaves for the audit; None: nothing is audited."""
+        self._annotations = annotations
         self._core = core
         self._user = user
         self._informers = informers
@@ -253,6 +262,7 @@ class LocalClient:
             dry_run=options.dry_run,
             field_validation="Ignore",
             force=options.force,
+            audit_annotations=self._annotations if self._annotations is not None else {},
         )
 
     async def _post(

@@ -7,7 +7,7 @@ and entries, and only for informers that ask for them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from minikube_py.client.types import EventType, Handler
 from minikube_py.components.apiserver.registry.core import in_version
@@ -60,6 +60,7 @@ class CacheInformer:
         self.cache = self._cache = cache
         """What is followed. A kind that goes and comes again has another cache, and needs another informer."""
         self._selection = selection
+        self._sees_all = selection.everything and not selection.namespace
         self._handlers: list[Handler] = []
         self._indexes: dict[str, _Index] = {}
         self._following = False
@@ -72,16 +73,21 @@ class CacheInformer:
 
     def get(self, name: str, namespace: str | None = None) -> Object | None:
         entry = self._cache.get(namespace or "", name)
-        if entry is None or not self._sees(entry):
+        if entry is None or not (self._sees_all or self._sees(entry)):
             return None
-        return in_version(self._kind, entry.object)
+        from_storage = self._kind.from_storage
+        return from_storage(entry.object) if from_storage is not None else entry.object
 
     def list(self, namespace: str | None = None) -> Sequence[Object]:
         if not self._cache.count:
             return []
-        scope = namespace or self._selection.namespace
-        kind = self._kind
-        return [in_version(kind, entry.object) for entry in self._cache.unordered(scope) if self._sees(entry)]
+        selection, kind = self._selection, self._kind
+        entries: Iterable[Entry] = self._cache.unordered(namespace or selection.namespace)
+        if not selection.everything or selection.namespace not in ("", namespace or selection.namespace):
+            entries = filter(self._sees, entries)
+        if kind.from_storage is None:
+            return [entry.object for entry in entries]
+        return [in_version(kind, entry.object) for entry in entries]
 
     def by_index(self, index: str, value: str) -> Sequence[Object]:
         members = self._indexes[index].members.get(value)

@@ -38,7 +38,7 @@ class Lookup:
 
     async def get(self, name: str, namespace: str | None = None) -> Object | None:
         """The object or None. Raises ApiError for failures other than NotFound."""
-        found = self.informer.get(name, namespace)
+        found = (self._informer or self.informer).get(name, namespace)
         return found if found is not None else await self.get_live(name, namespace)
 
     async def get_live(self, name: str, namespace: str | None = None) -> Object | None:
@@ -54,7 +54,7 @@ class Lookup:
         """Everything (in a namespace), once the cache is filled."""
         if not self._synced:
             await self.synced()
-        return self.informer.list(namespace)
+        return (self._informer or self.informer).list(namespace)
 
 
 class Lookups:

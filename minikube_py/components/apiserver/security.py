@@ -21,6 +21,7 @@ from minikube_py.components.apiserver.admission.configuration import (
     read_admission_configuration,
 )
 from minikube_py.components.apiserver.admission.dynamic import build_dynamic_admission
+from minikube_py.components.apiserver.admission.resource_quota import ResourceQuotaPlugin
 from minikube_py.components.apiserver.authentication.composition import (
     TokenAuthentication,
     build_token_authentication,
@@ -64,6 +65,7 @@ from minikube_py.components.apiserver.metrics.composition import ApiServerMetric
 from minikube_py.components.apiserver.registry.kinds import Kinds
 from minikube_py.components.apiserver.types import AdmissionPlugin, VirtualHandler
 from minikube_py.machinery.clock import Clock
+from minikube_py.machinery.pod_resources import Amounts
 from minikube_py.machinery.resources import (
     NODES,
     PODS,
@@ -109,8 +111,12 @@ class SecurityBundle:
 
     authenticator: UnionAuthenticator
     authorizer: UnionAuthorizer
+    explain: UnionAuthorizer
+    """The authorizers that decide from memory: what audit says of requests inside this process."""
     admission: PluginChain
     virtual_handlers: Mapping[HandlerKey, VirtualHandler]
+    pending_charges: Callable[[str, str], Amounts]
+    """What writes on their way have charged to a quota (namespace, name)."""
     service_account_tokens: ServiceAccountTokens
     """For the OIDC discovery documents (``discovery``, ``jwks``)."""
     legacy_tokens: ServiceAccountTokens
@@ -146,7 +152,7 @@ def build_security(
     chain = AuthorizerChain(client, rbac, clock, _authorization(settings), metrics.rest_clients)
     authorizer = chain.union
     configured = _admission_configuration(settings)
-    plugins = configured_plugins(client, lookups, authorizer, clock, configured, metrics.admission)
+    plugins = configured_plugins(client, lookups, authorizer, clock, configured, metrics.admission, kinds)
     _check_configured(settings, configured)
     dynamic = None
     if kinds is not None:
@@ -169,6 +175,8 @@ def build_security(
             anonymous=tokens.structured,
         ),
         authorizer=authorizer,
+        explain=chain.in_process,
+        pending_charges=_quota_plugin(plugins).pending,
         admission=admission,
         virtual_handlers=_handlers(
             lookups, tokens, authorizer, now, extend_expiration=settings.service_account_extend_token_expiration
@@ -179,6 +187,12 @@ def build_security(
         peer_trust=trust,
         background=(*tokens.background, *_background(settings, clock, chain, closables)),
     )
+
+
+def _quota_plugin(plugins: Mapping[str, AdmissionPlugin]) -> ResourceQuotaPlugin:
+    found = plugins[ResourceQuotaPlugin.name]
+    assert isinstance(found, ResourceQuotaPlugin)
+    return found
 
 
 def _check_configured(settings: SecuritySettings, configured: AdmissionConfiguration) -> None:

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from minikube_py.build_info import version_info
 from minikube_py.client.types import Client
 from minikube_py.components.apiserver import datastore_stall
 from minikube_py.components.apiserver.admission.webhooks.transport import HttpHookCaller
@@ -29,6 +30,7 @@ from minikube_py.components.apiserver.aggregation.documents import RemoteDocumen
 from minikube_py.components.apiserver.aggregation.local import keep_local_services
 from minikube_py.components.apiserver.aggregation.reading import AggregatedReader
 from minikube_py.components.apiserver.audit.auditor import Auditor
+from minikube_py.components.apiserver.audited_client import AuditedClient
 from minikube_py.components.apiserver.bootstrap.policy import mandatory_flow_control
 from minikube_py.components.apiserver.custom.controller import CustomKinds
 from minikube_py.components.apiserver.flowcontrol import FlowControl, run_consumer
@@ -36,7 +38,7 @@ from minikube_py.components.apiserver.flowcontrol.in_flight import limit_in_flig
 from minikube_py.components.apiserver.flowcontrol.metrics import FlowMetrics
 from minikube_py.components.apiserver.http.discovery import Discovery
 from minikube_py.components.apiserver.http.dispatch import Dispatcher
-from minikube_py.components.apiserver.http.endpoints import BOOTSTRAP_CHECK, Check, Endpoints, version_info
+from minikube_py.components.apiserver.http.endpoints import BOOTSTRAP_CHECK, Check, Endpoints
 from minikube_py.components.apiserver.http.face import Denied, Face, Impersonate, denied_plainly
 from minikube_py.components.apiserver.http.metrics import RequestMetrics
 from minikube_py.components.apiserver.http.protocol import HEADER_SECONDS, Server
@@ -44,6 +46,7 @@ from minikube_py.components.apiserver.http.quick_get import QuickGets
 from minikube_py.components.apiserver.http.request_info import RequestInfo
 from minikube_py.components.apiserver.http.whole_requests import WholeRequests
 from minikube_py.components.apiserver.kubernetes_service import ensure_kubernetes_service
+from minikube_py.components.apiserver.local_audit import Journal
 from minikube_py.components.apiserver.local_client import LocalClient, LocalInformers
 from minikube_py.components.apiserver.metrics.composition import ApiServerMetrics
 from minikube_py.components.apiserver.metrics.exposition import exposition
@@ -79,6 +82,7 @@ from minikube_py.machinery.clock import Clock
 from minikube_py.machinery.errors import service_unavailable
 from minikube_py.machinery.kinds import builtin_kinds
 from minikube_py.machinery.objects import Object
+from minikube_py.machinery.pod_resources import Amounts
 from minikube_py.machinery.resources import API_SERVICES, SERVICES
 
 log = logging.getLogger(__name__)
@@ -90,6 +94,8 @@ _SIZE_SECONDS = 1.0
 """A scrape waits so long for the datastore to tell its size; kube-apiserver does the same."""
 _LINE_BYTES = 32 * 1024
 """The longest request line (selectors may name many objects) and header field (tokens with many groups)."""
+_MOST_HEADERS = 512
+"""A proxy that impersonates users names each of their groups in a header of its own."""
 
 
 class _NotYet:
@@ -106,8 +112,17 @@ class ApiServer:
     """See the module. ``core`` is for the security packages' composition and for tests."""
 
     def __init__(
-        self, settings: ApiServerSettings, store: TappedStore, clock: Clock, metrics: CollectorRegistry
+        self,
+        settings: ApiServerSettings,
+        store: TappedStore,
+        clock: Clock,
+        metrics: CollectorRegistry,
+        *,
+        auditor: Auditor | None = None,
     ) -> None:
+        """``auditor`` None: nothing is audited, and neither requests nor clients in this process pay for it."""
+        self._auditor = auditor
+        self._journal = Journal(auditor) if auditor is not None else None
         self.settings = settings
         self._clock = clock
         self._registry = metrics
@@ -133,23 +148,35 @@ class ApiServer:
         self._flow = FlowControl(reading + writing, clock, FlowMetrics(metrics))
         if not settings.priority_and_fairness:
             limit_in_flight(self._flow, reading, writing)
-        self._auditor: Auditor | None = None
         self._face: Face | None = None
         self._quick_gets: QuickGets | None = None
         self._streams: KubeletStreams | None = None
         self._background: tuple[Callable[[], Awaitable[None]], ...] = ()
+        self.pending_charges: Callable[[str, str], Amounts] = lambda namespace, quota: {}
+        """What writes on their way have charged to a quota (namespace, name); set by who makes admission."""
         self.not_ready = ""
         """Why the server is not ready yet though it answers, for /readyz; set by who starts it."""
         self.port = settings.port
         """The port that is listened on; differs from the settings when those ask for any (0)."""
 
-    def client(self, user: UserInfo = LOOPBACK, *, user_agent: str = "kube-apiserver") -> Client:
-        """A client in this process that acts as ``user`` (whose rights are not checked again)."""
-        return LocalClient(self.core, user, self._informers, user_agent)
+    def client(
+        self, user: UserInfo = LOOPBACK, *, user_agent: str = "kube-apiserver", informers_as: UserInfo | None = None
+    ) -> Client:
+        """A client in this process that acts as ``user`` (whose rights are not checked again).
+
+        ``informers_as`` is who reads through its informers, as audit sees it; None: the user.
+        """
+        if self._journal is None:
+            return LocalClient(self.core, user, self._informers, user_agent)
+
+        def plain(annotations: dict[str, str] | None) -> Client:
+            return LocalClient(self.core, user, self._informers, user_agent, annotations)
+
+        return AuditedClient(plain, self._journal, user, user_agent, informers_as=informers_as)
 
     def aggregated_reader(self, user: UserInfo) -> AggregatedReader:
         """What a component of this process reads aggregated API servers with, which are told that ``user`` asks."""
-        return AggregatedReader(self._aggregator, user)
+        return AggregatedReader(self._aggregator, user, self._journal)
 
     def secure(
         self,
@@ -163,15 +190,19 @@ class ApiServer:
         documents: Documents | None = None,
         public: Mapping[str, Callable[[], bytes]] | None = None,
         checks: Mapping[str, Check] | None = None,
-        auditor: Auditor | None = None,
+        explain: Authorizer | None = None,
         background: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
         """Set who decides; must be called once before ``run``. ``documents`` are OpenID's, by path.
 
         ``public`` are texts, by path, that everybody gets without being asked who they are.
+        ``explain`` says from memory why requests of this process would be allowed, for their audit.
         ``background`` runs as long as the server; what fails in it ends the server.
         """
         self._background = tuple(background)
+        auditor = self._auditor
+        if self._journal is not None:
+            self._journal.explain = explain
         self.core.admission = admission
         self.core.virtual.update(virtual_handlers)
         shown = f"{self.settings.advertise_address or self.settings.bind_address}:{self.settings.port}"
@@ -193,10 +224,8 @@ class ApiServer:
             auditor=auditor,
             public=public,
         )
-        self._auditor = auditor
-        if auditor is None:
-            self.metrics.show(no_audit_families)
         if auditor is None:  # what is audited goes the ordinary way
+            self.metrics.show(no_audit_families)
             self._quick_gets = QuickGets(
                 self.core,
                 authenticator,
@@ -221,12 +250,29 @@ class ApiServer:
         """Listen until cancelled. Raises RuntimeError when ``secure`` was not called, OSError for a taken port."""
         if self._face is None:
             raise RuntimeError("ApiServer.secure must be called before run")
-        settings = self.settings
-        if settings.tls is not None:
-            count_handshake_errors(settings.tls, self.metrics.handshake_errors.inc)
+        if self.settings.tls is not None:
+            count_handshake_errors(self.settings.tls, self.metrics.handshake_errors.inc)
         cel_observer.set(self.metrics.cel.observer)
         self._custom.start()  # before anybody can ask: what is stored already must not be answered with 404
-        server, listening = await self._listen(self._face)
+        async with self._auditing():
+            await self._serve(self._face, ready)
+
+    @asynccontextmanager
+    async def _auditing(self) -> AsyncIterator[None]:
+        """Write audit events from before the first request until after the last one."""
+        if self._journal is None:
+            yield
+            return
+        async with asyncio.TaskGroup() as tasks:
+            writing = tasks.create_task(self._journal.run(), name="audit")
+            try:
+                yield
+            finally:
+                writing.cancel()
+
+    async def _serve(self, face: Face, ready: Callable[[], None]) -> None:
+        settings = self.settings
+        server, listening = await self._listen(face)
         try:
             self.port = listening.sockets[0].getsockname()[1]
             if settings.advertise_address:
@@ -237,7 +283,7 @@ class ApiServer:
             await self._work()
         finally:
             listening.close()
-            await self._face.drain()
+            await face.drain()
             await server.shutdown(timeout=1.0)
             await self._aggregator.connections.close()
             await self._informers.converted.close()
@@ -255,6 +301,7 @@ class ApiServer:
             whole_requests=WholeRequests(self._aggregated, self._clock.now) if self._quick_gets is not None else None,
             max_line_size=_LINE_BYTES,
             max_field_size=_LINE_BYTES,
+            max_headers=_MOST_HEADERS,
             access_log=None,
             auto_decompress=True,
         )
@@ -279,8 +326,6 @@ class ApiServer:
                 tasks.create_task(availability.run(), name="aggregation")
                 local = keep_local_services(self.client(), self.kinds, self._clock)
                 tasks.create_task(local, name="local-apiservices")
-            if self._auditor is not None:
-                tasks.create_task(self._auditor.run(), name="audit")
             if self.settings.priority_and_fairness:
                 mandatory = await asyncio.to_thread(mandatory_flow_control)
                 consumer = run_consumer(self.client(), self._flow, self._clock, mandatory)

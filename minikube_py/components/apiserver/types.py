@@ -6,7 +6,7 @@ and the local client both build them, so a rule holds for either way in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any, Protocol, runtime_checkable
@@ -66,6 +66,8 @@ class Credentials:
     headers: Mapping[str, str] = field(default_factory=dict)
     path: str = ""
     """What is asked for: anonymous requests may be limited to some paths."""
+    peer_chain: Callable[[], Sequence[bytes]] = tuple
+    """The CAs (DER) over which TLS verified the peer's certificate, its issuer first; asked when it is new."""
 
 
 class Authenticator(Protocol):
@@ -114,7 +116,8 @@ class Reinvocation:
 class AdmissionRequest:
     """A write on its way to the store. ``object`` is the draft (None for DELETE), ``old`` is shared and read-only.
 
-    Mutating plugins change ``object`` in place; plugins may append to ``warnings``.
+    Mutating plugins change ``object`` in place; plugins may append to ``warnings``. ``large``: looking at the whole
+    object takes so long that it should not be done on the event loop.
     """
 
     operation: Operation
@@ -130,6 +133,14 @@ class AdmissionRequest:
     warnings: list[str] = field(default_factory=list)
     audit_annotations: dict[str, str] = field(default_factory=dict)
     reinvocation: Reinvocation = field(default_factory=Reinvocation)
+    large: bool = False
+    ended: list[Callable[[], None]] | None = None
+    """Called when the write is stored, refused or given up; a plugin that must know makes the list."""
+
+    def settle(self) -> None:
+        """Tell those who wait for the end of the write."""
+        for tell in self.ended or ():
+            tell()
 
 
 class AdmissionPlugin(Protocol):
@@ -162,9 +173,13 @@ class AdmissionChain(Protocol):
     async def validate(self, request: AdmissionRequest) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestContext:
-    """What a write or read carries besides its object; made by the HTTP face or the local client."""
+    """What a write or read carries besides its object; made by the HTTP face or the local client.
+
+    Nobody changes it. It is not frozen because there is one for each request, and that would make it cost three times
+    as much.
+    """
 
     user: UserInfo
     user_agent: str = ""

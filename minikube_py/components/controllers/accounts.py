@@ -16,6 +16,7 @@ _ACCOUNTS = {
     "pod-garbage-collector": "pod-garbage-collector",
     "horizontal-pod-autoscaler": "horizontal-pod-autoscaler",
     "daemonset": "daemon-set-controller",
+    "persistentvolume-binder": "persistent-volume-binder",
     "persistentvolumeclaim-protection": "pvc-protection-controller",
     "persistentvolume-protection": "pv-protection-controller",
     "kubelet-serving-approving": "",

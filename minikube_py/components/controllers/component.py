@@ -22,6 +22,8 @@ _EVENT_SOURCES = {
     "node-lifecycle": "node-controller",
     "disruption": "controllermanager",
     "horizontal-pod-autoscaler": "horizontal-pod-autoscaler",
+    "persistentvolume-binder": "persistentvolume-controller",
+    "ephemeral-volume": "ephemeral_volume",
 }
 """Loops whose events Kubernetes signs with another name than the loop's own."""
 
@@ -108,6 +110,8 @@ def all_loops() -> dict[str, Callable[[Kit], Loop]]:
         VolumeProtectionController,
     )
     from minikube_py.components.controllers.ttl_after_finished import TtlAfterFinishedController
+    from minikube_py.components.controllers.volumes.binder import VolumeBinder
+    from minikube_py.components.controllers.volumes.ephemeral import EphemeralVolumeController
 
     return {
         "serviceaccount": service_account_controller,
@@ -131,6 +135,8 @@ def all_loops() -> dict[str, Callable[[Kit], Loop]]:
         "horizontal-pod-autoscaler": HorizontalPodAutoscalerController,
         "resourcequota": ResourceQuotaController,
         "ttl-after-finished": TtlAfterFinishedController,
+        "persistentvolume-binder": VolumeBinder,
+        "ephemeral-volume": EphemeralVolumeController,
         "persistentvolumeclaim-protection": ClaimProtectionController,
         "persistentvolume-protection": VolumeProtectionController,
         "certificatesigningrequest-approving": ApprovingController,

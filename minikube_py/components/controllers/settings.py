@@ -9,6 +9,7 @@ from minikube_py.client.leader_election import ElectionSettings
 from minikube_py.components.controllers.horizontal_pod_autoscaler.metrics import MetricsApi, NoMetrics
 from minikube_py.components.controllers.horizontal_pod_autoscaler.settings import AutoscalerSettings
 from minikube_py.machinery.observed import Observed
+from minikube_py.machinery.pod_resources import Amounts
 
 SignRequest = Callable[[str, bytes, Sequence[str], float], Awaitable[bytes]]
 """(signer name, request PEM, usages, lifetime in seconds) -> certificate PEM. Raises when it cannot."""
@@ -20,6 +21,7 @@ class ControllerSettings:
 
     ``sign_request`` signs certificate requests, since keys stay where they are (None: nobody signs); no
     certificate lives longer than ``cluster_signing_seconds``.
+    ``pending_charges`` tells what writes on their way have charged to a quota (namespace, name).
     ``joining_group`` gets no certificate in the name of a node that exists (empty: as in Kubernetes everybody does).
     ``api_url`` is the API's address for ``cluster-info`` (empty: no such ConfigMap is made).
     ``election`` makes the whole group lead only while it holds that Lease; None: it always leads.
@@ -29,6 +31,7 @@ class ControllerSettings:
 
     root_ca: Observed[str] = field(default_factory=lambda: Observed(""))
     sign_request: SignRequest | None = None
+    pending_charges: Callable[[str, str], Amounts] = lambda namespace, quota: {}
     cluster_signing_seconds: float = 365 * 24 * 3600.0
     joining_group: str = ""
     api_url: str = ""

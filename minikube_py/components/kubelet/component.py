@@ -28,12 +28,13 @@ from minikube_py.components.kubelet.pods.images import Images
 from minikube_py.components.kubelet.pods.pods import Pods
 from minikube_py.components.kubelet.probes.checks import Checker
 from minikube_py.components.kubelet.references import References
+from minikube_py.components.kubelet.runtime.counted import counted
 from minikube_py.components.kubelet.runtime.types import Runtime, RuntimeFailure
 from minikube_py.components.kubelet.settings import KubeletSettings
 from minikube_py.components.kubelet.volumes.tokens import Tokens
 from minikube_py.components.kubelet.volumes.volumes import Volumes
 from minikube_py.machinery.clock import Clock
-from minikube_py.machinery.resources import PODS, SERVICES
+from minikube_py.machinery.resources import NODES, PODS, SERVICES
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +55,15 @@ async def run_kubelet(
     """
     machine = await asyncio.to_thread(read_machine, settings.root_dir)
     informer = client.informer(PODS, field_selector=f"spec.nodeName={settings.node_name}")
+    metrics = KubeletMetrics(CollectorRegistry(), settings.node_name, detect_version(settings.cgroup_mount))
+    runtime = counted(runtime, metrics, clock)
     async with asyncio.TaskGroup() as group:
-        kit = await _assemble(client, runtime, settings, clock, recorder, machine, group)
+        kit = await _assemble(client, runtime, settings, clock, recorder, machine, metrics, group)
         if neighbours is not None:
             kit.metrics.registry.register(neighbours)
         try:
-            pods = Pods(kit, group, informer, node_labels(settings, machine))
+            nodes = client.informer(NODES, field_selector=f"metadata.name={settings.node_name}")
+            pods = Pods(kit, group, informer, nodes, node_labels(settings, machine))
             port = await _serve_node_api(kit, pods, machine, group)
             registration = Registration(client, runtime, settings, clock, machine, port=lambda: port)
             group.create_task(registration.run(ready), name="node-registration")
@@ -79,17 +83,21 @@ async def _assemble(
     clock: Clock,
     recorder: EventRecorder,
     machine: Machine,
+    metrics: KubeletMetrics,
     group: asyncio.TaskGroup,
 ) -> Kit:
-    version = detect_version(settings.cgroup_mount)
-    cgroups = Cgroups(settings.cgroup_mount, version)
+    cgroups = Cgroups(settings.cgroup_mount, detect_version(settings.cgroup_mount))
     await asyncio.to_thread(_make_folders, settings, cgroups)
     services = client.informer(SERVICES)
     await services.synced()
     references = References(client, clock, group)
     node = NodeFacts(settings.node_name, (settings.node_ip,), allocatable(machine, settings))
     images = Images(
-        runtime, clock, parallel=settings.parallel_image_pulls, timeout_seconds=settings.image_service_timeout_seconds
+        runtime,
+        clock,
+        metrics,
+        parallel=settings.parallel_image_pulls,
+        timeout_seconds=settings.image_service_timeout_seconds,
     )
     return Kit(
         settings=settings,
@@ -97,7 +105,7 @@ async def _assemble(
         runtime=runtime,
         clock=clock,
         recorder=recorder,
-        metrics=KubeletMetrics(CollectorRegistry(), settings.node_name, version),
+        metrics=metrics,
         references=references,
         volumes=Volumes(settings, client, references, Tokens(client, clock), node),
         images=images,

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from minikube_py.build_info import version_info
+
+_BUILD_LABELS = {
+    "build_date": "buildDate",
+    "compiler": "compiler",
+    "git_commit": "gitCommit",
+    "git_tree_state": "gitTreeState",
+    "git_version": "gitVersion",
+    "go_version": "goVersion",
+    "major": "major",
+    "minor": "minor",
+    "platform": "platform",
+}
+"""Labels, and the fields of /version that they repeat."""
 _WORKER_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _START_BUCKETS = (
     0.5,
@@ -43,6 +57,17 @@ class KubeletMetrics:
             node_name
         ).set(1)
         Gauge("kubelet_cgroup_version", "cgroup version on the hosts.", registry=registry).set(cgroup_version)
+        self._add_numbers(registry)
+        self._add_build(registry)
+        self._add_workers(registry)
+        self._add_pods(registry)
+        self._add_runtime(registry)
+        self._add_operations(registry)
+        self._add_counters(registry)
+        self._add_answers(registry)
+
+    def _add_numbers(self, registry: CollectorRegistry) -> None:
+        """How many there are now."""
         self.running_pods = Gauge(
             "kubelet_running_pods", "Number of pods that have a running pod sandbox", registry=registry
         )
@@ -64,6 +89,8 @@ class KubeletMetrics:
         self.mirror_pods = Gauge(
             "kubelet_mirror_pods", "The number of mirror pods the kubelet will try to create.", registry=registry
         )
+
+    def _add_workers(self, registry: CollectorRegistry) -> None:
         self.worker_seconds = Histogram(
             "kubelet_pod_worker_duration_seconds",
             "Duration in seconds to sync a single pod.",
@@ -83,8 +110,55 @@ class KubeletMetrics:
             buckets=_START_BUCKETS,
             registry=registry,
         )
-        self._add_runtime(registry)
-        self._add_counters(registry)
+
+    @staticmethod
+    def _add_build(registry: CollectorRegistry) -> None:
+        version = version_info()
+        text = "A metric with a constant '1' value labeled by what the program was built from."
+        build = Gauge("kubernetes_build_info", text, list(_BUILD_LABELS), registry=registry)
+        build.labels(*(version[name] for name in _BUILD_LABELS.values())).set(1)
+
+    def _add_pods(self, registry: CollectorRegistry) -> None:
+        self.containers_per_pod = Histogram(
+            "kubelet_containers_per_pod_count",
+            "The number of containers per pod.",
+            buckets=(1, 2, 4, 8, 16),
+            registry=registry,
+        )
+        self.working_pods = Gauge(
+            "kubelet_working_pods",
+            "Number of pods the kubelet is actually running, broken down by lifecycle phase, whether the pod is"
+            " desired, orphaned, or runtime only (also orphaned), and whether the pod is static.",
+            ["config", "lifecycle", "static"],
+            registry=registry,
+        )
+        self.ephemeral_containers = Gauge(
+            "kubelet_managed_ephemeral_containers",
+            "Current number of ephemeral containers in pods managed by this kubelet.",
+            registry=registry,
+        )
+        self.pod_start_total_seconds = Histogram(
+            "kubelet_pod_start_total_duration_seconds",
+            "Duration in seconds to start a pod since creation, including time to pull images and run init"
+            " containers, measured from pod creation timestamp to when all its containers are reported as started.",
+            buckets=_START_BUCKETS,
+            registry=registry,
+        )
+        self.pod_start_sli_seconds = Histogram(
+            "kubelet_pod_start_sli_duration_seconds",
+            "Duration in seconds to start a pod, excluding time to pull images and run init containers, measured from"
+            " pod creation timestamp to when all its containers are reported as started.",
+            buckets=_START_BUCKETS,
+            registry=registry,
+        )
+        self.status_sync_seconds = Histogram(
+            "kubelet_pod_status_sync_duration_seconds",
+            "Duration in seconds to sync a pod status update. Measures time from detection of a change to pod status"
+            " until the API is successfully updated for that pod, even if multiple intevening changes to pod status"
+            " occur.",
+            buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 10, 20, 30, 45, 60),
+            registry=registry,
+        )
 
     def _add_runtime(self, registry: CollectorRegistry) -> None:
         self.sandbox_seconds = Histogram(
@@ -98,6 +172,50 @@ class KubeletMetrics:
             "kubelet_pleg_relist_duration_seconds",
             "Duration in seconds for relisting pods in PLEG.",
             buckets=_WORKER_BUCKETS,
+            registry=registry,
+        )
+        self.relist_interval_seconds = Histogram(
+            "kubelet_pleg_relist_interval_seconds",
+            "Interval in seconds between relisting in PLEG.",
+            buckets=_START_BUCKETS,
+            registry=registry,
+        )
+        self.relisted = Gauge(
+            "kubelet_pleg_last_seen_seconds", "Timestamp in seconds when PLEG was last seen active.", registry=registry
+        )
+
+    def _add_operations(self, registry: CollectorRegistry) -> None:
+        """Requests to the container runtime."""
+        self.operations = Counter(
+            "kubelet_runtime_operations",
+            "Cumulative number of runtime operations by operation type.",
+            ["operation_type"],
+            registry=registry,
+        )
+        self.operation_seconds = Histogram(
+            "kubelet_runtime_operations_duration_seconds",
+            "Duration in seconds of runtime operations. Broken down by operation type.",
+            ["operation_type"],
+            buckets=tuple(0.005 * 2.5**power for power in range(14)),
+            registry=registry,
+        )
+        self.operation_errors = Counter(
+            "kubelet_runtime_operations_errors",
+            "Cumulative number of runtime operation errors by operation type.",
+            ["operation_type"],
+            registry=registry,
+        )
+        self.cgroup_seconds = Histogram(
+            "kubelet_cgroup_manager_duration_seconds",
+            "Duration in seconds for cgroup manager operations. Broken down by method.",
+            ["operation_type"],
+            buckets=_WORKER_BUCKETS,
+            registry=registry,
+        )
+        self.ensured_images = Counter(
+            "kubelet_image_manager_ensure_image_requests",
+            "Number of ensure-image requests processed by the kubelet.",
+            ["present_locally", "pull_policy", "pull_required"],
             registry=registry,
         )
 
@@ -118,6 +236,12 @@ class KubeletMetrics:
             ["container_type", "code"],
             registry=registry,
         )
+        self.terminated_containers = Counter(
+            "kubelet_terminated_containers",
+            "Cumulative number of containers that have terminated.",
+            ["container_type", "exit_code", "reason"],
+            registry=registry,
+        )
         self.restarted_pods = Counter(
             "kubelet_restarted_pods",
             "Number of pods that have been restarted because they were deleted and recreated with the same UID",
@@ -130,6 +254,9 @@ class KubeletMetrics:
             " in the container runtime without being already known to the pod worker.",
             registry=registry,
         )
+
+    def _add_answers(self, registry: CollectorRegistry) -> None:
+        """Evictions, probes and requests to the node API."""
         self.evictions = Counter(
             "kubelet_evictions",
             "Cumulative number of pod evictions by eviction signal",

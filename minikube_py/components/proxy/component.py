@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 
 from minikube_py.client.types import Client, EventType, Informer
 from minikube_py.components.proxy.compiler import compile_rules, skeleton
 from minikube_py.components.proxy.differ import transaction
 from minikube_py.components.proxy.health import HealthServers
+from minikube_py.components.proxy.metrics import ProxyMetrics
 from minikube_py.components.proxy.model import SERVICE_NAME_LABEL, ServicePort, service_ports
 from minikube_py.components.proxy.ruleset import Ruleset
 from minikube_py.host.commands import CommandFailed, run
@@ -74,8 +75,12 @@ class Table:
 class Tracker:
     """Service ports by Service key, derived again only where something changed."""
 
-    def __init__(self, settings: ProxySettings, services: Informer, slices: Informer) -> None:
+    def __init__(
+        self, settings: ProxySettings, services: Informer, slices: Informer, clock: Clock, metrics: ProxyMetrics
+    ) -> None:
         self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
         self._services = services
         self._slices = slices
         self._dirty: set[str] = set()
@@ -84,20 +89,27 @@ class Tracker:
         slices.add_index(by_service, _service_keys)
 
     def on_service(self, type: EventType, obj: Object, old: Object | None) -> None:
+        self._metrics.service_changes.inc()
+        self._metrics.services_pending.inc()
         self._mark(key_of(obj))
 
     def on_slice(self, type: EventType, obj: Object, old: Object | None) -> None:
+        self._metrics.endpoint_changes.inc()
+        self._metrics.endpoints_pending.inc()
         for key in {*_service_keys(obj), *(_service_keys(old) if old else ())}:
             self._mark(key)
 
     def _mark(self, key: str) -> None:
         self._dirty.add(key)
+        self._metrics.last_queued.set(self._clock.now())
         self.changed.set()
 
     def take(self) -> list[ServicePort]:
         """Derive what is dirty and return all service ports."""
         self.changed.clear()
         dirty, self._dirty = self._dirty, set()
+        self._metrics.services_pending.set(0)
+        self._metrics.endpoints_pending.set(0)
         for key in dirty:
             namespace, name = split_key(key)
             service = self._services.get(name, namespace)
@@ -119,18 +131,19 @@ async def run_proxy(
 ) -> None:
     """Keep the table in step until cancelled."""
     services, slices = client.informer(resources.SERVICES), client.informer(resources.ENDPOINT_SLICES)
-    tracker = Tracker(settings, services, slices)
-    await services.synced()
-    await slices.synced()
-    await prepare_kernel(settings)
-    unsubscribe = [services.subscribe(tracker.on_service), slices.subscribe(tracker.on_slice)]
-    health, metrics = HealthServers(), Metrics(registry)
+    health, metrics = HealthServers(), ProxyMetrics(registry)
+    unsubscribe: list[Callable[[], None]] = []
     try:
+        tracker = Tracker(settings, services, slices, clock, metrics)
+        await services.synced()
+        await slices.synced()
+        await prepare_kernel(settings)
+        unsubscribe += [services.subscribe(tracker.on_service), slices.subscribe(tracker.on_slice)]
         await _follow(tracker, Table(settings), settings, clock, metrics, health, ready)
     finally:
         for end in unsubscribe:
             end()
-        metrics.forget(registry)
+        metrics.forget()
         await health.close()
 
 
@@ -154,28 +167,12 @@ def _switch_on(switches: Sequence[Path]) -> None:
             switch.write_text("1")
 
 
-class Metrics:
-    """kube-proxy's names."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.duration = Histogram("kubeproxy_sync_proxy_rules_duration_seconds", "Sync latency", registry=registry)
-        self.failures = Counter(
-            "kubeproxy_sync_proxy_rules_nftables_sync_failures_total", "Failed syncs", registry=registry
-        )
-        self.last = Gauge("kubeproxy_sync_proxy_rules_last_timestamp_seconds", "Last sync", registry=registry)
-
-    def forget(self, registry: CollectorRegistry) -> None:
-        """Give the names free: the component may be started again in this process."""
-        for metric in (self.duration, self.failures, self.last):
-            registry.unregister(metric)
-
-
 async def _follow(
     tracker: Tracker,
     table: Table,
     settings: ProxySettings,
     clock: Clock,
-    metrics: Metrics,
+    metrics: ProxyMetrics,
     health: HealthServers,
     ready: Callable[[], None],
 ) -> None:
@@ -183,10 +180,12 @@ async def _follow(
     while True:
         started = clock.monotonic()
         ports = tracker.take()
+        duration = metrics.duration if table.current is not None else metrics.full_duration
         try:
             if await table.apply(compile_rules(ports, cluster_cidr=settings.cluster_cidr)):
-                metrics.duration.observe(clock.monotonic() - started)
+                duration.observe(clock.monotonic() - started)
                 metrics.last.set(clock.now())
+                metrics.synced(ports)
             backoff = first_backoff_seconds
         except CommandFailed as error:
             metrics.failures.inc()

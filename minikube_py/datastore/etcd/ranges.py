@@ -21,6 +21,7 @@ _ASCEND, _DESCEND = 1, 2
 _HEADER_TAG = bytes([1 << 3 | 2])
 _REVISION_TAG = bytes([3 << 3])
 _KVS_TAG = bytes([2 << 3 | 2])
+_VARINT_BYTES = 10
 _KEPT_BYTES = 8 << 20
 _SORT_TARGETS: Sequence[Callable[[Record], Any]] = (
     attrgetter("key"),
@@ -38,12 +39,13 @@ class Identity:
     cluster_id: int = 0x70796B3373636C75
     member_id: int = 0x70796B33736D656D
     term: int = 2
-    _constant: bytes = field(init=False, repr=False)
+    _before: Sequence[bytes] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        # All but the revision; its tag comes last.
+        # All but the revision, whose tag comes last; by the length of the revision.
         constant = self.header(0).SerializeToString() + _REVISION_TAG
-        object.__setattr__(self, "_constant", constant)
+        before = [_HEADER_TAG + _varint(len(constant) + size) + constant for size in range(_VARINT_BYTES + 1)]
+        object.__setattr__(self, "_before", before)
 
     def header(self, revision: int) -> Any:
         return ResponseHeader(
@@ -52,7 +54,8 @@ class Identity:
 
     def encoded_header(self, revision: int) -> bytes:
         """The header as field 1, which it is in every response."""
-        return framed(_HEADER_TAG, self._constant + _varint(revision))
+        octets = _varint(revision)
+        return self._before[len(octets)] + octets
 
 
 def key_value(record: Record) -> Any:
@@ -144,6 +147,8 @@ def _varint(number: int) -> bytes:
     """A number that is not negative."""
     if number <= 0x7F:
         return bytes((number,))
+    if 0x3FFF < number <= 0x1FFFFF:  # most revisions
+        return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14))
     octets = bytearray()
     while number > 0x7F:
         octets.append(number & 0x7F | 0x80)

@@ -14,7 +14,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import asyncpg
 
@@ -22,7 +22,8 @@ from minikube_py.datastore.churn import Churn, ChurnRow
 from minikube_py.datastore.contents import Contents
 from minikube_py.datastore.index import prefix_end
 from minikube_py.datastore.intents import ABSENT, ANY, Intent, KeyIntent, TransactionIntent, deleted_record
-from minikube_py.datastore.postgres import log
+from minikube_py.datastore.past import Found, Request, Source, read_past
+from minikube_py.datastore.postgres import compacting, log
 from minikube_py.datastore.postgres.connections import Connections
 from minikube_py.datastore.postgres.errors import CONNECTION_ERRORS, translated
 from minikube_py.datastore.postgres.follower import Follower
@@ -31,7 +32,7 @@ from minikube_py.datastore.postgres.settings import PostgresSettings
 from minikube_py.datastore.postgres.url import check_files
 from minikube_py.datastore.postgres.writer import GroupWriter, RevokeIntent
 from minikube_py.datastore.quota import ClientQuota
-from minikube_py.datastore.rows import Row, last_row_id
+from minikube_py.datastore.rows import Row
 from minikube_py.datastore.stall import Stall
 from minikube_py.datastore.transactions import (
     LeaseStatus,
@@ -40,6 +41,7 @@ from minikube_py.datastore.transactions import (
     Scan,
     Transaction,
     read,
+    read_the_past,
     span_end,
     without_values,
 )
@@ -54,14 +56,12 @@ from minikube_py.datastore.types import (
     StoreUnavailable,
     Watch,
 )
-from minikube_py.datastore.upkeep import Garbage, Pace, attempt, compact_forever, sleep_unless
+from minikube_py.datastore.upkeep import Garbage, attempt, compact_forever, sleep_unless
 from minikube_py.datastore.watching import Tap, WatchHub
 from minikube_py.machinery.clock import Clock
 
-T = TypeVar("T")
 _REPLAY_STEP_CHANGES = 500
 _ROWS_AT_ONCE = 1000
-_SWEEP_ROWS = 1000
 _CHURN_SECONDS = 30.0
 
 
@@ -77,7 +77,11 @@ async def open_postgres(url: str, *, clock: Clock, settings: PostgresSettings = 
     await check_files(url)
 
     async def connect() -> Any:
-        return await asyncpg.connect(url, timeout=settings.connect_seconds, command_timeout=settings.stall_seconds)
+        connection = await asyncpg.connect(
+            url, timeout=settings.connect_seconds, command_timeout=settings.stall_seconds
+        )
+        await log.tune(connection)
+        return connection
 
     try:
         connection = await connect()
@@ -87,7 +91,13 @@ async def open_postgres(url: str, *, clock: Clock, settings: PostgresSettings = 
         finally:
             await connection.close()
         pool = await asyncpg.create_pool(
-            url, min_size=0, max_size=4, timeout=settings.connect_seconds, command_timeout=settings.read_seconds
+            url,
+            min_size=0,
+            max_size=4,
+            timeout=settings.connect_seconds,
+            command_timeout=settings.read_seconds,
+            init=log.tune,
+            reset=_keep,
         )
     except (*CONNECTION_ERRORS, ValueError) as failure:
         raise translated(failure) from failure
@@ -117,10 +127,11 @@ class PostgresDatastore:
         self._follower = Follower(mirror, compacted, connect, clock, self._stall)
         self._hub = WatchHub(published=mirror.revision, replay=self._replay, check_start=self._check_watch)
         mirror.hub = self._hub
+        self._past = Source(mirror.index, self._hub.tap, self._superseded, self._records, self._check_readable)
         self._writer = GroupWriter(
             connect,
             mirror,
-            self._follower.catch_up,
+            self._follower,
             self._check_readable,
             clock=clock,
             stall=self._stall,
@@ -156,9 +167,12 @@ class PostgresDatastore:
         await self._refresh()
         self._check_readable(revision)
         current = self._mirror.index.get(key)
-        if revision <= 0 or (current is not None and current.mod_revision <= revision):
+        if revision <= 0 or revision == self.current_revision:
             return current
-        return await self._read_past(partial(log.record_at, key=key, revision=revision), revision)
+        if current is not None and current.mod_revision <= revision:
+            return current
+        found = await self._read_past(Request(key, span_end(key, None), revision))
+        return found.records[0] if found.records else None
 
     async def range(
         self, prefix: str, *, start: str = "", revision: int = 0, limit: int = 0, keys_only: bool = False
@@ -168,14 +182,8 @@ class PostgresDatastore:
         if revision <= 0 or revision == self.current_revision:
             records, count, more = self._mirror.index.range(prefix, start, limit)
             return RangeResult(without_values(records, keys_only), self.current_revision, count, more)
-        end, first = prefix_end(prefix), max(prefix, start)
-        reading = partial(log.range_at, start=first, end=end, revision=revision, limit=limit)
-        found, rest = await self._read_past(reading, revision)
-        count = rest
-        if first > prefix:
-            before = partial(log.range_at, start=prefix, end=first, revision=revision, limit=1)
-            count += (await self._read_past(before, revision))[1]
-        return RangeResult(without_values(found, keys_only), self.current_revision, count, len(found) < rest)
+        found = await self._read_past(Request(prefix, prefix_end(prefix), revision, first=start, limit=limit))
+        return found.result(self.current_revision, keys_only=keys_only)
 
     async def scan(
         self,
@@ -192,12 +200,8 @@ class PostgresDatastore:
         now = self.current_revision
         if revision <= 0 or revision == now:
             return read(Scan(start, end, 0, limit, keys_only, count_only), self._mirror.index, now)
-        upper = span_end(start, end)
-        reading = partial(log.range_at, start=start, end=upper, revision=revision, limit=1 if count_only else limit)
-        found, count = await self._read_past(reading, revision)
-        if count_only:
-            return RangeResult((), now, count)
-        return RangeResult(without_values(found, keys_only), now, count, len(found) < count)
+        request = Request(start, span_end(start, end), revision, limit=limit, count_only=count_only)
+        return (await self._read_past(request)).result(self.current_revision, keys_only=keys_only)
 
     async def count(self, prefix: str, *, revision: int = 0) -> int:
         return (await self.scan(prefix, prefix_end(prefix), revision=revision, count_only=True)).count
@@ -239,22 +243,15 @@ class PostgresDatastore:
         return intent.settled_change()
 
     def begin_put(self, key: str, value: bytes, reply: Reply, *, lease: int = 0, client: str = "") -> bool:
-        return False  # it takes a while in any case
+        if self._quota is not None:
+            return False
+        self._writer.begin(KeyIntent(key, value, ANY, lease=lease, client=client), reply)
+        return True
 
     async def transact(self, transaction: Transaction, *, client: str = "") -> Plan:
         intent = TransactionIntent(transaction, client)
         await self._submit(intent, client)
-        for step in intent.plan.walk():
-            scan = step.operation
-            if isinstance(scan, Scan) and step.found is None:
-                step.found = await self.scan(
-                    scan.start,
-                    scan.end,
-                    revision=scan.revision,
-                    limit=scan.limit,
-                    keys_only=scan.keys_only,
-                    count_only=scan.count_only,
-                )
+        await read_the_past(intent.plan, self)
         return intent.plan
 
     async def _submit(self, intent: Intent, client: str) -> None:
@@ -305,17 +302,11 @@ class PostgresDatastore:
     async def compact(self, revision: int) -> None:
         await self._refresh()
         async with self._compacting:
-            await self._connections.use(partial(self._note_compaction, revision=revision))
-            self._follower.compacted, pace = revision, Pace(_SWEEP_ROWS)
-            # From the oldest row that may be left on: another server may have stopped in the middle.
-            reached = await self._connections.use(_swept)
-            while reached < last_row_id(revision):
-                began = asyncio.get_running_loop().time()
-                step = partial(log.sweep, swept=reached, target=revision, limit=pace.size)
-                reached, _ = await self._connections.use(step)
-                pace.adjust(asyncio.get_running_loop().time() - began)
-            await self._connections.use(lambda c: log.set_meta(c, "swept", revision - 1))
-            self._rows_at_start = await self._connections.use(_count_rows)
+            state = await self._connections.use(partial(compacting.note, revision=revision))
+            self._follower.compacted = max(self._follower.compacted, state.compacted)
+            await self._connections.use(self._store_churn)
+            await compacting.sweep(self._connections, state.compacted)
+            self._rows_at_start = await self._connections.use(log.count_rows)
             self._mirror.rows_seen = 0
 
     def garbage(self) -> Garbage:
@@ -399,18 +390,6 @@ class PostgresDatastore:
             else:
                 await sleep_unless(self._clock, max(1.0, min(pending, default=1.0)), self._follower.heard)
 
-    async def _note_compaction(self, connection: Any, revision: int) -> None:
-        async with connection.transaction():
-            await log.lock(connection)
-            state = await log.state(connection)
-            self._follower.compacted = max(self._follower.compacted, state.compacted)
-            if revision <= state.compacted:
-                raise Compacted(revision, state.compacted)
-            if revision > state.revision:
-                raise FutureRevision(revision, state.revision)
-            await log.set_meta(connection, "compacted", revision)
-        await self._store_churn(connection)
-
     async def _note_churn_forever(self) -> None:
         """Write down who wrote how much, some time after they did."""
         while True:
@@ -450,11 +429,19 @@ class PostgresDatastore:
             self._next_refresh = None
             await self._connections.use(self._follower.catch_up)
 
-    async def _read_past(self, reading: Callable[[Any], Awaitable[T]], revision: int) -> T:
-        """Read the log, and make sure that no compaction passed meanwhile."""
+    async def _read_past(self, request: Request) -> Found:
+        return await read_past(self._past, request, self.current_revision, {})
+
+    async def _superseded(self, start: str, end: str, after: int, upto: int) -> list[tuple[str, int]]:
+        reading = partial(log.superseded, start=start, end=end, after=after, upto=upto)
         found = await self._connections.use(reading)
-        await self._refresh()
-        self._check_readable(revision)
+        await self._refresh()  # learn of a compaction, of any server, that may have taken some of it away
+        return found
+
+    async def _records(self, rows: Sequence[int]) -> dict[int, Record]:
+        found = await self._connections.use(partial(log.records_of, rows=rows))
+        if len(found) < len(rows):
+            await self._refresh()  # as above
         return found
 
     async def _replay(self, prefix: str, start: int, upto: int) -> tuple[list[Change], int]:
@@ -485,10 +472,5 @@ def _look_at_outcome(refresh: asyncio.Task[None]) -> None:
         refresh.exception()
 
 
-async def _swept(connection: Any) -> int:
-    """The id up to which sweeps are complete."""
-    return last_row_id(await connection.fetchval("SELECT value FROM pyk3s_meta WHERE name = 'swept'") or 0)
-
-
-async def _count_rows(connection: Any) -> int:
-    return int(await connection.fetchval("SELECT count(*) FROM pyk3s_log"))
+async def _keep(connection: Any) -> None:
+    """A connection that is given back needs no cleaning: nothing is set in its session but by ``log.tune``."""

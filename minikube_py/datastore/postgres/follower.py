@@ -24,7 +24,6 @@ _ROWS_AT_ONCE = 1000
 _SILENCE_SECONDS = 30.0
 _FIRST_WAIT_SECONDS = 0.1
 _LONGEST_WAIT_SECONDS = 5.0
-_NO_BOUND = (1 << 63) - 1
 
 
 class Follower:
@@ -36,6 +35,10 @@ class Follower:
         self.compacted = compacted
         self.failure: Exception | None = None
         self.heard = asyncio.Event()
+        # The database's processes of this server's writer, who tells the mirror himself what he has written, and of
+        # the connection that listens; 0: none.
+        self.writer_process = 0
+        self.listening_process = 0
         self._mirror = mirror
         self._connect = connect
         self._clock = clock
@@ -49,9 +52,8 @@ class Follower:
         mirror = self._mirror
         while True:
             known = mirror.revision
-            rows = await log.rows_after(connection, mirror.last_row, _NO_BOUND, _ROWS_AT_ONCE)
-            # Read after the rows: a sweep takes rows away only when its compaction is noted.
-            state = await log.state(connection)
+            # Of one moment: a sweep takes rows away only when its compaction is noted.
+            state, rows = await log.news(connection, mirror.last_row, _ROWS_AT_ONCE)
             if state.revision < known:
                 self.failure = went_back(known, state.revision)
                 raise self.failure
@@ -89,7 +91,8 @@ class Follower:
             try:
                 connection = await self._connect()
                 await connection.add_listener(log.CHANNEL, self._notified)
-                connection.add_termination_listener(self._notified)
+                connection.add_termination_listener(lambda _: self.look())
+                self.listening_process = await log.register(connection)
                 self._news.set()
                 await self._listen(connection)
             except Exception as error:
@@ -99,6 +102,7 @@ class Follower:
                 else:
                     _logger.warning("datastore: connection to the database lost: %s", error or type(error).__name__)
             finally:
+                self.listening_process = 0
                 if connection is not None and not connection.is_closed():
                     connection.terminate()
             await self._clock.sleep(wait)
@@ -116,5 +120,10 @@ class Follower:
             self._stall.clear("follower")
             self.heard.set()
 
-    def _notified(self, *_: Any) -> None:
+    def look(self) -> None:
+        """There may be something new."""
         self._news.set()
+
+    def _notified(self, connection: Any, process: int, channel: str, payload: str) -> None:
+        if process != self.writer_process:
+            self.look()

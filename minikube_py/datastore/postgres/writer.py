@@ -8,6 +8,10 @@ transaction rolls back, nothing of it was ever visible, and whoever has the lock
 same numbers. Hence commits take place in the order of revisions, and what a reader sees is always a
 run without gaps: a gap need not be waited for or filled, it cannot come to be.
 
+A server whose memory is current already, as it is when it is the only one that writes, needs none of these questions:
+it evaluates a batch first, and then lets the database add it *if* nothing else was committed, in one round trip
+(``log.append_after``). If something was, or if the batch asks what memory does not hold, it goes the long way.
+
 A connection that breaks during COMMIT leaves open whether it took place. The next attempt takes the
 lock (so the old transaction has ended, either way), catches up, and looks for the batch's own mark on
 its last row.
@@ -21,7 +25,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from minikube_py.datastore.intents import Intent, KeyIntent, TransactionIntent
 from minikube_py.datastore.leases import deletion
@@ -30,7 +34,7 @@ from minikube_py.datastore.postgres.errors import is_passing, translated
 from minikube_py.datastore.postgres.mirror import Mirror, Overlay
 from minikube_py.datastore.rows import Row
 from minikube_py.datastore.stall import Stall
-from minikube_py.datastore.transactions import Put, Scan, Transaction, plan
+from minikube_py.datastore.transactions import Put, Reply, Scan, Transaction, plan
 from minikube_py.datastore.types import DatastoreError, LeaseNotFound, StoreTimeout, StoreUnavailable
 from minikube_py.machinery.clock import Clock
 
@@ -42,7 +46,15 @@ _FIRST_WAIT_SECONDS = 0.05
 _LONGEST_WAIT_SECONDS = 2.0
 _SLOW_SECONDS = 7.0  # as the SQLite engine's stall_seconds; writes wait on, since a database may fail over
 
-CatchUp = Callable[[Any], Awaitable[None]]
+
+class Following(Protocol):
+    """What the writer needs of the follower."""
+
+    writer_process: int
+    listening_process: int
+
+    async def catch_up(self, connection: Any) -> None: ...
+    def look(self) -> None: ...
 
 
 class RevokeIntent(TransactionIntent):
@@ -72,7 +84,7 @@ class GroupWriter:
         self,
         connect: Callable[[], Awaitable[Any]],
         mirror: Mirror,
-        catch_up: CatchUp,
+        follower: Following,
         readable: Callable[[int], None],
         *,
         clock: Clock,
@@ -81,7 +93,7 @@ class GroupWriter:
     ) -> None:
         self._connect = connect
         self._mirror = mirror
-        self._catch_up = catch_up
+        self._follower = follower
         self._readable = readable
         self._clock = clock
         self._stall = stall
@@ -95,15 +107,20 @@ class GroupWriter:
 
     async def submit(self, intent: Intent) -> None:
         """Carry out an intent. Raises what refuses it, StoreUnavailable and StoreTimeout."""
+        outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.begin(intent, outcome)
+        await outcome
+
+    def begin(self, intent: Intent, reply: Reply) -> None:
+        """``submit`` without waiting: ``reply`` gets the outcome. Raises StoreUnavailable."""
         if self.closed:
             raise StoreUnavailable("the datastore is closed")
         if len(self._queue) >= _PENDING_LIMIT:
             raise StoreUnavailable(f"{_PENDING_LIMIT} writes are waiting for the database")
-        intent.future = asyncio.get_running_loop().create_future()
+        intent.future = reply
         self._queue.append(intent)
         self._idle.clear()
         self._wake.set()
-        await intent.future
 
     async def close(self) -> None:
         """Accept nothing more; wait for what was accepted."""
@@ -127,7 +144,7 @@ class GroupWriter:
         size = 0
         while self._queue and len(batch) < _BATCH_INTENTS and size < _BATCH_BYTES:
             batch.append(self._queue.popleft())
-            size += batch[-1].size()
+            size += batch[-1].size
         return batch
 
     async def _commit(self, intents: list[Intent]) -> None:
@@ -172,10 +189,15 @@ class GroupWriter:
         """One transaction; fills ``staged`` and returns it, or ``before`` when that turns out to be committed."""
         if self._connection is None:
             self._connection = await self._connect()
+            self._follower.writer_process = self._connection.get_server_pid()
         connection = self._connection
-        async with connection.transaction():
+        if not before.rows and not any(map(_asks_the_database, intents)):
+            if await self._append_directly(connection, intents, batch, staged):
+                return staged
+            staged.rows = []  # nothing of it was written
+        async with connection.transaction(isolation="read_committed"):
             await log.lock(connection)
-            await self._catch_up(connection)
+            await self._follower.catch_up(connection)
             if before.rows and await log.is_written(connection, before.rows[-1][0], batch):
                 return before
             outcome = await self._stage(connection, intents)
@@ -184,6 +206,17 @@ class GroupWriter:
                 self._mirror.clients = outcome.clients
             staged.rows, staged.clients, staged.outcomes = outcome.rows, outcome.clients, outcome.outcomes
         return staged
+
+    async def _append_directly(self, connection: Any, intents: list[Intent], batch: int, staged: Staged) -> bool:
+        """Commit a batch on top of what is known; False: nothing is written, the long way must be taken."""
+        known = self._mirror.revision
+        outcome = await self._stage(connection, intents)  # asks nothing: the mirror stays at `known` meanwhile
+        if not outcome.rows:
+            return False  # refusals must rest on what is true now
+        self._mirror.clients = outcome.clients
+        # Before it is sent: when the connection breaks it may have been committed.
+        staged.rows, staged.clients, staged.outcomes = outcome.rows, outcome.clients, outcome.outcomes
+        return await log.append_after(connection, known, outcome.rows, batch, self._follower.listening_process)
 
     async def _stage(self, connection: Any, intents: list[Intent]) -> Staged:
         """Evaluate a batch in order against the newest state, each intent on top of those before it."""
@@ -203,7 +236,9 @@ class GroupWriter:
                 continue
             staged.outcomes.append((intent, None))
             for part in parts:
-                row = part.row(rows_of.get(part.key) or self._mirror.newest_row(part.settled_change().previous))
+                previous = part.settled_change().previous
+                before = rows_of.get(part.key) or self._mirror.newest_row(previous)
+                row = part.row(before if previous is not None else 0)  # not a deletion in this batch
                 rows_of[part.key] = row[0]
                 staged.rows.append(row)
                 staged.clients[row[0]] = part.client
@@ -255,6 +290,7 @@ class GroupWriter:
         if isinstance(failure, StoreUnavailable):
             self._stall.set(str(failure))
         if unknown:
+            self._follower.look()  # what was committed all the same, nobody else tells
             failure = StoreTimeout(f"{failure}; the outcome of this write is unknown")
         _logger.warning("datastore: a batch of %d writes failed: %s", len(intents), failure)
         for intent in intents:
@@ -264,6 +300,20 @@ class GroupWriter:
         connection, self._connection = self._connection, None
         if connection is not None and not connection.is_closed():
             connection.terminate()
+
+
+def _asks_the_database(intent: Intent) -> bool:
+    """Whether an intent rests on more than the newest records: on leases, or on which revisions are compacted."""
+    if isinstance(intent, RevokeIntent) or _leases_of(intent):
+        return True
+    return isinstance(intent, TransactionIntent) and _reads_the_past(intent.transaction)
+
+
+def _reads_the_past(transaction: Transaction) -> bool:
+    return any(
+        _reads_the_past(operation) if isinstance(operation, Transaction) else getattr(operation, "revision", 0) > 0
+        for operation in (*transaction.success, *transaction.failure)
+    )
 
 
 def _leases_of(intent: Intent) -> set[int]:

@@ -5,8 +5,8 @@ Left to itself SQLite does it in whatever commit makes the WAL too long: a thous
 the pages while the writer goes on appending, in passes that get shorter, and the writer moves the few pages
 that are left then. Nothing else can do that last bit: the WAL is begun anew only when everything in it has been moved.
 
-How full the WAL is SQLite does not tell, so what is written is counted in pages that it can have touched at
-most. Should a pass take too long, or fail, the writer's commits do it as they always did, at ``file.WAL_PAGES_LIMIT``.
+How full the WAL is SQLite does not tell, so the pages that are written are estimated. Should a pass take too long, or
+fail, the writer's commits do it as they always did, at ``file.WAL_PAGES_LIMIT``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _logger = logging.getLogger(__name__)
 _DUE_PAGES = 1500
 _REST_PAGES = 64
 _PASSES = 6
+_ROW_BYTES = 256  # without the value
 
 
 class Checkpoints:
@@ -34,7 +35,7 @@ class Checkpoints:
         self._closed = False
 
     def wrote(self, pages: int) -> None:
-        """The writer has committed something that touched so many pages at most."""
+        """The writer has committed something of about so many pages."""
         self._pages += pages
         if self._pages < _DUE_PAGES or self._running or self._closed:
             return
@@ -74,9 +75,12 @@ class Checkpoints:
 
 
 def pages_of(rows: int, value_bytes: int) -> int:
-    """How many pages the insertion or deletion of rows touches at most: a leaf of the table and one of the index each.
+    """About how many pages a commit of rows writes; it may be twice as many.
+
+    Rows are put at the end of the log, in pages that may stay half empty. The last page is written again with each
+    commit, and with each new page those that lead to it and count it.
 
     >>> pages_of(10, 9000)
-    22
+    6
     """
-    return 2 * rows + (value_bytes >> 12)
+    return 1 + (rows * _ROW_BYTES + value_bytes >> 11)

@@ -13,6 +13,7 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from minikube_py.datastore.contents import Contents
 from minikube_py.datastore.index import KeyIndex, prefix_end
 from minikube_py.datastore.intents import ABSENT, ANY, KeyIntent, TransactionIntent, deleted_record
 from minikube_py.datastore.leases import LeaseTable, deletion
+from minikube_py.datastore.past import Found, Request, read_past
 from minikube_py.datastore.quota import ClientQuota
 from minikube_py.datastore.rows import Row, last_row_id
 from minikube_py.datastore.sqlite import file, housekeeping, log, reading
@@ -38,6 +40,7 @@ from minikube_py.datastore.transactions import (
     Scan,
     Transaction,
     read,
+    read_the_past,
     span_end,
     without_values,
 )
@@ -81,7 +84,7 @@ async def open_sqlite(path: Path, *, clock: Clock, settings: SqliteSettings = _D
         os.close(lock)
         raise
     volatile = VolatileKeys(reserve=settings.volatile_reserve, floor=revision, lost=lost, positions=loaded.positions)
-    return SqliteDatastore(path, clock, settings, lock, disk, index, volatile, loaded, revision)
+    return SqliteDatastore(path, clock, settings, Opened(lock, disk, loaded, index, volatile, revision))
 
 
 def _own(path: Path) -> int:
@@ -89,53 +92,60 @@ def _own(path: Path) -> int:
     return file.acquire_lock(path)
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file that this process owns, the thread that writes it, and what was found in it."""
+
+    lock: int
+    disk: DiskThread
+    loaded: log.Loaded
+    index: KeyIndex
+    volatile: VolatileKeys
+    revision: int
+
+    def leases(self, now: float) -> LeaseTable:
+        """Its leases, each with its full TTL from ``now`` on."""
+        table = LeaseTable()
+        for lease, ttl in self.loaded.leases:
+            table.add(lease, ttl, now)
+        table.attach((record.key, record.lease) for record in self.loaded.records if record.lease)
+        return table
+
+
 class SqliteDatastore:
     """See ``types.Datastore``; made by ``open_sqlite``. Belongs to the event loop that opened it."""
 
-    def __init__(
-        self,
-        path: Path,
-        clock: Clock,
-        settings: SqliteSettings,
-        lock: int,
-        disk: DiskThread,
-        index: KeyIndex,
-        volatile: VolatileKeys,
-        loaded: log.Loaded,
-        revision: int,
-    ) -> None:
+    def __init__(self, path: Path, clock: Clock, settings: SqliteSettings, opened: Opened) -> None:
         self.path = path
         self._clock = clock
         self._settings = settings
-        self._lock = lock
-        self._disk = disk
+        self._lock = opened.lock
+        self._disk = opened.disk
         self._reader = DiskThread(path, file.open_reader, name="datastore-reader", within=settings.stall_seconds)
-        self._checkpoints = Checkpoints(path, disk)
-        self._index = index
-        self._volatile = volatile
-        self._rows = loaded.rows
-        self._compacted = loaded.meta.get("compacted", 0)
-        self._swept = loaded.meta.get("swept", 0)
+        self._checkpoints = Checkpoints(path, opened.disk)
+        self._index = opened.index
+        self._volatile = opened.volatile
+        self._rows = opened.loaded.rows
+        self._compacted = opened.loaded.meta.get("compacted", 0)
+        self._swept = opened.loaded.meta.get("swept", 0)
         self._compacting = asyncio.Lock()
-        self._leases = LeaseTable()
-        for lease, ttl in loaded.leases:
-            self._leases.add(lease, ttl, clock.monotonic())
-        self._leases.attach((r.key, r.lease) for r in loaded.records if r.lease)
+        self._leases = opened.leases(clock.monotonic())
         self._written, self._unflushed, self._granted = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._heavy = asyncio.Event()
-        if self._rows > len(index.records):
+        if self._rows > len(opened.index.records):
             self._written.set()
-        self._hub = WatchHub(published=revision, replay=self._replay, check_start=self._check_watch)
-        self._churn = Churn(loaded.churn)
+        self._hub = WatchHub(published=opened.revision, replay=self._replay, check_start=self._check_watch)
+        self._past = reading.past_of(self._history, opened.index, self._hub.tap, self._check_readable)
+        self._churn = Churn(opened.loaded.churn)
         self._quota = ClientQuota(settings.client_rate, clock) if settings.client_rate else None
         self._stall = Stall()
         self._writer = GroupCommit(
-            disk,
-            index,
+            opened.disk,
+            opened.index,
             self._leases,
-            volatile,
+            opened.volatile,
             self._churn,
-            revision=revision,
+            revision=opened.revision,
             publish=self._publish,
             wrote=self._checkpoints.wrote,
             stall=self._stall,
@@ -166,9 +176,8 @@ class SqliteDatastore:
             return current
         if current is not None and current.mod_revision <= revision:
             return current
-        found = await reading.record_at(self._history(), self._volatile, key, revision)
-        self._check_readable(revision)
-        return found
+        found = await self._read_past(Request(key, span_end(key, None), revision))
+        return found.records[0] if found.records else None
 
     async def range(
         self, prefix: str, *, start: str = "", revision: int = 0, limit: int = 0, keys_only: bool = False
@@ -177,16 +186,8 @@ class SqliteDatastore:
         if revision <= 0 or revision == self.current_revision:
             records, count, more = self._index.range(prefix, start, limit)
             return RangeResult(without_values(records, keys_only), self.current_revision, count, more)
-        end, first = prefix_end(prefix), max(prefix, start)
-        found, rest = await reading.range_at(
-            self._history(), self._volatile, first, end, revision, limit=limit, keys_only=keys_only
-        )
-        count = rest
-        if first > prefix:
-            before = await reading.range_at(self._history(), self._volatile, prefix, first, revision, keys_only=True)
-            count += before[1]
-        self._check_readable(revision)
-        return RangeResult(without_values(found, keys_only), self.current_revision, count, len(found) < rest)
+        found = await self._read_past(Request(prefix, prefix_end(prefix), revision, first=start, limit=limit))
+        return found.result(self.current_revision, keys_only=keys_only)
 
     async def scan(
         self,
@@ -203,20 +204,8 @@ class SqliteDatastore:
         now = self.current_revision
         if revision <= 0 or revision == now:
             return read(Scan(start, end, 0, limit, keys_only, count_only), self._index, now)
-        upper = span_end(start, end)
-        found, count = await reading.range_at(
-            self._history(),
-            self._volatile,
-            start,
-            upper,
-            revision,
-            limit=1 if count_only else limit,
-            keys_only=keys_only or count_only,
-        )
-        self._check_readable(revision)
-        if count_only:
-            return RangeResult((), self.current_revision, count)
-        return RangeResult(without_values(found, keys_only), self.current_revision, count, len(found) < count)
+        request = Request(start, span_end(start, end), revision, limit=limit, count_only=count_only)
+        return (await self._read_past(request)).result(self.current_revision, keys_only=keys_only)
 
     async def count(self, prefix: str, *, revision: int = 0) -> int:
         self._check_readable(revision)
@@ -280,17 +269,7 @@ class SqliteDatastore:
             await self._quota.admit(client)
         intent = TransactionIntent(transaction, client)
         await self._writer.transact(intent, self._check_readable)
-        for step in intent.plan.walk():
-            scan = step.operation
-            if isinstance(scan, Scan) and step.found is None:
-                step.found = await self.scan(
-                    scan.start,
-                    scan.end,
-                    revision=scan.revision,
-                    limit=scan.limit,
-                    keys_only=scan.keys_only,
-                    count_only=scan.count_only,
-                )
+        await read_the_past(intent.plan, self)
         return intent.plan
 
     def watch(self, prefix: str, *, start_revision: int, buffer: int = 10_000) -> Watch:
@@ -465,6 +444,11 @@ class SqliteDatastore:
         found = await reading.replay(self._history(), self._volatile, prefix, start, upto)
         self._check_watch(start)  # a compaction may have passed while the log was read
         return found
+
+    async def _read_past(self, request: Request) -> Found:
+        unwritten = self._volatile.superseded_since(request.revision)
+        of_range = {key: row for key, row in unwritten.items() if request.holds(key)}
+        return await read_past(self._past, request, self.current_revision, of_range)
 
     def _history(self) -> DiskThread:
         """Where the log is read. Raises StoreUnavailable while it holds what is not published yet."""

@@ -65,6 +65,27 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (folder, client)
         ) STRICT, WITHOUT ROWID""",
     ),
+    (
+        # Without an index by keys (see ``datastore/past.py``), and with the value last: a sweep that wants
+        # ``previous`` does not follow a long value through its pages.
+        """CREATE TABLE log_value_last (
+            id INTEGER PRIMARY KEY,           -- revision and position in it, see datastore/rows.py
+            key TEXT NOT NULL,
+            create_revision INTEGER NOT NULL,
+            version INTEGER NOT NULL,
+            previous INTEGER NOT NULL,        -- id of the row that this one supersedes, or 0
+            lease INTEGER NOT NULL,
+            deleted INTEGER NOT NULL,         -- 1: this row says that the key is gone
+            value BLOB NOT NULL
+        ) STRICT""",
+        """INSERT INTO log_value_last
+            SELECT id, key, create_revision, version,
+                CASE WHEN previous IN (SELECT id FROM log WHERE deleted) THEN 0 ELSE previous END,
+                lease, deleted, value
+            FROM log ORDER BY id""",
+        "DROP TABLE log",
+        "ALTER TABLE log_value_last RENAME TO log",
+    ),
 )
 
 _LOCK_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}

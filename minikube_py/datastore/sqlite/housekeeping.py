@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from minikube_py.datastore.rows import last_row_id
 from minikube_py.datastore.sqlite import log
-from minikube_py.datastore.sqlite.checkpoints import Checkpoints, pages_of
+from minikube_py.datastore.sqlite.checkpoints import Checkpoints
 from minikube_py.datastore.sqlite.disk import DiskThread
 from minikube_py.datastore.upkeep import Pace, attempt
 from minikube_py.machinery.clock import Clock
@@ -38,7 +38,7 @@ async def sweep(disk: DiskThread, checkpoints: Checkpoints, swept: int, target: 
         (reached, gone), seconds = await disk.call(partial(_timed, step))
         pace.adjust(seconds)
         removed += gone
-        checkpoints.wrote(pages_of(gone, 0))
+        checkpoints.wrote(gone)  # each may have a page of its own
     return removed
 
 
@@ -60,7 +60,7 @@ async def give_back_space(disk: DiskThread, checkpoints: Checkpoints) -> None:
         pace.adjust(seconds)
         if free >= before:
             return  # not a file with incremental vacuum
-        checkpoints.wrote(pages_of(before - free, 0))
+        checkpoints.wrote(2 * (before - free))  # another one moves into its place
     await checkpoints.empty()
 
 

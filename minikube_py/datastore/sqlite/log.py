@@ -5,6 +5,7 @@ A row is one revision of one key (see ``file.MIGRATIONS``). Every function is on
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,29 +24,32 @@ from minikube_py.datastore.rows import (
 from minikube_py.datastore.sqlite.file import rollback
 from minikube_py.datastore.types import Change, Record
 
+_COLUMNS = "id, key, value, create_revision, version, previous, lease, deleted"  # as in ``rows.Row``
 # Numbers of rows that one statement can insert: what is common exactly, the rest in few steps.
 _INSERTS = {
-    size: "INSERT INTO log VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * size)
+    size: f"INSERT INTO log ({_COLUMNS}) VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * size)
     for size in (64, 48, 32, 24, *range(16, 0, -1))
 }
 _SET_META = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _ADD_CHURN = """
     INSERT INTO churn VALUES (?, ?, ?, ?) ON CONFLICT (folder, client) DO UPDATE
     SET revisions = revisions + excluded.revisions, bytes = bytes + excluded.bytes"""
-_RECORD = f"key, value, id >> {POSITION_BITS}, create_revision, version, lease, deleted"
+_RECORD = f"key, value, id >> {POSITION_BITS}, create_revision, version, lease"
 _CURRENT = f"""
-    SELECT l.key, l.value, l.id >> {POSITION_BITS}, l.create_revision, l.version, l.lease, l.deleted, l.id
-    FROM (SELECT max(id) AS id FROM log GROUP BY key) newest JOIN log l ON l.id = newest.id"""
-_KEY_AT = f"""
-    SELECT {_RECORD} FROM log
-    WHERE key = ? AND id <= ? ORDER BY id DESC LIMIT 1"""
+    SELECT {_RECORD}, id FROM log
+    WHERE NOT deleted AND id NOT IN (SELECT previous FROM log) ORDER BY id"""
+# The columns beside min() are those of the row that has it.
+_SUPERSEDED = """
+    SELECT key, previous, min(id) FROM log
+    WHERE id > ? AND id <= ? AND key >= ? {upper} GROUP BY key"""
+_RECORDS = f"SELECT id, {_RECORD} FROM log WHERE NOT deleted AND id IN (SELECT value FROM json_each(?))"
 _REPLAY = f"""
     SELECT l.key, l.value, l.id >> {POSITION_BITS}, l.create_revision, l.version, l.lease, l.deleted,
            p.key, p.value, p.id >> {POSITION_BITS}, p.create_revision, p.version, p.lease, l.id
     FROM log l LEFT JOIN log p ON p.id = l.previous
     WHERE l.id >= ? AND l.id <= ? AND l.key >= ? {{upper}} ORDER BY l.id LIMIT ?"""
-_ROWS = """
-    SELECT id, key, value, create_revision, version, previous, lease, deleted FROM log
+_ROWS = f"""
+    SELECT {_COLUMNS} FROM log
     WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"""
 _WINDOW = "SELECT count(*), max(id) FROM (SELECT id FROM log WHERE id > ? AND id <= ? ORDER BY id LIMIT ?)"
 # One statement, because the driver must win the GIL back for each, and for each row that it gives.
@@ -103,9 +107,7 @@ def _current(connection: sqlite3.Connection) -> tuple[list[Record], dict[str, in
     """Live records and positions (see ``Loaded``), row by row: a list of all rows would leave holes in memory."""
     records: list[Record] = []
     positions: dict[str, int] = {}
-    for key, value, modified, created, version, lease, deleted, row in connection.execute(_CURRENT):
-        if deleted:
-            continue
+    for key, value, modified, created, version, lease, row in connection.execute(_CURRENT):
         # One number for both where they are equal: a store that was just filled has nothing but such.
         records.append(Record(key, value, modified, modified if created == modified else created, version, lease))
         if position := position_of(row):
@@ -166,39 +168,20 @@ def _inserts(rows: Sequence[Row]) -> list[tuple[str, tuple[object, ...]]]:
     return found
 
 
-def record_at(connection: sqlite3.Connection, key: str, revision: int) -> Record | None:
-    row = connection.execute(_KEY_AT, (key, last_row_id(revision))).fetchone()
-    return None if row is None or row[6] else Record(*row[:6])
+def superseded(connection: sqlite3.Connection, start: str, end: str, after: int, upto: int) -> list[tuple[str, int]]:
+    """Of the keys in [start, end) that changed in revisions (after, upto]: what the first of these changes superseded.
 
-
-def record_of(connection: sqlite3.Connection, row_id: int) -> Record | None:
-    """The record that a row holds, if it is still there."""
-    row = connection.execute(f"SELECT {_RECORD} FROM log WHERE id = ?", (row_id,)).fetchone()
-    return None if row is None or row[6] else Record(*row[:6])
-
-
-def range_at(
-    connection: sqlite3.Connection, start: str, end: str, revision: int, *, limit: int = 0, keys_only: bool = False
-) -> list[Record]:
-    """Live records with start <= key < end ("": no upper bound) as of ``revision``, in key order."""
+    That is the id of a row, or 0 where the key did not exist.
+    """
     upper, bounds = _bounds(start, end)
-    value = "x''" if keys_only else "l.value"
-    statement = f"""
-        SELECT l.key, {value}, l.id >> {POSITION_BITS}, l.create_revision, l.version, l.lease
-        FROM (SELECT key, max(id) AS id FROM log WHERE key >= ? {upper} AND id <= ? GROUP BY key ORDER BY key) newest
-        JOIN log l ON l.id = newest.id WHERE l.deleted = 0 ORDER BY newest.key LIMIT ?"""
-    arguments = (*bounds, last_row_id(revision), limit or -1)
-    return [Record(*row) for row in connection.execute(statement, arguments)]
+    arguments = (last_row_id(after), last_row_id(upto), *bounds)
+    return [(key, row) for key, row, _ in connection.execute(_SUPERSEDED.format(upper=upper), arguments)]
 
 
-def count_at(connection: sqlite3.Connection, start: str, end: str, revision: int) -> int:
-    """How many records ``range_at`` would give without a limit."""
-    upper, bounds = _bounds(start, end)
-    statement = f"""
-        SELECT count(*) FROM (SELECT max(id) AS id FROM log WHERE key >= ? {upper} AND id <= ? GROUP BY key) newest
-        JOIN log l ON l.id = newest.id WHERE l.deleted = 0"""
-    (count,) = connection.execute(statement, (*bounds, last_row_id(revision))).fetchone()
-    return int(count)
+def records_of(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int, Record]:
+    """The records that rows hold, by their ids, of those that are still there."""
+    found = connection.execute(_RECORDS, (json.dumps(rows),))
+    return {row[0]: Record(*row[1:]) for row in found}
 
 
 def replay(connection: sqlite3.Connection, prefix: str, start: int, upto: int, limit: int) -> tuple[list[Change], int]:

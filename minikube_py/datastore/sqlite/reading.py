@@ -7,53 +7,34 @@ flush in between makes a record appear in both, never in none.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Sequence
 
+from minikube_py.datastore.index import KeyIndex
+from minikube_py.datastore.past import Source
 from minikube_py.datastore.sqlite import log
 from minikube_py.datastore.sqlite.disk import DiskThread
 from minikube_py.datastore.sqlite.volatile import VolatileKeys
 from minikube_py.datastore.types import Change, Record
+from minikube_py.datastore.watching import Tap
 
 REPLAY_STEP_CHANGES = 500
 
 
-async def record_at(disk: DiskThread, volatile: VolatileKeys, key: str, revision: int) -> Record | None:
-    """The record of ``key`` as of ``revision``."""
-    entry = volatile.unwritten.get(key)
-    if entry is not None and entry.record.mod_revision <= revision:
-        return entry.record
-    return await disk.call(lambda connection: log.record_at(connection, key, revision))
+def past_of(
+    disk: Callable[[], DiskThread],
+    index: KeyIndex,
+    tap: Callable[[Tap], Callable[[], None]],
+    check: Callable[[int], None],
+) -> Source:
+    """What ``past.read_past`` needs. ``disk`` gives the reader's thread, or raises while the log must not be read."""
 
+    async def superseded(start: str, end: str, after: int, upto: int) -> list[tuple[str, int]]:
+        return await disk().call(lambda connection: log.superseded(connection, start, end, after, upto))
 
-async def range_at(
-    disk: DiskThread,
-    volatile: VolatileKeys,
-    start: str,
-    end: str,
-    revision: int,
-    *,
-    limit: int = 0,
-    keys_only: bool = False,
-) -> tuple[list[Record], int]:
-    """Live records with start <= key < end ("": no bound) as of ``revision``, in key order, and the count of all."""
-    unwritten = [
-        entry.record
-        for entry in volatile.due(revision)
-        if entry.record.key >= start and (not end or entry.record.key < end)
-    ]
+    async def records(rows: Sequence[int]) -> dict[int, Record]:
+        return await disk().call(lambda connection: log.records_of(connection, rows))
 
-    def job(connection: sqlite3.Connection) -> tuple[list[Record], int]:
-        if unwritten or not limit:
-            found = log.range_at(connection, start, end, revision, keys_only=keys_only)
-            return found, len(found)
-        page = log.range_at(connection, start, end, revision, limit=limit, keys_only=keys_only)
-        return page, len(page) if len(page) < limit else log.count_at(connection, start, end, revision)
-
-    records, count = await disk.call(job)
-    if unwritten:
-        by_key = {record.key: record for record in records}
-        by_key.update((record.key, record) for record in unwritten)
-        records, count = [by_key[key] for key in sorted(by_key)], len(by_key)
-    return (records[:limit] if limit else records), count
+    return Source(index, tap, superseded, records, check)
 
 
 async def replay(
@@ -69,7 +50,7 @@ async def replay(
         present = {change.revision for change in changes}
         for entry in unwritten:
             if entry.record.mod_revision <= reached and entry.record.mod_revision not in present:
-                before = log.record_of(connection, entry.on_disk) if entry.on_disk else None
+                before = log.records_of(connection, [entry.on_disk]).get(entry.on_disk)
                 changes.append(Change(entry.record, before, deleted=False))
         changes.sort(key=lambda change: change.revision)  # stable: positions of one revision keep their order
         return changes, reached

@@ -106,6 +106,10 @@ class VolatileKeys:
         found = [entry for entry in self.unwritten.values() if entry.record.mod_revision <= upto]
         return sorted(found, key=lambda entry: entry.record.mod_revision)
 
+    def superseded_since(self, revision: int) -> dict[str, int]:
+        """Keys whose unwritten record is above ``revision``, with what it supersedes: the id of a row, or 0."""
+        return {key: entry.on_disk for key, entry in self.unwritten.items() if entry.record.mod_revision > revision}
+
     def written(self, entries: list[Unwritten]) -> None:
         """The entries are on the disk now."""
         for entry in entries:
@@ -125,8 +129,8 @@ class AcceptedWrite(Protocol):
 
     key: str
     volatile: bool
+    change: Change | None
 
-    def settled_change(self) -> Change: ...
     def row(self, previous: int) -> Row: ...
 
 
@@ -164,8 +168,10 @@ class BatchRows:
 
     def add(self, write: AcceptedWrite) -> None:
         """Add what a write needs on the disk: nothing for a volatile one, else its row after an unwritten one."""
-        change, key = write.settled_change(), write.key
-        on_disk, unwritten = self._keys.get(key) or self._before(key, change.previous)
+        change, key = write.change, write.key
+        assert change is not None  # it was accepted
+        before = change.previous  # None also after a deletion in this batch, which is not superseded
+        on_disk, unwritten = (self._keys.get(key) or self._before(key, before)) if before else _NOTHING_BEFORE
         if write.volatile:
             self._first_volatile = self._first_volatile or change.revision
             self._last_volatile = change.revision
@@ -185,12 +191,10 @@ class BatchRows:
         floor = self._volatile.raised_floor(self._last_volatile)
         return self._volatile.floor_meta(floor, self._first_volatile) if floor else []
 
-    def _before(self, key: str, previous: Record | None) -> tuple[int, Row | None]:
+    def _before(self, key: str, previous: Record) -> tuple[int, Row | None]:
         entry = self._volatile.unwritten.get(key)
         if entry is not None:
             return entry.on_disk, entry.row()
-        if previous is None:
-            return _NOTHING_BEFORE
         return self._volatile.newest_row(previous), None
 
 

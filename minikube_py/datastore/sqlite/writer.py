@@ -69,7 +69,7 @@ class GroupCommit:
         stall_seconds: float,
         now: Callable[[], float],
     ) -> None:
-        """``publish`` gets each settled batch; ``wrote`` how many pages it touched at most; ``now`` is monotonic time.
+        """``publish`` gets each settled batch; ``wrote`` about how many pages it takes; ``now`` is monotonic time.
 
         ``stall`` is set while a batch has been with the disk for longer than ``stall_seconds``, and from a batch
         that failed (a full disk) to the next that did not.
@@ -229,7 +229,7 @@ class GroupCommit:
         size = 0
         while self._queue and len(self._in_flight) < _BATCH_INTENTS and size < _BATCH_BYTES:
             intent = self._queue.popleft()
-            size += intent.size()
+            size += intent.size
             self._in_flight.append(intent)
         batch = self._batch(self._in_flight)
         if batch.is_empty():
@@ -261,6 +261,9 @@ class GroupCommit:
             if isinstance(intent, FlushIntent):
                 meta += written.flush(intent, self.published)
         for intent in intents:
+            if isinstance(intent, KeyIntent):
+                written.add(intent)
+                continue
             for part in writes_of(intent):
                 written.add(part)
             if isinstance(intent, LeaseIntent) and intent.drop:
@@ -300,6 +303,8 @@ class GroupCommit:
             if name == "floor":
                 self._volatile.floor, self._volatile.open = value, True
         for intent in intents:
+            if type(intent) is KeyIntent:
+                continue
             if isinstance(intent, FlushIntent):
                 self._volatile.written(intent.entries)
                 self._volatile.open = self._volatile.open and not intent.closing
@@ -320,9 +325,12 @@ class GroupCommit:
             intent.settle(None)
 
     def _apply_write(self, intent: KeyIntent) -> Change:
-        change = intent.settled_change()
+        change = intent.change
+        assert change is not None  # it was accepted
         self._index.apply(change)
-        self._volatile.apply(change, volatile=intent.volatile, position=intent.position)
+        volatile = self._volatile
+        if intent.volatile or intent.position or volatile.unwritten or volatile.positions:
+            volatile.apply(change, volatile=intent.volatile, position=intent.position)
         self._churn.add(change, intent.client)
         if change.record.lease or (change.previous is not None and change.previous.lease):
             self._leases.apply(change)

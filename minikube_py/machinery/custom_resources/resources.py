@@ -47,6 +47,10 @@ class ResourceValidator:
     scale: Json | None = None
     _compiled: tuple[ValueCheck, RuleTree | None] | None = field(default=None, repr=False)
 
+    def compiles(self) -> bool:
+        """Whether the next object will have to wait for the compiler."""
+        return self._compiled is None
+
     def compiled(self) -> tuple[ValueCheck, RuleTree | None]:
         """The schema's checks of values, and its rules."""
         if self._compiled is None:

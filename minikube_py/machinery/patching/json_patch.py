@@ -7,14 +7,18 @@ indexes count from the end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from minikube_py.machinery.decoding import check_depth
-from minikube_py.machinery.errors import ApiError, bad_request, request_too_large
+import orjson
+
+from minikube_py.machinery.decoding import check_depth, no_object
+from minikube_py.machinery.errors import ApiError, bad_request, go_quote, invalid, invalid_value, request_too_large
 from minikube_py.machinery.json_errors import TOO_DEEP
 from minikube_py.machinery.objects import Object, thaw
 from minikube_py.machinery.patching.go_texts import not_processable
+from minikube_py.machinery.raw_texts import reencoded
 
 MAX_OPERATIONS = 10_000
 MAX_COPIED_ITEMS = 1_000_000
@@ -24,7 +28,15 @@ _OPERATIONS = frozenset({"add", "remove", "replace", "move", "copy", "test"})
 
 
 class _CannotApply(Exception):
-    """An operation that does not fit the document; the text is for the cause chain only."""
+    """An operation that does not fit the document; the text, the reference library's, is for admission's errors."""
+
+
+class _NoPlace(_CannotApply):
+    """A path whose parent is not in the document."""
+
+
+class _NoKey(_CannotApply):
+    """A ``replace`` of what is not there."""
 
 
 class _TestFailed(_CannotApply):
@@ -53,38 +65,18 @@ def apply_json_patch(live: Mapping[str, Any], ops: Any) -> Object:
     copied = 0
     try:
         for op in ops:
-            copied += _explained(holder, op)
+            copied += _apply(holder, op)
             if copied > MAX_COPIED_ITEMS:
                 raise _CannotApply("copies exceed the limit")
     except _CannotApply as error:
         raise not_processable() from error
     except RecursionError as error:  # copies into themselves nest without end
         raise bad_request(TOO_DEEP) from error
-    result = holder.get("")  # the document itself may have been removed
-    if not isinstance(result, dict):
-        raise bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}")
+    result: Any = holder[""]
     check_depth(result)
-    return result
-
-
-def _explained(holder: Object, op: Any) -> int:
-    """``_apply`` with the errors of the reference library."""
-    try:
-        return _apply(holder, op)
-    except _TestFailed:
-        raise
-    except _CannotApply as error:
-        kind, path = (op or {}).get("op"), (op or {}).get("path")
-        if kind == "add":
-            text = f'add operation does not apply: doc is missing path: "{path}": missing value'
-        elif kind == "remove":
-            key = str(path).rpartition("/")[2]
-            text = f"error in remove for path: '{path}': Unable to remove nonexistent key: {key}: missing value"
-        elif kind == "replace":
-            text = f"replace operation does not apply: doc is missing key: {path}: missing value"
-        else:
-            raise
-        raise _CannotApply(text) from error
+    if not isinstance(result, dict):
+        raise invalid("", "", "", [invalid_value("patch", orjson.dumps(result).decode(), no_object(result))])
+    return reencoded(result)
 
 
 def _apply(holder: Object, op: Any) -> int:
@@ -97,27 +89,61 @@ def _apply(holder: Object, op: Any) -> int:
     if not isinstance(kind, str) or kind not in _OPERATIONS:
         raise _CannotApply(f"Unexpected kind: {kind}")
     if kind in ("move", "copy"):
-        source = _tokens(op.get("from"))
-        value = _get(holder, source)
-        if kind == "move":
-            target = _tokens(path)
-            if target[: len(source)] == source and len(target) > len(source):
-                raise _CannotApply("cannot move a value into itself")
-            _remove(holder, source)
-            _add(holder, target, value)
-            return 0
-        _add(holder, _tokens(path), thaw(value))
-        return _size(value)
-    tokens = _tokens(path)
-    if kind == "remove":
-        _remove(holder, tokens)
-    elif kind == "test":
-        _test(holder, tokens, op.get("value"))
-    elif kind == "add":
-        _add(holder, tokens, thaw(op.get("value")))
-    else:
-        _replace(holder, tokens, thaw(op.get("value")))
+        return _moved(holder, kind, op)
+    if not isinstance(path, str):
+        raise _CannotApply(f"{kind} operation failed to decode path: {_no_path(kind)}")
+    quoted = f'"{path}"' if kind in ("add", "remove") else path
+    missing = f"{kind} operation does not apply: {'' if kind == 'test' else 'doc '}is missing path: {quoted}"
+    with _told(missing, f"error in {kind} for path: '{path}'"):
+        tokens = _tokens(path, whole=kind in ("test", "replace"))
+        if kind == "remove":
+            _remove(holder, tokens)
+        elif kind == "test":
+            _test(holder, tokens, path, op.get("value"))
+        elif kind == "add":
+            _add(holder, tokens, thaw(op.get("value")))
+        else:
+            _replace(holder, tokens, path, thaw(op.get("value")))
     return 0
+
+
+def _moved(holder: Object, kind: str, op: Mapping[str, Any]) -> int:
+    """Apply a ``move`` or a ``copy``; return the number of values copied."""
+    source, path = op.get("from"), op.get("path")
+    if not isinstance(source, str):
+        raise _CannotApply(f"{kind} operation failed to decode from: operation, missing from field: missing value")
+    lost = f"{kind} operation does not apply: doc is missing from path: {source}"
+    if kind == "copy":
+        with _told(lost, f"error in copy for from: '{source}'"):
+            value = _get(holder, _tokens(source))
+    else:
+        with _told(lost, f"error in move for path: '{source.rpartition('/')[2]}'"):
+            tokens = _tokens(source)
+            value = _get(holder, tokens)
+            _remove(holder, tokens)
+    if not isinstance(path, str):
+        raise _CannotApply(f"{kind} operation failed to decode path: {_no_path(kind)}")
+    wrong = f"error in move for path: '{path}'" if kind == "move" else "error while adding value during copy"
+    with _told(f"{kind} operation does not apply: doc is missing destination path: {path}", wrong):
+        _add(holder, _tokens(path), thaw(value) if kind == "copy" else value)
+    return _size(value) if kind == "copy" else 0
+
+
+def _no_path(kind: str) -> str:
+    return "missing value" if kind in ("add", "remove", "copy") else "operation missing path field: missing value"
+
+
+@contextmanager
+def _told(missing: str, wrong: str) -> Iterator[None]:
+    """Say in the reference library's words what cannot be applied: a missing place, or what is done there."""
+    try:
+        yield
+    except (_TestFailed, _NoKey):
+        raise
+    except _NoPlace as error:
+        raise _CannotApply(f"{missing}: missing value") from error
+    except _CannotApply as error:
+        raise _CannotApply(f"{wrong}: {error}") from error
 
 
 def _size(value: Any) -> int:
@@ -126,42 +152,46 @@ def _size(value: Any) -> int:
     return 1 + sum(map(_size, value)) if isinstance(value, list) else 1
 
 
-def _tokens(path: Any) -> list[str]:
-    """The path's parts below the holder; the empty path is the document."""
-    if not isinstance(path, str):
-        raise _CannotApply("missing path")
-    if path and not path.startswith("/"):
-        raise _CannotApply(f"path {path!r} does not begin with a slash")
+def _tokens(path: Any, *, whole: bool = False) -> list[str]:
+    """The path's parts below the holder; with ``whole`` the empty path may stand for the document.
+
+    Like the reference library, this does not look at what comes before the first slash.
+    """
+    if not isinstance(path, str) or ("/" not in path and not (whole and not path)):
+        raise _NoPlace
     return ["", *(part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:])]
 
 
 def _parent(holder: Object, tokens: list[str]) -> Any:
     here: Any = holder
     for token in tokens[:-1]:
-        here = _child(here, token)
+        try:
+            here = _child(here, token)
+        except _CannotApply as error:
+            raise _NoPlace from error
     if not isinstance(here, dict | list):
-        raise _CannotApply("missing path")
+        raise _NoPlace
     return here
 
 
 def _child(parent: Any, token: str) -> Any:
     if isinstance(parent, dict):
         if token not in parent:
-            raise _CannotApply(f"missing path: {token}")
+            raise _CannotApply(f"unable to get nonexistent key: {token}: missing value")
         return parent[token]
     if isinstance(parent, list):
         return parent[_index(token, len(parent))]
-    raise _CannotApply(f"missing path: {token}")
+    raise _NoPlace
 
 
 def _index(token: str, length: int) -> int:
     """A position among existing items."""
     digits = token.removeprefix("-")
     if not digits.isascii() or not digits.isdigit() or len(digits) > _INDEX_DIGITS:
-        raise _CannotApply(f"invalid index: {token}")
+        raise _CannotApply(f"strconv.Atoi: parsing {go_quote(token)}: invalid syntax")
     index = int(token)
     if not -length <= index < length:
-        raise _CannotApply(f"index out of bounds: {token}")
+        raise _CannotApply(f"Unable to access invalid index: {index}: invalid index referenced")
     return index
 
 
@@ -176,35 +206,42 @@ def _add(holder: Object, tokens: list[str], value: Any) -> None:
     elif token == "-":
         parent.append(value)
     else:
-        index = _index(token, len(parent) + 1)
+        try:
+            index = _index(token, len(parent) + 1)
+        except _CannotApply as error:
+            if "strconv" in str(error):
+                raise _CannotApply(f"value was not a proper array index: '{token}': {error}") from error
+            raise
         parent.insert(index if index >= 0 else index + len(parent) + 1, value)
 
 
 def _remove(holder: Object, tokens: list[str]) -> None:
     parent, token = _parent(holder, tokens), tokens[-1]
-    _child(parent, token)
-    if isinstance(parent, dict):
+    if isinstance(parent, list):
+        del parent[_index(token, len(parent))]
+    elif token in parent:
         del parent[token]
     else:
-        del parent[_index(token, len(parent))]
+        raise _CannotApply(f"Unable to remove nonexistent key: {token}: missing value")
 
 
-def _replace(holder: Object, tokens: list[str], value: Any) -> None:
+def _replace(holder: Object, tokens: list[str], path: str, value: Any) -> None:
     parent, token = _parent(holder, tokens), tokens[-1]
-    _child(parent, token)
+    try:
+        _child(parent, token)
+    except _CannotApply as error:
+        raise _NoKey(f"replace operation does not apply: doc is missing key: {path}: missing value") from error
     if isinstance(parent, dict):
         parent[token] = value
     else:
         parent[_index(token, len(parent))] = value
 
 
-def _test(holder: Object, tokens: list[str], wanted: Any) -> None:
-    try:
-        found = _get(holder, tokens)
-    except _CannotApply:
-        found = None  # a missing value equals null
+def _test(holder: Object, tokens: list[str], path: str, wanted: Any) -> None:
+    parent, token = _parent(holder, tokens), tokens[-1]
+    found = parent.get(token) if isinstance(parent, dict) else _child(parent, token)  # a missing value equals null
     if not _equal(found, wanted):
-        raise _TestFailed(f"testing value {'/'.join(tokens)} failed: test failed")
+        raise _TestFailed(f"testing value {path} failed: test failed")
 
 
 def _equal(left: Any, right: Any) -> bool:

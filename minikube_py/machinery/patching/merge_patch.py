@@ -7,13 +7,14 @@ from typing import Any
 
 from minikube_py.machinery.errors import bad_request
 from minikube_py.machinery.objects import Object, thaw
+from minikube_py.machinery.raw_texts import reencoded
 
 
 def apply_merge_patch(live: Mapping[str, Any], patch: Any) -> Object:
     """The patched copy. ApiError 400 when the patch is no object. Neither argument is changed or shared."""
     if not isinstance(patch, Mapping):
         raise bad_request("Invalid JSON Patch")
-    return _merged(live, patch)
+    return reencoded(_merged(live, patch))
 
 
 def _merged(live: Mapping[str, Any], patch: Mapping[str, Any]) -> Object:

@@ -30,6 +30,7 @@ from minikube_py.machinery.patching.merging_lists import (
     once,
     without,
 )
+from minikube_py.machinery.raw_texts import rebuilt
 from minikube_py.machinery.schema import ANYTHING, Schema
 
 _RETAIN = "$retainKeys"
@@ -44,11 +45,11 @@ def apply_strategic_patch(schema: Schema, live: Mapping[str, Any], patch: Any) -
     Neither argument is changed or shared with the result.
     """
     if patch is None:
-        return thaw(dict(live))
+        return rebuilt(thaw(dict(live)))
     if not isinstance(patch, Mapping):
         kind = {list: "array", str: "string", bool: "bool"}.get(type(patch), "number")
         raise bad_request(f"json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}")
-    return _merge_map(schema, thaw(dict(live)), thaw(dict(patch)))
+    return rebuilt(_merge_map(schema, thaw(dict(live)), thaw(dict(patch))))
 
 
 def _merge_map(schema: Schema, live: Object, patch: Object) -> Object:

@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,18 +89,22 @@ async def _read(reader: asyncio.StreamReader) -> Reply:
 
 
 @contextmanager
-def api_process(folder: Path, *, controllers: bool = False) -> Iterator[Running]:
-    """Start a server whose data lie in ``folder``; stop it at the end. RuntimeError when it does not start."""
+def api_process(folder: Path, *flags: str, controllers: bool = False, by: Sequence[str] = ()) -> Iterator[Running]:
+    """Start a server (with further ``flags``) whose data lie in ``folder``; stop it at the end.
+
+    ``by`` is a command that runs it and takes its place. The folder's owner must be able to read the token file.
+    RuntimeError when it does not start.
+    """
     token = secrets.token_hex(8)
     (folder / "tokens.csv").write_text(f'{token},admin,1,"system:masters"\n')
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    command = [str(Path(sys.executable).parent / "pyk3s"), "server", "--data-dir", str(folder / "data")]
+    command = [*by, str(Path(sys.executable).parent / "pyk3s"), "server", "--data-dir", str(folder / "data")]
     command += ["--write-kubeconfig", str(folder / "config"), "--token-auth-file", str(folder / "tokens.csv")]
     command += ["--disable-agent", "--disable-scheduler"]
     command += [] if controllers else ["--disable-controller-manager"]
-    command += ["--bind-address", "127.0.0.1", "--https-listen-port", str(port)]
+    command += ["--bind-address", "127.0.0.1", "--https-listen-port", str(port), *flags]
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)

@@ -45,8 +45,6 @@ BODIES: list[tuple[str, bytes, str, set[int]]] = [
     ("100,000 objects", b'{"a":' * 100_000 + b"1" + b"}" * 100_000, JSON, {400}),
     ("10 MB", b'{"a":"' + b"x" * 10_000_000 + b'"}', JSON, {413}),
     ("200,000 keys", b"{" + b",".join(b'"k%d":1' % n for n in range(200_000)) + b"}", JSON, {400, 422}),
-    ("invalid UTF-8", config_map(b'"data":{"a":"\xff\xfe"}'), JSON, {400}),
-    ("lone surrogate", config_map(b'"data":{"a":"\\ud800"}'), JSON, {400}),
     ("NaN", config_map(b'"x":NaN'), JSON, {400}),
     ("number of 5,000 digits", config_map(b'"immutable":' + b"9" * 5_000), JSON, {400}),
     ("metadata is text", b'{"kind":"ConfigMap","apiVersion":"v1","metadata":"x"}', JSON, {400}),
@@ -76,6 +74,15 @@ async def test_bodies(running: Running, body: bytes, media_type: str, codes: set
     assert reply.object["kind"] == "Status"
     assert time.monotonic() - began < PATIENCE_SECONDS
     await still_serves(running)
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"\\ud800"], ids=["invalid UTF-8", "lone surrogate"])
+async def test_texts_that_are_none_are_mended(running: Running, text: bytes) -> None:
+    """As Go's decoder does."""
+    reply = await running.send(
+        "POST", f"{MAPS}?dryRun=All", config_map(b'"data":{"a":"%b"}' % text).replace(b'"h"', b'"m"')
+    )
+    assert (reply.code, reply.object["data"]) == (201, {"a": "\ufffd"})
 
 
 @pytest.mark.parametrize("grace", [b"1e999", b"1e30", b"9" * 30, b'"x"', b"1.5"])
@@ -185,7 +192,13 @@ MESSAGES: list[tuple[str, tuple[str, ...], bytes, set[int]]] = [
     ("blank before the colon", ("X : a",), b"", {400}),
     ("NUL in a header", ("X: a\0b",), b"", {400}),
     ("header of 100 kB", ("X: " + "a" * 100_000,), b"", {431}),
-    ("5,000 headers", tuple(f"X{n}: a" for n in range(5000)), b"", {400, 431}),
+    ("5,000 headers", tuple(f"X{n}: a" for n in range(5000)), b"", {431}),
+    ("an unknown expectation", ("Expect: bananas", "Content-Length: 2"), b"{}", {417}),
+    ("two codings of a message", ("Transfer-Encoding: gzip, chunked",), b"2\r\n{}\r\n0\r\n\r\n", {501}),
+    ("10 MB are announced", ("Expect: 100-continue", "Content-Length: 10000000"), b"", {413}),
+    ("a length with a sign", ("Content-Length: +2",), b"{}", {400}),
+    ("an unknown upgrade", ("Connection: Upgrade", "Upgrade: x", "Content-Length: 4"), b"{}  ", {422}),
+    ("extensions of chunks", ("Transfer-Encoding: chunked",), b"2;a=b\r\n{}\r\n0\r\nX: a\r\n\r\n", {422}),
     ("broken gzip", ("Content-Encoding: gzip", "Content-Length: 9"), b"\x1f\x8bgarbage", {400}),
     ("unknown encoding", ("Content-Encoding: br", "Content-Length: 2"), b"{}", {400, 415}),
 ]
@@ -197,6 +210,66 @@ async def test_messages(running: Running, lines: tuple[str, ...], body: bytes, c
     assert reply.code in codes, (reply.code, reply.body[:300])
     assert reply.object["kind"] == "Status"
     await still_serves(running)
+
+
+LINES: list[tuple[str, str, set[int]]] = [
+    ("an old version", "GET /version HTTP/1.0", {200}),
+    ("no version", "GET /version", {400}),
+    ("version 2", "GET /version HTTP/2.0", {505}),
+    ("version 9.9", "GET /version HTTP/9.9", {400, 505}),
+    ("no request", "GARBAGE", {400, 405}),
+    ("the target names a server", "GET http://elsewhere:1/version?a=b HTTP/1.1", {200}),
+    ("the target names a server alone", "GET http://elsewhere HTTP/1.1", {200}),
+    ("a question about the server", "OPTIONS * HTTP/1.1", {200}),
+    ("another target", "GET * HTTP/1.1", {400}),
+    ("a connection to elsewhere", "CONNECT elsewhere:443 HTTP/1.1", {404, 405}),
+    ("an echo", "TRACE /api/v1/pods HTTP/1.1", {405}),
+    ("small letters", "get /version HTTP/1.1", {405}),
+    ("a blank in the path", "GET /api/v1/na me HTTP/1.1", {400}),
+    ("no path", "GET version HTTP/1.1", {400}),
+    ("two slashes first", "GET //version HTTP/1.1", {404}),
+    ("a fragment", "GET /version#a HTTP/1.1", {404}),
+    ("2 MB of path", f"GET /api/v1/{'a' * 2_000_000} HTTP/1.1", {431}),
+]
+
+
+@pytest.mark.parametrize(("line", "codes"), [row[1:] for row in LINES], ids=[row[0] for row in LINES])
+async def test_request_lines(running: Running, line: str, codes: set[int]) -> None:
+    rest = running.head("GET", "/").partition(b"\r\n")[2]
+    reply = await running.exchange(line.encode() + b"\r\n" + rest)
+    assert reply.code in codes, (reply.code, reply.body[:300])
+    await still_serves(running)
+
+
+async def test_requests_in_a_row_are_answered_in_their_order(running: Running) -> None:
+    body = b'{"metadata":{"name":"row"}}'
+    lines = ("Content-Type: application/json", f"Content-Length: {len(body)}")
+    write = running.head("POST", f"{MAPS}?dryRun=All", *lines) + body
+    last = running.head("GET", "/api/v1/namespaces/default", "Connection: close")
+    async with asyncio.timeout(30):
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port, ssl=UNVERIFIED)
+        writer.write(running.head("GET", "/version") + write + running.head("GET", "/nothing") + last)
+        answers = await reader.read(-1)
+    await hang_up(writer)
+    assert [int(part[1:4]) for part in answers.split(b"HTTP/1.1")[1:]] == [200, 201, 404, 200]
+
+
+async def test_who_waits_for_it_is_told_to_send_the_body(running: Running) -> None:
+    body = b'{"metadata":{"name":"waits"}}'
+    lines = ("Content-Type: application/json", f"Content-Length: {len(body)}", "Expect: 100-continue")
+    async with asyncio.timeout(30):
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port, ssl=UNVERIFIED)
+        writer.write(running.head("POST", f"{MAPS}?dryRun=All", *lines))
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(body)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 201 ")
+    await hang_up(writer)
+
+
+async def test_400_groups_of_an_impersonated_user_are_no_attack(running: Running) -> None:
+    lines = ["Impersonate-User: jane", *(f"Impersonate-Group: g{n}" for n in range(400))]
+    reply = await running.exchange(running.head("GET", "/api/v1/namespaces", *lines))
+    assert reply.code == 403
 
 
 async def test_a_gzip_bomb_is_stopped_at_the_limit_of_bodies(running: Running) -> None:

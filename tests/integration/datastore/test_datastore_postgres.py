@@ -15,8 +15,9 @@ import pytest
 
 from minikube_py.datastore import tools
 from minikube_py.datastore.intents import ABSENT, KeyIntent
-from minikube_py.datastore.postgres import PostgresDatastore, PostgresSettings, open_postgres
-from minikube_py.datastore.transactions import Put, Transaction
+from minikube_py.datastore.postgres import PostgresDatastore, PostgresSettings, log, open_postgres
+from minikube_py.datastore.postgres.schema import migrations
+from minikube_py.datastore.transactions import Put, Scan, Transaction
 from minikube_py.datastore.types import (
     Change,
     Compacted,
@@ -390,6 +391,143 @@ async def test_an_intent_that_cannot_be_done_does_not_stop_its_batch(servers: Op
     outcomes = await asyncio.gather(*map(store._writer.submit, intents), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [type(None), KeyExists, type(None)]
     assert store.current_revision == 3
+
+
+@pytest.fixture
+def direct(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each batch that was sent in one round trip was taken."""
+    taken, real = [], log.append_after
+
+    async def append_after(*arguments: Any) -> bool:
+        taken.append(await real(*arguments))
+        return taken[-1]
+
+    monkeypatch.setattr(log, "append_after", append_after)
+    return taken
+
+
+async def test_a_server_that_knows_everything_writes_in_one_round_trip(servers: Opener, direct: list[bool]) -> None:
+    store = await servers()
+    await asyncio.gather(*(store.create(f"/{n}", b"1") for n in range(10)))
+    await store.update("/0", b"2", expected_revision=2)
+    await store.transact(Transaction(success=[Put("/a", b"1"), Put("/b", b"2")]))
+    await store.delete("/0")
+    assert direct and all(direct)
+    assert store.current_revision == 14
+    assert [row[0] >> 20 for row in await all_rows(store)] == [*range(2, 13), 13, 13, 14]
+
+
+async def test_a_server_that_has_missed_something_goes_the_long_way(servers: Opener, direct: list[bool]) -> None:
+    one, two = await servers(), await servers()
+    await one.create("/mine", b"1")
+    await two.create("/a", b"1")
+    await until(lambda: one.current_revision == 3)
+    one._follower.writer_process = two._follower.writer_process  # it hears no more of the other
+    await two.update("/a", b"2", expected_revision=3)
+    direct.clear()
+    with pytest.raises(RevisionMismatch) as refused:
+        await one.update("/a", b"3", expected_revision=3)
+    assert refused.value.current is not None and refused.value.current.value == b"2"
+    await two.create("/b", b"1")
+    with pytest.raises(KeyExists):
+        await one.create("/b", b"2")
+    await two.delete("/b")
+    written = await one.create("/b", b"3")  # which what it knows refuses: so it does not even try
+    assert (written.mod_revision, direct) == (7, [False, True, False, True])
+    changes = await take_until(one.watch("/", start_revision=4), 7)
+    assert [(c.revision, c.record.value) for c in changes] == [(4, b"2"), (5, b"1"), (6, b""), (7, b"3")]
+
+
+async def test_who_is_alone_notifies_nobody(servers: Opener, postgres: Any) -> None:
+    one, heard = await servers(), []
+    await until(lambda: bool(one._follower.listening_process))
+    listener = await asyncpg.connect(postgres.url)
+    try:
+        await listener.add_listener(log.CHANNEL, lambda *_: heard.append(one.current_revision))
+        for n in range(5):
+            await one.create(f"/alone/{n}", b"1")
+        await listener.fetchval("SELECT 1")  # what was notified comes before the answer
+        assert heard == []
+        two = await servers()
+        await until(lambda: bool(two._follower.listening_process))
+        seen = two.watch("/", start_revision=7)
+        await one.create("/together", b"1")
+        assert [change.record.key for change in await take_until(seen, 7)] == ["/together"]
+        await until(lambda: bool(heard))
+    finally:
+        await listener.close()
+
+
+async def test_notes_of_listeners_that_are_gone_go(servers: Opener, postgres: Any) -> None:
+    connection = await asyncpg.connect(postgres.url)
+    try:
+        store = await servers()
+        await until(lambda: bool(store._follower.listening_process))
+        await connection.execute("INSERT INTO pyk3s_listener VALUES (-1)")
+        await connection.execute("SELECT pg_terminate_backend($1)", store._follower.listening_process)
+        before = store._follower.listening_process
+        await until(lambda: store._follower.listening_process not in (0, before))
+        noted = await connection.fetch("SELECT process FROM pyk3s_listener")
+        assert [row[0] for row in noted] == [store._follower.listening_process]
+    finally:
+        await connection.close()
+
+
+async def test_what_rests_on_leases_or_on_the_past_goes_the_long_way(servers: Opener, direct: list[bool]) -> None:
+    store = await servers()
+    lease = await store.grant_lease(60)
+    await store.create("/a", b"1", lease=lease)
+    plan = await store.transact(Transaction(success=[Put("/b", b"1"), Scan("/a", revision=2)]))
+    assert plan.steps[1].found.records[0].value == b"1"  # type: ignore[union-attr]
+    with pytest.raises(KeyExists):
+        await store.create("/a", b"2")
+    await store.revoke_lease(lease)
+    assert direct == []
+    await store.create("/a", b"3")
+    assert direct == [True]
+
+
+async def test_another_isolation_by_default_does_no_harm(
+    servers: Opener, postgres: Any, clock: Any, direct: list[bool]
+) -> None:
+    url = f"{postgres.url}&default_transaction_isolation=serializable"
+    one, two = await open_postgres(url, clock=clock), await servers()
+    try:
+        await asyncio.gather(*(s.create(f"/{n}/{i}", b"1") for i, s in enumerate((one, two)) for n in range(20)))
+        assert (await one.range("/")).count == (await two.range("/")).count == 40
+        assert one.current_revision == 41
+        assert False in direct
+    finally:
+        await one.close()
+
+
+async def test_a_database_of_the_first_schema_is_migrated(postgres: Any, clock: Any) -> None:
+    rows = [
+        (2, b"/a", b"1", 2, 1, 0, 0),
+        (3, b"/a", b"", 0, 0, 2, 1),
+        (4, b"/a", b"2", 4, 1, 3, 0),  # names the deletion
+        (5, b"/b", b"1", 5, 1, 0, 0),
+    ]
+    connection = await asyncpg.connect(postgres.url)
+    for statement in migrations()[0]:
+        await connection.execute(statement)
+    await connection.execute("CREATE TABLE pyk3s_migration (version BIGINT PRIMARY KEY)")
+    await connection.execute("INSERT INTO pyk3s_migration VALUES (1)")
+    await connection.executemany(
+        "INSERT INTO pyk3s_log VALUES ($1::bigint << 20, $2, $3, $4, $5, $6::bigint << 20, 0, $7, 0)", rows
+    )
+    await connection.close()
+    store = await open_postgres(postgres.url, clock=clock)
+    try:
+        assert [(r.key, r.value) for r in store.current("")] == [("/a", b"2"), ("/b", b"1")]
+        assert (await store.range("/", revision=3)).records == []
+        assert [r.value for r in (await store.range("/", revision=2)).records] == [b"1"]
+        changes = await take_until(store.watch("/", start_revision=4), 5)
+        assert [c.previous for c in changes] == [None, None]
+        await store.create("/c", b"1")
+    finally:
+        await store.close()
+    assert (await tools.check(postgres.url)).findings == []
 
 
 async def all_rows(store: Any) -> list[Any]:

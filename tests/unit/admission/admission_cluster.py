@@ -103,6 +103,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
         build_security, api.client(), pki, SecuritySettings(), clock, kinds=api.kinds, metrics=api.metrics
     )
     api.secure(bundle.authenticator, bundle.authorizer, bundle.admission, bundle.virtual_handlers)
+    api.pending_charges = bundle.pending_charges
     made = Cluster(api, pki, list(bundle.background))
     running = [asyncio.ensure_future(job()) for job in made.background]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

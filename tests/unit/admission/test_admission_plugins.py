@@ -176,6 +176,59 @@ async def test_default_account_is_waited_for(world: World) -> None:
     assert (await waiting).object["spec"]["serviceAccountName"] == "default"
 
 
+BECAUSE = "is not allowed because service account picky does not reference that secret"
+FROM_SECRET = {"name": "E", "valueFrom": {"secretKeyRef": {"name": "no", "key": "k"}}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ({"volumes": [{"name": "v", "secret": {"secretName": "yes"}}]}, ""),
+        (
+            {"volumes": [{"name": "v", "secret": {"secretName": "no"}}]},
+            f'volume with secret.secretName="no" {BECAUSE}',
+        ),
+        ({"volumes": [{"name": "v", "projected": {"sources": [{"secret": {"name": "no"}}]}}]}, ""),
+        (
+            {"initContainers": [{"name": "i", "image": "i", "env": [FROM_SECRET]}]},
+            f'init container i with envVar E referencing secret.secretName="no" {BECAUSE}',
+        ),
+        (
+            {"containers": [{"name": "c", "image": "i", "envFrom": [{"secretRef": {"name": "no"}}]}]},
+            f'container c with envFrom referencing secret.secretName="no" {BECAUSE}',
+        ),
+        (
+            {"imagePullSecrets": [{"name": "pull"}, {"name": "no"}]},
+            'imagePullSecrets[1].name="no" is not allowed because service account picky does not reference that '
+            "imagePullSecret",
+        ),
+    ],
+)
+async def test_secrets_that_the_account_lists(world: World, spec: dict, why: str) -> None:
+    restrict(world)
+    draft = pod(serviceAccountName="picky", **spec)
+    if not why:
+        await world.run(PODS, draft)
+        return
+    assert (await world.refused(PODS, draft)).message == f'pods "p" is forbidden: {why}'
+
+
+async def test_ephemeral_containers_use_what_the_account_lists(world: World) -> None:
+    restrict(world)
+    old = pod(serviceAccountName="picky")
+    new = pod(serviceAccountName="picky", ephemeralContainers=[{"name": "e", "image": "i", "env": [FROM_SECRET]}])
+    options = {"operation": Operation.UPDATE, "old": old, "subresource": "ephemeralcontainers"}
+    why = f'ephemeral container e with envVar E referencing secret.secretName="no" {BECAUSE}'
+    assert (await world.refused(PODS, new, **options)).message == f'pods "p" is forbidden: {why}'
+
+
+def restrict(world: World) -> None:
+    """An account that allows the Secrets that it lists, and no others."""
+    meta = {"name": "picky", "namespace": "ns", "annotations": {"kubernetes.io/enforce-mountable-secrets": "True"}}
+    lists = {"secrets": [{"name": "yes"}], "imagePullSecrets": [{"name": "pull"}]}
+    world.client.seed(SERVICE_ACCOUNTS, {"metadata": meta, **lists})
+
+
 async def test_pull_secrets_of_the_account(world: World) -> None:
     account = {"metadata": {"name": "bot", "namespace": "ns"}, "imagePullSecrets": [{"name": "pull"}]}
     world.client.seed(SERVICE_ACCOUNTS, account)

@@ -9,6 +9,7 @@ import pytest
 from minikube_py.client.testing.fake_client import FakeClient
 from minikube_py.client.testing.fake_clock import FakeClock
 from minikube_py.components.apiserver.admission.pod_security import Exemptions, PodSecurity
+from minikube_py.components.apiserver.admission.pod_security import plugin as plugin_module
 from minikube_py.components.apiserver.admission.pod_security.evaluate import evaluate
 from minikube_py.components.apiserver.admission.pod_security.findings import Subject
 from minikube_py.components.apiserver.admission.pod_security.policy import LATEST, LevelVersion, Policy, policy_of
@@ -29,6 +30,10 @@ def findings(level: str, spec: dict[str, Any], minor: int = LATEST, annotations:
 
 def container(**context: Any) -> dict[str, Any]:
     return {"containers": [{"name": "c", "securityContext": context}]}
+
+
+def probed(name: str, host: str) -> dict[str, Any]:
+    return {"name": name, "livenessProbe": {"tcpSocket": {"host": host, "port": 1}}}
 
 
 @pytest.mark.parametrize(
@@ -63,6 +68,18 @@ def container(**context: Any) -> dict[str, Any]:
         ),
         ({"securityContext": {"sysctls": [{"name": "kernel.msgmax"}]}}, "forbidden sysctls (kernel.msgmax)"),
         (
+            {
+                **container(appArmorProfile={"type": "Unconfined"}),
+                "securityContext": {"appArmorProfile": {"type": "No"}},
+            },
+            'forbidden AppArmor profiles (pod and container "c" must not set AppArmor profile type to '
+            '"No", "Unconfined")',
+        ),
+        (
+            {"containers": [probed("b", host="two"), probed("a", host="one")]},
+            'probe or lifecycle host (containers "a", "b" use probe or lifecycle hosts "one", "two")',
+        ),
+        (
             container(windowsOptions={"hostProcess": True}),
             'hostProcess (container "c" must not set securityContext.windowsOptions.hostProcess=true)',
         ),
@@ -71,6 +88,37 @@ def container(**context: Any) -> dict[str, Any]:
 def test_baseline(spec: dict[str, Any], text: str) -> None:
     assert findings("baseline", spec) == [text]
     assert findings("privileged", spec) == []
+
+
+@pytest.mark.parametrize(
+    ("annotations", "minor", "texts"),
+    [
+        ({"container.apparmor.security.beta.kubernetes.io/c": "localhost/x"}, LATEST, []),
+        (
+            {"container.apparmor.security.beta.kubernetes.io/c": "unconfined"},
+            LATEST,
+            [
+                "forbidden AppArmor profile (annotation must not set AppArmor profile type to "
+                '"container.apparmor.security.beta.kubernetes.io/c="unconfined"")'
+            ],
+        ),
+        ({"seccomp.security.alpha.kubernetes.io/pod": "unconfined"}, 19, []),
+        (
+            {
+                "seccomp.security.alpha.kubernetes.io/pod": "unconfined",
+                "container.seccomp.security.alpha.kubernetes.io/c": "",
+                "container.seccomp.security.alpha.kubernetes.io/other": "unconfined",
+            },
+            18,
+            [
+                'seccompProfile (forbidden annotations container.seccomp.security.alpha.kubernetes.io/c="", '
+                'seccomp.security.alpha.kubernetes.io/pod="unconfined")'
+            ],
+        ),
+    ],
+)
+def test_annotations(annotations: dict[str, str], minor: int, texts: list[str]) -> None:
+    assert findings("baseline", {}, minor, annotations) == texts
 
 
 def restricted(pod: dict | None = None, context: dict | None = None, **spec: Any) -> dict[str, Any]:
@@ -109,7 +157,15 @@ def restricted(pod: dict | None = None, context: dict | None = None, **spec: Any
             restricted(pod={"runAsNonRoot": False}),
             ["runAsNonRoot != true (pod must not set securityContext.runAsNonRoot=false)"],
         ),
-        (restricted(pod={"runAsNonRoot": False}, context={"runAsNonRoot": True}), []),
+        (
+            restricted(pod={"runAsNonRoot": False}, context={"runAsNonRoot": True}),
+            ["runAsNonRoot != true (pod must not set securityContext.runAsNonRoot=false)"],
+        ),
+        (restricted(pod={"runAsNonRoot": False, "runAsUser": 0}, hostUsers=False), []),
+        (
+            restricted(context={"procMount": "Unmasked"}, hostUsers=False),
+            ['procMount (container "c" must not set securityContext.procMount to "Unmasked")'],
+        ),
         (
             restricted(pod={"runAsNonRoot": None}),
             ['runAsNonRoot != true (pod or container "c" must set securityContext.runAsNonRoot=true)'],
@@ -136,6 +192,12 @@ def test_restricted(spec: dict[str, Any], texts: list[str]) -> None:
         ("restricted", restricted(context={"capabilities": {}}), 22, True),
         ("restricted", {**restricted(context={"capabilities": {}}), "os": {"name": "windows"}}, 25, False),
         ("restricted", restricted(pod={"runAsUser": 0}), 22, False),
+        ("restricted", restricted(pod={"runAsUser": 0}, hostUsers=False), 34, True),
+        ("restricted", restricted(pod={"runAsUser": 0}, hostUsers=False), 35, False),
+        ("baseline", {**container(procMount="Unmasked"), "hostUsers": False}, 34, True),
+        ("baseline", {**container(procMount="Unmasked"), "hostUsers": False}, 35, False),
+        ("baseline", container(seccompProfile={"type": "Unconfined"}), 18, False),
+        ("baseline", {"containers": [probed("c", host="h")]}, 33, False),
     ],
 )
 def test_versions(level: str, spec: dict[str, Any], minor: int, found: bool) -> None:
@@ -149,7 +211,8 @@ def test_versions(level: str, spec: dict[str, Any], minor: int, found: bool) -> 
         ({"enforce": "baseline"}, "baseline:latest", "baseline:latest", 0),
         ({"enforce": "baseline", "warn": "restricted"}, "baseline:latest", "restricted:latest", 0),
         ({"enforce": "baseline", "enforce-version": "v1.24"}, "baseline:v1.24", "baseline:v1.24", 0),
-        ({"enforce": "strict"}, "restricted:latest", "restricted:latest", 1),
+        ({"enforce": "baseline", "warn-version": "v1.20"}, "baseline:latest", "baseline:v1.20", 0),
+        ({"enforce": "strict"}, "restricted:latest", "privileged:latest", 1),
         ({"warn": "baseline", "warn-version": "1.24"}, "privileged:latest", "baseline:latest", 1),
     ],
 )
@@ -227,3 +290,68 @@ async def test_wrong_labels_are_invalid() -> None:
         await plugin.validate(creating(NAMESPACES, draft))
     assert caught.value.code == 422
     assert "must be one of privileged, baseline, restricted" in caught.value.message
+
+
+def namespace(**labels: str) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": "ns",
+            "labels": {f"pod-security.kubernetes.io/{key}": value for key, value in labels.items()},
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        (namespace(), namespace(enforce="strict"), 422),
+        (namespace(enforce="strict"), namespace(enforce="strict", warn="baseline"), 0),
+        (namespace(enforce="strict"), namespace(enforce="stricter"), 422),
+        (namespace(enforce="strict", warn="no"), namespace(enforce="strict"), 422),
+        (namespace(enforce="strict"), namespace(), 0),
+    ],
+)
+async def test_wrong_labels_may_stay_as_they_were(old: dict[str, Any], new: dict[str, Any], code: int) -> None:
+    _, plugin = world({})
+    try:
+        await plugin.validate(creating(NAMESPACES, new, old))
+        refused = 0
+    except ApiError as error:
+        refused = error.code
+    assert refused == code
+
+
+async def test_labels_of_exempt_namespaces_are_said_to_do_nothing() -> None:
+    _, plugin = world({}, Exemptions(namespaces=("ns",)))
+    request = creating(NAMESPACES, namespace(enforce="baseline", audit="privileged", **{"warn-version": "v1.2"}))
+    await plugin.validate(request)
+    assert request.warnings == [
+        'namespace "ns" is exempt from Pod Security, and the policy (enforce=baseline:latest, warn=baseline:v1.2) '
+        "will be ignored"
+    ]
+
+
+async def test_pods_of_one_controller_come_last_and_no_more_than_the_limit_is_looked_at(monkeypatch) -> None:
+    monkeypatch.setattr(plugin_module, "most_pods_checked", 2)
+    client, plugin = world({})
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "u", "controller": True}
+    for name in ("a", "b"):
+        client.seed(PODS, {**POD, "metadata": {"name": name, "namespace": "ns", "ownerReferences": [owner]}})
+    client.seed(PODS, {**PRIVILEGED, "metadata": {"name": "c", "namespace": "ns"}})
+    request = creating(NAMESPACES, namespace(enforce="baseline"), namespace())
+    await plugin.validate(request)
+    assert request.warnings == [
+        "new PodSecurity enforce level only checked against the first 2 of 3 existing pods",
+        'existing pods in namespace "ns" violate the new PodSecurity enforce level "baseline:latest"',
+        "c: privileged",
+    ]
+
+
+async def test_labels_that_cannot_be_read_are_noted_in_the_audit_log() -> None:
+    _, plugin = world({"warn": "no"})
+    request = creating(PODS, POD)
+    await plugin.validate(request)
+    assert request.audit_annotations["pod-security.kubernetes.io/error"] == (
+        'Failed to parse policy: metadata.labels[pod-security.kubernetes.io/warn]: Invalid value: "no": '
+        "must be one of privileged, baseline, restricted"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from minikube_py.components.apiserver.admission.policies import evaluating, sour
 from minikube_py.components.apiserver.admission.policies.status import run_policy_status
 from minikube_py.components.apiserver.registry.core import Core
 from minikube_py.components.apiserver.types import AdmissionRequest
+from minikube_py.machinery.cel import Program
 from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.resources import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS
 
@@ -126,6 +128,19 @@ async def test_what_a_failed_validation_says(
     assert (error.code, error.reason, error.message) == (code, reason, DENIED + text)
     assert error.details is not None
     assert error.details["causes"] == [{"message": DENIED.partition("forbidden: ")[2] + text}]
+
+
+async def test_the_deletion_of_a_collection_names_no_object(cluster: Cluster) -> None:
+    rule = {**RULE, "operations": ["DELETE"]}
+    named = {"expression": "false", "messageExpression": "has(request.name) ? request.name : 'no name'"}
+    await install(cluster, named, rule=rule)
+    await cluster.client.create(CONFIG_MAPS, config_map("one"), "ns")
+    with pytest.raises(ApiError) as caught:
+        await cluster.client.delete_collection(CONFIG_MAPS, "ns")
+    assert caught.value.message == DENIED.replace('"cm"', '"Unknown"') + "no name"
+    with pytest.raises(ApiError) as caught:
+        await cluster.client.delete(CONFIG_MAPS, "one", "ns")
+    assert caught.value.message == DENIED.replace('"cm"', '"one"') + "one"
 
 
 async def test_what_holds_passes(cluster: Cluster) -> None:
@@ -273,6 +288,36 @@ async def test_costly_expressions_leave_the_loop(cluster: Cluster) -> None:
     assert plugin._evaluating.source.policies()[0].validations[0].expression.costly
 
 
+_COSTLY = f"{list(range(40))}.all(a, {list(range(40))}.all(b, b >= 0 && object.data.a == '1'))"
+
+
+@pytest.mark.parametrize(
+    ("expression", "variables"),
+    [
+        (_COSTLY, []),
+        ("variables.costly", [{"name": "costly", "expression": _COSTLY}]),
+        # an operator that forgives errors does not forgive that the variable may not be computed on the loop
+        ("!variables.costly || true", [{"name": "costly", "expression": _COSTLY}]),
+    ],
+    ids=["itself", "a variable of it", "a variable of an alternative"],
+)
+async def test_not_even_the_first_costly_evaluation_ends_on_the_loop(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, expression: str, variables: list[Any]
+) -> None:
+    loop, beside, evaluate = threading.get_ident(), list[bool](), Program.evaluate
+
+    def watched(program: Program, values: Any, *, budget: Any = None) -> Any:
+        found = evaluate(program, values, budget=budget)
+        beside.append(threading.get_ident() != loop)
+        return found
+
+    monkeypatch.setattr(Program, "evaluate", watched)
+    await install(cluster, {"expression": expression}, variables=variables)
+    beside.clear()
+    await cluster.client.create(CONFIG_MAPS, config_map(), "ns")
+    assert beside == [True]
+
+
 async def test_what_is_compiled_is_kept_until_its_policy_changes(cluster: Cluster) -> None:
     policies = source.PolicySource(cluster.client, source.VALIDATING, source.VALIDATING_BINDINGS)
     await install(cluster, {"expression": "true"})
@@ -361,7 +406,7 @@ FAILING = [
      "error applying patch: invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: "
      ".spec.template.spec.tolerations"),
     (patching("[JSONPatch{op: 'remove', path: '/nope'}]"),
-     "JSONPath: error in remove for path: '/nope': Unable to remove nonexistent key: nope: missing value"),
+     "JSON Patch: error in remove for path: '/nope': Unable to remove nonexistent key: nope: missing value"),
     (applying("Object{metadata: Object.metadata{labels: {'a': object.nope}}}"),
      "expression 'Object{metadata: Object.metadata{labels: {'a': object.nope}}}' resulted in error: no such key: nope"),
 ]  # fmt: skip
@@ -382,6 +427,15 @@ async def test_mutations_that_fail(cluster: Cluster, mutation: dict[str, Any], t
     error = caught.value
     assert (error.code, error.reason) == (403, "Invalid")
     assert error.message == f"policy 'm' with binding 'm' denied request: {text}"
+
+
+@pytest.mark.parametrize("policy", ["Fail", "Ignore"])
+async def test_a_patch_to_a_field_that_the_type_does_not_have(cluster: Cluster, policy: str) -> None:
+    await mutate(cluster, patching("[JSONPatch{op: 'add', path: '/nope', value: 'x'}]"), failurePolicy=policy)
+    with pytest.raises(ApiError) as caught:
+        await cluster.client.create(CONFIG_MAPS, config_map(data={"a": "1"}), "ns")
+    message = 'Internal error occurred: strict decoding error: unknown field "nope"'
+    assert (caught.value.code, caught.value.message) == (500, message)
 
 
 async def test_policies_run_again_after_a_change(cluster: Cluster) -> None:

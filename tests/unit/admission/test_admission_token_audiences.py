@@ -14,7 +14,7 @@ from minikube_py.components.apiserver.lookup import Lookup
 from minikube_py.components.apiserver.types import AdmissionRequest, Attributes, Decision, Operation, UserInfo
 from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.kind import Kind
-from minikube_py.machinery.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, SERVICE_ACCOUNTS
+from minikube_py.machinery.resources import NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, SERVICE_ACCOUNTS
 
 NODE = UserInfo("system:node:n1", ("system:nodes",))
 NOT_FOUND = (
@@ -54,7 +54,8 @@ async def ask(audiences: list[str], volumes: list[dict[str, Any]], *rights: tupl
         requests = [{"audience": f"for-{driver}"}]
         client.seed(CSI_DRIVERS, {"metadata": {"name": driver}, "spec": {"tokenRequests": requests}})
     lookups = [Lookup(client, resource) for resource in (PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, CSI_DRIVERS)]
-    plugin = NodeRestriction(Lookup(client, PODS), TokenAudiences(*lookups, Granted(*rights)))
+    audiences_of = TokenAudiences(*lookups, Granted(*rights))
+    plugin = NodeRestriction(Lookup(client, PODS), Lookup(client, NODES), audiences_of)
     reference = {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u"}
     draft = {"metadata": {}, "spec": {"audiences": audiences, "boundObjectRef": reference}}
     request = AdmissionRequest(

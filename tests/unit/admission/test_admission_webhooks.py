@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -358,6 +359,14 @@ async def _untyped(request: web.Request, body: dict[str, Any]) -> web.StreamResp
     return reviewed(body, **response)
 
 
+async def _undecodable(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    return reviewed(body, patch=base64.b64encode(b"{}").decode(), patchType="JSONPatch")
+
+
+async def _no_operation(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    return reviewed(body, patch=base64.b64encode(b"[7]").decode(), patchType="JSONPatch")
+
+
 async def _cuts(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
     assert request.transport is not None
     request.transport.close()
@@ -386,6 +395,10 @@ FAULTS = [
     ("patches", _patches, False, "received invalid webhook response: validating webhook may not return response.patch"),
     ("untyped", _untyped, True, "received invalid webhook response: webhook returned response.patch but not "
      "response.patchType"),
+    ("undecodable", _undecodable, True, "received undecodable patch in webhook response: json: cannot unmarshal object "
+     "into Go value of type jsonpatch.Patch"),
+    ("no operation", _no_operation, True, "received undecodable patch in webhook response: json: cannot unmarshal "
+     "number into Go value of type jsonpatch.Operation"),
     ("cuts", _cuts, False, 'failed to call webhook: Post "URL?timeout=10s": EOF'),
 ]  # fmt: skip
 

@@ -77,8 +77,17 @@ class World:
             )
         if path == "/openapi/v2":
             schema = {"type": "object", "description": "theirs"}
-            return web.json_response({"definitions": {"x.NodeMetrics": schema}, "paths": {
-                "/apis/metrics.example.com/v1/nodes": {"get": {}}, "/version": {"get": {}}}})  # fmt: skip
+            parameter = {"in": "query", "name": "pretty", "type": "string"}
+            taken = {"$ref": "#/parameters/pretty-tJGM1-ng"}
+            answers = {"200": {"description": "", "schema": {"$ref": "#/definitions/io.k8s.api.core.v1.Pod"}}}
+            return web.json_response({
+                "definitions": {"x.NodeMetrics": schema, "io.k8s.api.core.v1.Pod": schema},
+                "parameters": {"pretty-tJGM1-ng": parameter, "own-AAAAAAAA": parameter},
+                "paths": {
+                    "/apis/metrics.example.com/v1/nodes": {"get": {"responses": answers, "parameters": [taken]}},
+                    "/version": {"get": {}},
+                },
+            })  # fmt: skip
         if request.headers.get("Upgrade"):
             return await self.echo(request)
         if path.endswith("/watched"):
@@ -262,7 +271,15 @@ async def test_openapi_documents_are_merged(world: World) -> None:
     async with world.session.get("/openapi/v2") as answer:
         document = await answer.json()
     assert document["definitions"]["x.NodeMetrics"]["description"] == "theirs"
-    assert "/apis/metrics.example.com/v1/nodes" in document["paths"]
+    get = document["paths"]["/apis/metrics.example.com/v1/nodes"]["get"]
+    assert get["parameters"] == [{"$ref": "#/parameters/pretty-tJGM1-ng_v2"}]
+    assert get["responses"]["200"]["schema"] == {"$ref": "#/definitions/io.k8s.api.core.v1.Pod_v2"}
+    assert document["parameters"]["pretty-tJGM1-ng_v2"]["name"] == "pretty"
+    assert "own-AAAAAAAA" in document["parameters"]
+    assert document["definitions"]["io.k8s.api.core.v1.Pod"] != document["definitions"]["io.k8s.api.core.v1.Pod_v2"]
+    form = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    async with world.session.get("/openapi/v2", headers={"Accept": form}) as answer:
+        assert b"/apis/metrics.example.com/v1/nodes" in await answer.read()
 
 
 async def test_upgrades_and_streams_are_passed_through(world: World) -> None:

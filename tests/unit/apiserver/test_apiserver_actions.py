@@ -112,6 +112,30 @@ async def test_actions_on_pods_are_admitted_once(
     assert guard.seen == 2 * [(Operation.CREATE, "pods", subresource, "p", subresource.capitalize())]
 
 
+MISPLACED = "the namespace of the provided object does not match the namespace sent on the request"
+
+
+@pytest.mark.parametrize(
+    ("path", "meta", "text"),
+    [
+        ("pods/p/{}", {"name": "p", "namespace": "y"}, MISPLACED),
+        ("pods/absent/{}", {"name": "absent", "namespace": "y"}, MISPLACED),
+        ("pods/p/{}", {}, "name in URL does not match name in {} object"),
+        ("pods/p/{}", {"name": "q"}, "name in URL does not match name in {} object"),
+        ("bindings", {}, "Name parameter required."),
+    ],
+)
+@pytest.mark.parametrize("kind", ["Binding", "Eviction"])
+async def test_actions_on_pods_are_where_the_request_is(
+    http: aiohttp.ClientSession, path: str, meta: Object, text: str, kind: str
+) -> None:
+    body = {"metadata": meta, **({"target": {"kind": "Node", "name": "n"}} if kind == "Binding" else {})}
+    if path == "bindings" and kind == "Eviction":
+        return  # a namespace takes bindings alone
+    async with http.post(f"/api/v1/namespaces/x/{path.format(kind.lower())}", json=body) as answer:
+        assert (answer.status, (await answer.json())["message"]) == (400, text.format(kind))
+
+
 @pytest.mark.parametrize("header", ["Impersonate-User", "impersonate-group", "Impersonate-Uid", "Impersonate-Extra-a"])
 async def test_every_impersonation_header_counts(http: aiohttp.ClientSession, guard: Guard, header: str) -> None:
     async with http.get("/api/v1/namespaces/x/configmaps", headers={header: "v"}) as answer:

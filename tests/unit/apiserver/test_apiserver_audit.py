@@ -51,6 +51,12 @@ class Security:
         return None
 
 
+def of_clients(log: Path) -> list[dict[str, Any]]:
+    """The events that are not the server's own requests."""
+    events = [orjson.loads(line) for line in log.read_bytes().splitlines()]
+    return [event for event in events if event.get("userAgent") == "test/1"]
+
+
 @pytest.fixture
 async def audited(store: SqliteDatastore, tmp_path: Path) -> Callable[..., Any]:
     @asynccontextmanager
@@ -59,16 +65,16 @@ async def audited(store: SqliteDatastore, tmp_path: Path) -> Callable[..., Any]:
         policy.write_text(f"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n{rules}\n")
         clock, registry = SystemClock(), CollectorRegistry()
         settings = AuditSettings(policy_file=str(policy), log=FileSettings(str(log)), log_mode=mode)
-        api = ApiServer(ApiServerSettings(port=0), store, clock, registry)
-        security = Security()
         auditor = await asyncio.to_thread(build_auditor, settings, clock, registry)
-        api.secure(security, security, security, {}, auditor=auditor)
+        api = ApiServer(ApiServerSettings(port=0), store, clock, registry, auditor=auditor)
+        security = Security()
+        api.secure(security, security, security, {})
         ready = asyncio.Event()
         running = asyncio.create_task(api.run(ready.set))
         await ready.wait()
         headers = {"User-Agent": "test/1", "Authorization": "Bearer alice"}
         async with aiohttp.ClientSession(f"http://127.0.0.1:{api.port}", headers=headers) as session:
-            yield session, lambda: [orjson.loads(line) for line in log.read_bytes().splitlines()]
+            yield session, lambda: of_clients(log)
         running.cancel()
         await asyncio.wait({running})
         api.close()

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import aiohttp
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from minikube_py.components.apiserver.http.bulk import COPIED_AT_ONCE, SHOWN_AT_ONCE, encode_many, join_entries
 from minikube_py.components.apiserver.http.call import PIECE_BYTES
@@ -18,7 +20,8 @@ from minikube_py.components.apiserver.storage.bodies import ListBodies
 from minikube_py.components.apiserver.storage.cache import WatchCache
 from minikube_py.components.apiserver.storage.lists import MATCHED_AT_ONCE, ListOptions, read_page
 from minikube_py.components.apiserver.storage.selection import select
-from minikube_py.datastore.types import Record
+from minikube_py.components.apiserver.storage.slices import slices
+from minikube_py.datastore.types import Change, Record
 from minikube_py.machinery.kinds import builtin_kinds
 from minikube_py.machinery.resources import CONFIG_MAPS
 
@@ -167,3 +170,41 @@ async def test_a_watch_begins_with_all_objects_in_slices(http: aiohttp.ClientSes
                 break
             seen.append(event["object"]["metadata"]["name"])
     assert seen == [name for name in names if name[-1] != "5"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "expected"),
+    [
+        ([], 3, []),
+        ([1, 1, 1, 1], 3, [3, 1]),
+        ([80, 30, 30], 3, [1, 2]),  # by bytes, of which 100 are allowed
+        ([500, 500], 3, [1, 1]),  # never less than one
+        ([1, 500, 1, 1], 4, [1, 1, 2]),
+        ([50, 50, 1], 3, [2, 1]),
+    ],
+)
+def test_slices_are_bounded_in_number_and_bytes(sizes: list[int], most: int, expected: list[int]) -> None:
+    entries: list[Any] = [SimpleNamespace(item=b"x" * size) for size in sizes]
+    found = list(slices(entries, most, 100))
+    assert [len(piece) for piece in found] == expected
+    assert [entry for piece in found for entry in piece] == entries
+
+
+@given(st.lists(st.tuples(st.sampled_from(("put", "delete", "list")), st.integers(0, 12)), max_size=60))
+def test_lists_are_in_order_whatever_happened_before(steps: list[tuple[str, int]]) -> None:
+    cache = WatchCache(CONFIG_MAPS, (), 1)
+    prefix, present, revision = cache.shape.prefix, dict[str, int](), 1
+    for what, number in steps:
+        revision += 1
+        name = f"m{number * 7 % 13:02d}"
+        value = b'{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"%b"}}' % name.encode()
+        record = Record(f"{prefix}x/{name}", value, revision, revision, 1)
+        if what == "put":
+            cache.apply(Change(record, None, deleted=False))
+            present[name] = revision
+        elif what == "delete" and name in present:
+            cache.apply(Change(record, None, deleted=True))
+            del present[name]
+        elif what == "list":
+            assert [(entry.name, entry.revision) for entry in cache.entries("x")] == sorted(present.items())
+    assert [(entry.name, entry.revision) for entry in cache.entries()] == sorted(present.items())

@@ -142,6 +142,22 @@ async def test_names_are_used_once(http: aiohttp.ClientSession) -> None:
     await until(http, "caps.example.com", "Established", "True")
 
 
+async def test_lists_are_called_as_the_definition_says(http: aiohttp.ClientSession) -> None:
+    await make(http, definition(listKind="Rack"))
+    await until(http, "hats.example.com", "Established", "True")
+    async with http.get(HATS) as answer:
+        assert (await answer.json())["kind"] == "Rack"
+    headers, wanted = {"Content-Type": "application/merge-patch+json"}, {"spec": {"names": {"listKind": "Shelf"}}}
+    async with http.patch(f"{CRDS}/hats.example.com", json=wanted, headers=headers) as answer:
+        assert answer.status == 200
+    async with asyncio.timeout(30):
+        while True:
+            async with http.get(HATS, headers={"Accept": "application/yaml"}) as answer:
+                if "kind: Shelf" in await answer.text():
+                    return
+            await asyncio.sleep(0.02)
+
+
 async def test_a_definition_takes_its_objects_along(http: aiohttp.ClientSession) -> None:
     await make(http, definition())
     await until(http, "hats.example.com", "Established", "True")
@@ -155,7 +171,9 @@ async def test_a_definition_takes_its_objects_along(http: aiohttp.ClientSession)
     assert found[1:] == ("InstanceDeletionInProgress", "CustomResource deletion is in progress")
     async with http.post(HATS, json=hat("other", size=1)) as answer:
         told = "create not allowed while custom resource definition is terminating"
-        assert (answer.status, (await answer.json())["message"]) == (405, told)
+        found_error = await answer.json()
+        assert (answer.status, found_error["message"]) == (405, told)
+        assert found_error["details"] == {"group": "example.com", "kind": "hats"}
     headers = {"Content-Type": "application/merge-patch+json"}
     async with http.patch(f"{HATS}/h", data=b'{"metadata":{"finalizers":null}}', headers=headers) as answer:
         assert answer.status == 200

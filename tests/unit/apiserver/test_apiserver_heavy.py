@@ -8,12 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 
 from minikube_py.client.types import NO_DELETE_OPTIONS
 from minikube_py.components.apiserver.registry.core import Core
 from minikube_py.components.apiserver.registry.delete import delete_collection
 from minikube_py.components.apiserver.server import ApiServer
+from minikube_py.components.apiserver.storage.cache import CacheEvent
 from minikube_py.components.apiserver.storage.selection import select
 from minikube_py.components.apiserver.types import LOOPBACK, RequestContext
 from minikube_py.machinery.objects import Object
@@ -80,15 +82,12 @@ async def test_steps_of_a_write(
         assert threads.beside() == expected
 
 
-@pytest.mark.parametrize(("characters", "beside"), [(100, False), (10_000, True)], ids=["small", "large"])
-async def test_definitions_are_large_sooner(
-    http: aiohttp.ClientSession, api: ApiServer, characters: int, beside: bool
-) -> None:
+async def test_definitions_are_never_small(http: aiohttp.ClientSession, api: ApiServer) -> None:
     threads = Threads(api.core, CUSTOM_RESOURCE_DEFINITIONS)
-    body = {"metadata": {"annotations": {"a": "x" * characters}}, "spec": {}}
+    body = {"metadata": {"name": "a"}, "spec": {}}
     async with http.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", json=body) as answer:
         assert answer.status == 422
-    assert threads.beside() == {"default": beside, "validate": beside}
+    assert threads.beside() == {"default": True, "validate": True}
 
 
 async def test_a_deleted_collection_leaves_no_parsed_objects_behind(
@@ -116,3 +115,27 @@ async def test_a_deleted_collection_is_shown_as_a_list_is(http: aiohttp.ClientSe
         listed = await answer.json()
     async with http.delete(MAPS, headers=accept) as answer:
         assert (answer.status, await answer.json()) == (200, listed)
+
+
+async def test_a_large_object_that_is_written_is_not_parsed_again(http: aiohttp.ClientSession, api: ApiServer) -> None:
+    cache, seen = api.core.cache(api.core.kinds.of(CONFIG_MAPS)), list[tuple[bool, bool]]()
+
+    def published(event: CacheEvent) -> None:
+        entry = event.current or event.gone
+        parsed = {"kind": "ConfigMap", "apiVersion": "v1", **orjson.loads(entry.item)}
+        known = entry._object
+        seen.append((known is not None, known is None or orjson.dumps(known) == orjson.dumps(parsed)))
+
+    cache.subscribe(published)
+    url = f"{MAPS}/a"
+    requests: list[tuple[str, str, Any, dict[str, str]]] = [
+        ("POST", MAPS, config_map("a", LARGE), JSON),
+        ("PUT", url, config_map("a", {**LARGE, "more": "x"}), JSON),
+        ("PATCH", url, {"metadata": {"labels": {"a": "b"}}}, MERGE),
+        ("PATCH", f"{url}?fieldManager=m&force=1", config_map("a", {"one": "1"}), APPLY),
+        ("DELETE", url, None, {}),
+    ]
+    for method, path, body, headers in requests:
+        async with http.request(method, path, json=body, headers=headers) as answer:
+            assert answer.status < 300, await answer.text()
+    assert seen == [(True, True)] * len(requests)

@@ -8,7 +8,9 @@ import gzip
 import aiohttp
 import orjson
 import pytest
+from multidict import CIMultiDict
 
+from minikube_py.components.apiserver.http.warnings import add_warnings
 from minikube_py.machinery.objects import Object
 
 MAPS = "/api/v1/namespaces/x/configmaps"
@@ -130,14 +132,14 @@ async def test_strict_validation(http: aiohttp.ClientSession) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        '{"apiVersion":"v1","kind":"ConfigMap","data":{"a":"1","a":"2"}}',
-        "apiVersion: v1\nkind: ConfigMap\ndata:\n  a: '1'\n  a: '2'\n",
+        '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"a":"1","a":"2"}}',
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  a: '1'\n  a: '2'\n",
     ],
 )
 async def test_applied_configurations_with_repeated_keys(http: aiohttp.ClientSession, text: str) -> None:
     """JSON is read as the YAML that it is; the last value counts where it is not refused."""
     headers = {"Content-Type": "application/apply-patch+yaml"}
-    line = 1 if text.startswith("{") else 5
+    line = 1 if text.startswith("{") else 7
     wanted = f'yaml: unmarshal errors:\n  line {line}: key "a" already set in map'
     path = f"{MAPS}/a?fieldManager=m&fieldValidation="
     async with http.patch(path + "Strict", data=text, headers=headers) as answer:
@@ -145,7 +147,8 @@ async def test_applied_configurations_with_repeated_keys(http: aiohttp.ClientSes
         message = (await answer.json())["message"]
         assert message == f"error strict decoding YAML: error converting YAML to JSON: {wanted}"
     async with http.patch(path + "Warn", data=text, headers=headers) as answer:
-        assert answer.status == 201 and "already set in map" in answer.headers["Warning"]
+        assert answer.status == 201
+        assert answer.headers["Warning"] == f'299 - "line {line}: key \\"a\\" already set in map"'
         assert (await answer.json())["data"] == {"a": "2"}
     async with http.patch(path + "Ignore", data=text, headers=headers) as answer:
         assert answer.status == 200 and "Warning" not in answer.headers
@@ -223,3 +226,29 @@ async def test_a_watch_in_the_form_of_a_list_ends_at_its_first_event(http: aioht
     accept = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
     async with http.get(f"{MAPS}?watch=true", headers={"Accept": accept}) as answer:
         assert (answer.status, await asyncio.wait_for(answer.read(), 30)) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    ("warnings", "shown"),
+    [
+        (["a", "b", "a", ""], ["a", "b"]),
+        (['say "x\\y"'], ['say \\"x\\\\y\\"']),
+        (["über 日本"], ["über 日本"]),
+        (["yaml: unmarshal errors:\n  line 1: a\n  line 2: b"], ["line 1: a", "line 2: b"]),
+        (["a\nb", "a\rb", "a\x00b", "a\x7fb", "a\x85b", "\ud800", "c"], ["c"]),
+        (["x" * 4096], ["x" * 4096]),
+        (["x" * 300, "y" * 4000], ["x" * 256, "y" * 256]),
+        ([f"{n:x<300}" for n in range(40)], [f"{n:x<256}" for n in range(16)]),
+    ],
+    ids=["once", "quoted", "other letters", "lines of YAML", "control characters", "all", "cut", "cut and limited"],
+)
+def test_warnings_stand_in_headers(warnings: list[str], shown: list[str]) -> None:
+    headers: CIMultiDict[str] = CIMultiDict()
+    add_warnings(headers, warnings)
+    assert headers.getall("Warning", []) == [f'299 - "{text}"' for text in shown]
+
+
+async def test_an_unknown_field_with_control_characters_is_no_harm(http: aiohttp.ClientSession) -> None:
+    body = {"metadata": {"name": "w"}, "a\u0001b": 1, "c": 1}
+    async with http.post(MAPS, json=body) as answer:
+        assert (answer.status, answer.headers.getall("Warning")) == (201, ['299 - "unknown field \\"c\\""'])

@@ -27,6 +27,7 @@ DEPLOYMENT: Object = {
         "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
     },
 }
+JSON_PATCH = "application/json-patch+json"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/x/deployments"
 
 
@@ -44,6 +45,8 @@ async def test_status_of_a_new_object(client: Client) -> None:
         ("", "configmaps", "", ()),
         ("apps", "daemonsets", "", ("status",)),
         ("apps", "daemonsets", "status", ("spec",)),
+        ("flowcontrol.apiserver.k8s.io", "flowschemas", "status", ("spec", "metadata")),
+        ("storage.k8s.io", "volumeattachments", "status", ("spec", "metadata")),
         ("", "nodes", "", ("status",)),
         ("", "pods", "resize", ()),
         ("", "pods", "ephemeralcontainers", ()),
@@ -57,6 +60,45 @@ def test_fields_that_endpoints_reset(
     kind = api.core.kinds.get(group, "v1", plural)
     assert kind is not None
     assert reset_fields(kind, subresource) == expected
+
+
+async def test_labels_of_pods_stay_when_their_parts_are_written(http: aiohttp.ClientSession) -> None:
+    """Who is told of as the owner of what was put back is another matter: the reference tells of the writer."""
+    container = {**POD["spec"]["containers"][0], "resources": {"requests": {"cpu": "2"}}}
+    async with http.post("/api/v1/namespaces/x/pods", json={**POD, "spec": {"containers": [container]}}) as answer:
+        assert answer.status == 201, await answer.text()
+    name = POD["metadata"]["name"]
+    parts = {
+        "resize": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]},
+        "ephemeralcontainers": {"ephemeralContainers": [{"name": "e", "image": "i"}]},
+    }
+    strategic = {"Content-Type": "application/strategic-merge-patch+json"}
+    for part, spec in parts.items():
+        body = {"metadata": {"labels": {"a": "b"}, "annotations": {"a": "b"}}, "spec": {**spec, "nodeName": "n"}}
+        async with http.patch(f"/api/v1/namespaces/x/pods/{name}/{part}", json=body, headers=strategic) as answer:
+            made = await answer.json()
+            assert answer.status == 200, made
+        assert not {"labels", "annotations"} & set(made["metadata"])
+        assert "nodeName" not in made["spec"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "wanted"),
+    [
+        ("/spec/containers/-", {"name": "d", "image": "i"}, "spec.containers"),
+        ("/spec/containers/0/name", "d", "spec.containers[0].name"),
+    ],
+)
+async def test_a_resize_refuses_other_containers(
+    http: aiohttp.ClientSession, path: str, value: object, wanted: str
+) -> None:
+    async with http.post("/api/v1/namespaces/x/pods", json=POD) as answer:
+        assert answer.status == 201, await answer.text()
+    operation = {"op": "add", "path": path, "value": value}
+    url, headers = f"/api/v1/namespaces/x/pods/{POD['metadata']['name']}/resize", {"Content-Type": JSON_PATCH}
+    async with http.patch(url, json=[operation], headers=headers) as answer:
+        assert answer.status == 422, await answer.text()
+        assert [cause["field"] for cause in (await answer.json())["details"]["causes"]] == [wanted]
 
 
 async def test_an_applied_status_belongs_to_nobody(http: aiohttp.ClientSession) -> None:

@@ -307,6 +307,70 @@ async def test_documents_that_are_asked_for_by_their_hash_are_kept(http: aiohttp
         assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-cache, private")
 
 
+_OPENAPI = "application/com.github.proto-openapi.spec"
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "expected"),
+    [
+        ("/openapi/v2", "", "application/json"),
+        ("/openapi/v2", "*/*", "application/json"),
+        ("/openapi/v2", f"{_OPENAPI}.v2@v1.0+protobuf", f"{_OPENAPI}.v2.v1.0+protobuf"),
+        ("/openapi/v2", f"application/json;q=0.5, {_OPENAPI}.v2.v1.0+protobuf", f"{_OPENAPI}.v2.v1.0+protobuf"),
+        ("/openapi/v2", f"{_OPENAPI}.v2.v1.0+protobuf;q=0.5, application/*", "application/json"),
+        ("/openapi/v2", f"{_OPENAPI}.v3.v1.0+protobuf", ""),
+        ("/openapi/v3/version", "", "application/json"),
+        ("/openapi/v3/version", "text/html, application/json", "application/json"),
+        ("/openapi/v3/version", f"{_OPENAPI}.v3@v1.0+protobuf", f"{_OPENAPI}.v3.v1.0+protobuf"),
+        ("/openapi/v3/version", f"{_OPENAPI}.v3.v1.0+protobuf,*/*", f"{_OPENAPI}.v3.v1.0+protobuf"),
+        ("/openapi/v3/version", "application/yaml", ""),
+        ("/openapi/v3", "application/yaml", "text/plain; charset=utf-8"),
+    ],
+)
+async def test_forms_of_openapi_documents(http: aiohttp.ClientSession, path: str, accept: str, expected: str) -> None:
+    """Nothing is expected of what is not acceptable."""
+    async with http.get(path, headers={"Accept": accept}) as answer:
+        body = await answer.read()
+    if not expected:
+        assert (answer.status, body) == (406, b"")
+        return
+    assert (answer.status, answer.headers["Content-Type"]) == (200, expected)
+    assert (body[:1] == b"{") == (not expected.endswith("protobuf"))
+    assert "Accept" in answer.headers.getall("Vary")
+
+
+async def test_what_a_client_has_of_openapi_is_not_sent_again(http: aiohttp.ClientSession) -> None:
+    for path in ("/openapi/v2", "/openapi/v3", "/openapi/v3/apis/apps"):
+        async with http.get(path) as answer:
+            tag = answer.headers["ETag"]
+        for known in (tag, f'"other", W/{tag}', "*"):
+            async with http.get(path, headers={"If-None-Match": known}) as answer:
+                assert (answer.status, answer.headers["ETag"], await answer.read()) == (304, tag, b"")
+        async with http.get(path, headers={"If-None-Match": '"other"'}) as answer:
+            assert answer.status == 200
+        async with http.head(path) as answer:
+            assert (answer.status, answer.headers["ETag"]) == (200, tag)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "zipped"),
+    [
+        ("gzip", True),
+        ("deflate, gzip", True),
+        ("gzip;q=0", False),
+        ("gzip;q=0.5", False),
+        ("xgzip", False),
+        ("", False),
+    ],
+)
+async def test_large_answers_are_compressed_for_who_says_so(
+    http: aiohttp.ClientSession, accepted: str, zipped: bool
+) -> None:
+    async with http.get("/openapi/v2", headers={"Accept-Encoding": accepted}) as answer:
+        assert ("gzip" in answer.headers.get("Content-Encoding", "")) == zipped
+        assert answer.headers.getall("Vary") == ["Accept", "Accept-Encoding"][: 1 + zipped]
+
+
 async def test_pods_are_selected_by_the_old_name_of_their_node(http: aiohttp.ClientSession) -> None:
     status, found = await fetch(http, "/api/v1/pods?fieldSelector=spec.host%3Da")
     assert (status, found["items"]) == (200, [])

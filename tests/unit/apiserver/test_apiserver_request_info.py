@@ -98,3 +98,21 @@ def test_not_acceptable(accept: str) -> None:
 @pytest.mark.parametrize(("text", "seconds"), [("1m30s", 90.0), ("0", 0.0), ("1.5s", 1.5), ("abc", None), ("5", None)])
 def test_durations(text: str, seconds: float | None) -> None:
     assert duration_seconds(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        pytest.param("a=1&b=2;c&d=3", {"a": "1", "d": "3"}, id="a semicolon"),
+        pytest.param("a=%zz&b=%41", {"b": "A"}, id="a broken escape of a value"),
+        pytest.param("%4=1&b=2", {"b": "2"}, id="a broken escape of a name"),
+    ],
+)
+def test_pairs_that_are_no_parameters(query: str, expected: dict[str, str]) -> None:
+    """They are left out, as in Go; the others count."""
+    assert parse_request("GET", f"/api/v1/pods?{query}").query == expected
+
+
+@pytest.mark.parametrize("path", ["/api/v1/watch", "/api/v1/proxy", "/apis/apps/v1/watch"])
+def test_paths_that_mean_nothing(path: str) -> None:
+    assert parse_request("GET", path).malformed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -123,6 +124,30 @@ def test_a_refused_service_keeps_nothing() -> None:
     with pytest.raises(ApiError):
         reserve(pool, service(type="NodePort", ports=ports))
     assert len({port["nodePort"] for port in reserve(pool, service(type="NodePort", ports=ports[:2]))["ports"]}) == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "dry_run", "wanted"),
+    [
+        ("10.43.0.0", False, "is not in the valid range. The range of valid IPs is 10.43.0.0/16"),
+        ("10.43.255.255", True, "is not in the valid range. The range of valid IPs is 10.43.0.0/16"),
+        ("10.44.0.1", False, "the provided network does not match the current range"),
+        ("10.44.0.1", True, "is not in the valid range. The range of valid IPs is 10.43.0.0/16"),
+        ("10.43.0.9", False, "provided IP is already allocated"),
+    ],
+)
+def test_addresses_that_are_not_to_be_had(address: str, dry_run: bool, wanted: str) -> None:
+    pool = allocator("10.43.0.0/16", service(clusterIP="10.43.0.9", clusterIPs=["10.43.0.9"]))
+    with pytest.raises(ApiError, match=re.escape(wanted)):
+        pool.reserve(service(clusterIP=address, clusterIPs=[address]), None, dry_run=dry_run)
+
+
+def test_a_dry_run_may_ask_for_a_taken_address_and_does_not_free_it() -> None:
+    held = service(clusterIP="10.43.0.9", clusterIPs=["10.43.0.9"])
+    pool = allocator("10.43.0.0/16", held)
+    pool.reserve(service(clusterIP="10.43.0.9", clusterIPs=["10.43.0.9"]), None, dry_run=True)
+    with pytest.raises(ApiError, match="provided IP is already allocated"):
+        pool.reserve(service(clusterIP="10.43.0.9", clusterIPs=["10.43.0.9"]), None, dry_run=False)
 
 
 def test_one_number_serves_two_protocols() -> None:

@@ -180,9 +180,7 @@ def test_kubelet_paths(case: tuple[str, str, str]) -> None:
 def test_container_must_be_chosen() -> None:
     with pytest.raises(ApiError) as refused:
         container_of(POD, "")
-    assert refused.value.message == (
-        "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]"
-    )
+    assert refused.value.message == "a container name must be specified for pod p, choose one of: [i a b]"
 
 
 def test_log_options() -> None:
@@ -190,6 +188,31 @@ def test_log_options() -> None:
     with pytest.raises(ApiError) as refused:
         log_target(POD, {"container": "a", "tailLines": "-1"})
     assert "must be greater than or equal to 0" in refused.value.message
+
+
+LOG_OPTIONS = {
+    "a number that is none": ({"tailLines": "x"}, 400, 'strconv.ParseInt: parsing "x": invalid syntax'),
+    "no number": ({"limitBytes": ""}, 400, 'strconv.ParseInt: parsing "": invalid syntax'),
+    "a time that is none": (
+        {"sinceTime": "abc"},
+        400,
+        'parsing time "abc" as "2006-01-02T15:04:05Z07:00": cannot parse "abc" as "2006"',
+    ),
+    "a stream": ({"stream": "Stdout"}, 422, 'PodLogOptions "p" is invalid: stream: Forbidden: may not be specified'),
+    "all at once": (
+        {"tailLines": "-1", "limitBytes": "0", "sinceSeconds": "0"},
+        422,
+        'PodLogOptions "p" is invalid: [tailLines: Invalid value: -1: must be greater than or equal to 0, '
+        "limitBytes: Invalid value: 0: must be greater than 0, sinceSeconds: Invalid value: 0: must be greater than 0]",
+    ),
+}
+
+
+@pytest.mark.parametrize(("query", "code", "message"), LOG_OPTIONS.values(), ids=LOG_OPTIONS.keys())
+def test_wrong_log_options(query: dict[str, str], code: int, message: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        log_target(POD, {"container": "a", **query})
+    assert (refused.value.code, refused.value.message) == (code, message)
 
 
 def test_addresses() -> None:

@@ -257,3 +257,23 @@ async def test_a_table_of_what_is_not_stored_has_no_revision(http: aiohttp.Clien
     headers = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
     async with http.post(f"{MAPS}?dryRun=All", json={"metadata": {"name": "a"}}, headers=headers) as answer:
         assert (answer.status, (await answer.json())["metadata"]) == (201, {})
+
+
+@pytest.mark.parametrize(
+    ("path", "made", "labels", "finalizers"),
+    [
+        pytest.param("/api/v1/namespaces/x/events", {"involvedObject": {"namespace": "x"}}, 1, 0, id="once"),
+        pytest.param("/apis/coordination.k8s.io/v1/namespaces/x/leases", {}, 2, 0, id="usual, without the core"),
+        pytest.param("/apis/storage.k8s.io/v1/csinodes", {"spec": {"drivers": []}}, 2, 1, id="as new"),
+        pytest.param("/apis/storage.k8s.io/v1/storageclasses", {"provisioner": "p.io"}, 3, 2, id="as new and changed"),
+        pytest.param("/apis/rbac.authorization.k8s.io/v1/clusterroles", {"rules": []}, 4, 3, id="as new, twice"),
+    ],
+)
+async def test_errors_of_changed_metadata_are_told_as_often_as_the_kind_looks(
+    http: aiohttp.ClientSession, path: str, made: Object, labels: int, finalizers: int
+) -> None:
+    assert (await send(http, "POST", path, {"metadata": {"name": "m"}, **made}))[0] == 201
+    wrong = {"metadata": {"labels": {"a b": "c"}, "finalizers": ["short"]}}
+    status, found, _ = await send(http, "PATCH", f"{path}/m", wrong, MERGE)
+    told = [cause["field"] for cause in found["details"]["causes"]]
+    assert (status, told.count("metadata.labels"), told.count("metadata.finalizers[0]")) == (422, labels, finalizers)

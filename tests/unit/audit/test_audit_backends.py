@@ -148,6 +148,29 @@ async def test_blocking_waits_for_the_write_and_tells_failures() -> None:
     await asyncio.wait({running})
 
 
+async def test_what_is_being_written_at_the_end_is_written_and_what_comes_later_is_counted() -> None:
+    begun, may_end, written = asyncio.Event(), asyncio.Event(), list[Any]()
+
+    async def write(events: Sequence[Any]) -> None:
+        begun.set()
+        await may_end.wait()
+        written.extend(events)
+
+    clock, lost = FakeClock(), errors()
+    queue = Batches("log", write, BatchSettings(blocking=False), clock, lost)
+    running = asyncio.create_task(queue.run())
+    queue.put({"n": 1})
+    await begun.wait()
+    queue.put({"n": 2})
+    running.cancel()
+    await asyncio.sleep(0)
+    may_end.set()
+    await asyncio.wait({running})
+    assert written == [{"n": 1}, {"n": 2}]
+    assert queue.put({"n": 3}) is None
+    assert lost.labels("log")._value.get() == 1
+
+
 def test_large_events_lose_their_objects_then_themselves() -> None:
     big = {"auditID": "1", "requestObject": {"x": "y" * 500}, "annotations": {"a": "b"}}
     assert fitted(big, 0)[0] is big

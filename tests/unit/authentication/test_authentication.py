@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from minikube_py.client.testing.fake_client import FakeClient
 from minikube_py.client.testing.fake_clock import FakeClock
+from minikube_py.components.apiserver.authentication.service_accounts import clock_leeway_seconds
 from minikube_py.components.apiserver.authentication.static_tokens import read_token_file
 from minikube_py.components.apiserver.security import SecurityBundle, SecuritySettings, build_security
 from minikube_py.components.apiserver.types import (
@@ -171,10 +174,50 @@ async def test_token_expires(world: World, expires: int) -> None:
     answer = await world.token(expirationSeconds=expires)
     assert answer["status"]["expirationTimestamp"] == rfc3339(world.clock.now() + expires)
     token = answer["status"]["token"]
-    world.clock.jump(expires - 1)
+    world.clock.jump(expires + clock_leeway_seconds)
     assert await world.who(token)
     world.clock.jump(1)
     assert (await refused(world.who(token))).code == 401
+
+
+@pytest.mark.parametrize(
+    ("claims", "good"),
+    [
+        pytest.param({}, True, id="as it was signed"),
+        pytest.param({"nbf": 61}, False, id="begins later"),
+        pytest.param({"nbf": 59}, True, id="begins later by another server's clock"),
+        pytest.param({"iat": 61}, False, id="signed later"),
+        pytest.param({"exp": -61}, False, id="ended"),
+        pytest.param({"exp": "9999999999"}, False, id="ends at a text"),
+        pytest.param({"exp": True}, False, id="ends at a truth"),
+        pytest.param({"exp": 10**400}, False, id="ends at no time"),
+        pytest.param({"exp": float("inf")}, False, id="ends never"),
+        pytest.param({"exp": float("nan")}, False, id="ends at no number"),
+    ],
+)
+async def test_times_of_a_token_are_numbers_near_this_clock(world: World, claims: dict[str, Any], good: bool) -> None:
+    """Even with a good signature: what another server of the cluster, or another program with its key, has signed."""
+    tokens = world.security.service_account_tokens
+    answer = await world.token(expirationSeconds=3600)
+    signed = tokens.verify(answer["status"]["token"])
+    assert signed is not None
+    now = world.clock.now()
+    moved = {
+        name: now + value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1000 else value
+        for name, value in claims.items()
+    }
+    token = tokens.sign({**signed, **moved})
+    if good:
+        assert await world.who(token)
+    else:
+        assert (await refused(world.who(token))).code == 401
+
+
+@pytest.mark.parametrize("kid", [["a"], {"a": 1}, 7, None, ""])
+async def test_a_key_id_that_is_no_text_is_no_error_of_the_server(world: World, kid: object) -> None:
+    token = (await world.token(expirationSeconds=3600))["status"]["token"]
+    header = base64.urlsafe_b64encode(json.dumps({"alg": "ES256", "kid": kid}).encode()).decode().rstrip("=")
+    assert (await refused(world.who(f"{header}.{token.partition('.')[2]}"))).code == 401
 
 
 @pytest.fixture
@@ -185,7 +228,7 @@ def strict(tmp_path: Path) -> World:
 async def test_extension_can_be_switched_off(strict: World) -> None:
     world = strict
     answer = await world.token(expirationSeconds=3607, boundObjectRef=world.bound("Pod", "p"))
-    world.clock.jump(3608)
+    world.clock.jump(3608 + clock_leeway_seconds)
     assert (await refused(world.who(answer["status"]["token"]))).code == 401
 
 
@@ -221,6 +264,46 @@ async def test_token_ends_with_its_account_even_when_it_is_made_anew(world: Worl
     assert (await refused(world.who(token))).code == 401
 
 
+async def test_reviews_say_why_a_token_is_refused(world: World) -> None:
+    token = (await world.token(expirationSeconds=600, boundObjectRef=world.bound("Pod", "p")))["status"]["token"]
+    handler = world.security.virtual_handlers["authentication.k8s.io", "tokenreviews", ""]
+
+    async def why() -> str:
+        answer = await handler.create(ADMIN, REVIEW_KIND, "", "", {"metadata": {}, "spec": {"token": token}})
+        return answer["status"].get("error", "")
+
+    assert await why() == ""
+    await world.client.delete(PODS, "p", "ns")
+    world.clock.jump(120)
+    assert await why() == "[invalid bearer token, service account token has been invalidated]"
+    await world.client.delete(SERVICE_ACCOUNTS, "bot", "ns")
+    assert await why() == '[invalid bearer token, serviceaccounts "bot" not found]'
+    world.clock.jump(600)
+    assert await why() == "[invalid bearer token, service account token has expired]"
+
+
+@pytest.mark.parametrize(
+    ("reference", "code", "message"),
+    [
+        ({"kind": "ConfigMap", "apiVersion": "v1"}, 400, "cannot bind token to object of type /v1, Kind=ConfigMap"),
+        ({"kind": "Pod", "apiVersion": "x/v1"}, 400, "cannot bind token to object of type x/v1, Kind=Pod"),
+        ({"kind": "Pod", "apiVersion": "a/b/c", "name": "none"}, 404, 'pods "none" not found'),
+        ({"name": "x"}, 400, "cannot bind token to object of type /, Kind="),
+        ({"kind": "Secret", "apiVersion": "v1", "name": "none"}, 404, 'secrets "none" not found'),
+        (
+            {"kind": "Secret", "apiVersion": "v1", "name": "s", "uid": "other"},
+            409,
+            'Operation cannot be fulfilled on Secret "s": the UID in the bound object reference (other) does not match '
+            "the UID in record. The object might have been deleted and then recreated",
+        ),
+    ],
+)
+async def test_what_tokens_are_bound_to(world: World, reference: dict, code: int, message: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        await world.token(boundObjectRef=reference)
+    assert (caught.value.code, caught.value.message) == (code, message)
+
+
 async def test_token_for_another_audience_is_refused_and_reviewed(world: World) -> None:
     token = (await world.token(audiences=["vault"]))["status"]["token"]
     assert (await refused(world.who(token))).code == 401
@@ -230,7 +313,11 @@ async def test_token_for_another_audience_is_refused_and_reviewed(world: World) 
     assert (status["authenticated"], status["audiences"]) == (True, ["vault"])
     body = {"metadata": {}, "spec": {"token": token}}
     status = (await handler.create(ADMIN, REVIEW_KIND, "", "", body))["status"]
-    assert status == {"user": {}, "error": "invalid bearer token"}
+    assert status == {
+        "user": {},
+        "error": '[invalid bearer token, token audiences ["vault"] is invalid for the target audiences '
+        '["https://kubernetes.default.svc"]]',
+    }
 
 
 @pytest.mark.parametrize(

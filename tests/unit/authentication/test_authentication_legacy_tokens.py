@@ -278,7 +278,7 @@ async def test_cleaning(world: World, tracked, labels, listed, mounted, age, exp
 
 
 async def test_the_cleaner_notes_when_tracking_began_and_runs_daily(world: World) -> None:
-    running = asyncio.create_task(run_token_cleaner(world.client, world.clock, lambda: None))
+    running = asyncio.create_task(run_token_cleaner(world.client, world.client, world.clock, lambda: None))
     await world.clock.settle()
     noted = world.client.one(CONFIG_MAPS, TRACKING_CONFIG_MAP, "kube-system")
     assert noted["data"] == {"since": day_of(world.clock.now())}

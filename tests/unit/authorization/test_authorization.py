@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from minikube_py.client.testing.fake_client import FakeClient
@@ -246,8 +248,114 @@ async def test_binding_needs_the_rights_of_its_role(client: FakeClient, role: st
         await EscalationCheck(rbac, rbac).admit(request)
 
 
+FULL = [
+    {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
+    {"nonResourceURLs": ["*"], "verbs": ["*"]},
+]
+GATHERING = {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}
+OF_PODS = {"apiGroups": [""], "resources": ["pods"]}
+NEEDS_ADMIN = "must have cluster-admin privileges to use the aggregationRule"
+
+
+@pytest.mark.parametrize(
+    ("owned", "new", "old", "why"),
+    [
+        ([], {"aggregationRule": GATHERING}, None, NEEDS_ADMIN),
+        ([], {"rules": []}, {"aggregationRule": GATHERING}, NEEDS_ADMIN),
+        ([], {"aggregationRule": {}}, None, ""),
+        (FULL, {"aggregationRule": GATHERING, "rules": FULL}, None, ""),
+        ([], {"rules": FULL, "metadata": {"name": "r", "finalizers": ["x/y"]}}, {"rules": FULL}, ""),
+        (
+            [],
+            {"rules": FULL[1:], "metadata": {"name": "r", "labels": {"a": "b"}}},
+            {"rules": FULL[1:]},
+            'user "ann" (groups=[]) is attempting to grant RBAC permissions not currently held:\n'
+            '{NonResourceURLs:["*"], Verbs:["*"]}',
+        ),
+        (
+            [{**OF_PODS, "resourceNames": ["a"], "verbs": ["get"]}],
+            {"rules": [{**OF_PODS, "resourceNames": ["a", "b"], "verbs": ["get", "list"]}]},
+            None,
+            'user "ann" (groups=[]) is attempting to grant RBAC permissions not currently held:\n'
+            '{APIGroups:[""], Resources:["pods"], ResourceNames:["a"], Verbs:["list"]}\n'
+            '{APIGroups:[""], Resources:["pods"], ResourceNames:["b"], Verbs:["get" "list"]}',
+        ),
+    ],
+)
+async def test_cluster_roles_beyond_own_rights(owned: list, new: dict, old: dict | None, why: str) -> None:
+    client = FakeClient(FakeClock())
+    client.seed(CLUSTER_ROLES, {"metadata": {"name": "own"}, "rules": owned})
+    subjects = [{"kind": "User", "name": "ann"}]
+    reference = {"kind": "ClusterRole", "name": "own"}
+    client.seed(CLUSTER_ROLE_BINDINGS, {"metadata": {"name": "own"}, "roleRef": reference, "subjects": subjects})
+    rbac = RbacAuthorizer(client)
+    named = {"metadata": {"name": "r"}}
+    before = None if old is None else {**named, **old}
+    operation = Operation.CREATE if old is None else Operation.UPDATE
+    kind = Kind(CLUSTER_ROLES, "x", "x")
+    request = AdmissionRequest(operation, kind, "", "", "r", UserInfo("ann"), {**named, **new}, before, {})
+    found = ""
+    try:
+        await EscalationCheck(rbac, rbac).admit(request)
+    except ApiError as error:
+        found = error.message
+    assert found == (f'clusterroles.rbac.authorization.k8s.io "r" is forbidden: {why}' if why else "")
+
+
+async def test_roles_that_are_missing_are_told(client: FakeClient) -> None:
+    subjects = [{"kind": "User", "name": "joe"}]
+    for name in ("gone", "lost"):
+        reference = {"kind": "Role", "name": name}
+        meta = {"name": name, "namespace": "ns"}
+        client.seed(ROLE_BINDINGS, {"metadata": meta, "roleRef": reference, "subjects": subjects})
+    rbac = RbacAuthorizer(client)
+    rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
+    with pytest.raises(ApiError) as caught:
+        await EscalationCheck(rbac, rbac).admit(writing(ROLES, {"metadata": {"name": "esc"}, "rules": rules}, JOE))
+    missing = '[role.rbac.authorization.k8s.io "gone" not found, role.rbac.authorization.k8s.io "lost" not found]'
+    assert caught.value.message.endswith(f"; resolution errors: [{missing}]")
+    handler = SelfSubjectRulesReviewHandler(UnionAuthorizer([rbac]))
+    answer = await handler.create(RequestContext(JOE), REVIEW, "", "", {"spec": {"namespace": "ns"}})
+    assert (answer["status"]["incomplete"], answer["status"]["evaluationError"]) == (False, missing)
+
+
+EXISTS = {"key": "a", "operator": "Exists"}
+PARTLY, WHOLLY = "partially ignored due to parse error", "ignored due to parse error"
+
+
+@pytest.mark.parametrize(
+    ("selectors", "error"),
+    [
+        ({"fieldSelector": {"rawSelector": "a=b"}, "labelSelector": {"rawSelector": "a in (b)"}}, None),
+        ({"fieldSelector": {"rawSelector": "a"}}, f"spec.resourceAttributes.fieldSelector {WHOLLY}"),
+        (
+            {"labelSelector": {"rawSelector": "!"}, "fieldSelector": {"requirements": [EXISTS]}},
+            f"spec.resourceAttributes.fieldSelector {WHOLLY}; spec.resourceAttributes.labelSelector {WHOLLY}",
+        ),
+        (
+            {"labelSelector": {"requirements": [EXISTS, {"key": "b", "operator": "New", "values": ["c"]}]}},
+            f"spec.resourceAttributes.labelSelector {PARTLY}",
+        ),
+        (
+            {"fieldSelector": {"requirements": [{"key": "a", "operator": "In", "values": ["b", "c"]}]}},
+            f"spec.resourceAttributes.fieldSelector {WHOLLY}",
+        ),
+    ],
+)
+async def test_selectors_that_do_not_count_are_told(client: FakeClient, selectors: dict, error: str | None) -> None:
+    handler = SubjectAccessReviewHandler(UnionAuthorizer([RbacAuthorizer(client)]))
+    spec = {"user": "joe", "resourceAttributes": {"verb": "list", "resource": "pods", **selectors}}
+    answer = await handler.create(RequestContext(JOE), REVIEW, "", "", {"spec": spec})
+    assert answer["status"].get("evaluationError") == error
+
+
+def test_refusals_hold_nothing_that_looks_like_a_page() -> None:
+    refused = denied(UserInfo("<b>"), Attributes("get", "/a&b"), "a < b")
+    assert refused.message == 'forbidden: User "&lt;b&gt;" cannot get path "/a&amp;b": a < b'
+
+
 async def test_rules_review_lists_everything(client: FakeClient) -> None:
-    handler = SelfSubjectRulesReviewHandler(RbacAuthorizer(client))
+    handler = SelfSubjectRulesReviewHandler(UnionAuthorizer([RbacAuthorizer(client)]))
     answer = await handler.create(RequestContext(JOE), REVIEW, "", "", {"spec": {"namespace": "ns"}})
     assert answer["status"] == {
         "resourceRules": [
@@ -503,3 +611,30 @@ async def test_no_path_leads_past_the_rules(client: FakeClient, target: str) -> 
 async def test_names_in_paths(client: FakeClient, target: str, expected: bool) -> None:
     decision, _ = await RbacAuthorizer(client).authorize(JOE, parse_request("GET", target).attributes())
     assert (decision is Decision.ALLOW) is expected
+
+
+async def test_many_bindings_are_taken_in_while_others_have_their_turn(client: FakeClient) -> None:
+    reference = {"apiGroup": RBAC, "kind": "Role", "name": "r"}
+    for number in range(500):
+        meta, subject = {"name": f"b-{number:03}", "namespace": "ns"}, {"kind": "User", "name": f"u-{number}"}
+        client.seed(ROLE_BINDINGS, {"metadata": meta, "roleRef": reference, "subjects": [subject]})
+    rbac = RbacAuthorizer(client)
+
+    async def allowed(number: int) -> bool:
+        user = UserInfo(f"u-{number}", ())
+        return (await rbac.authorize(user, ask("get", "configmaps", namespace="ns")))[0] is Decision.ALLOW
+
+    first = asyncio.create_task(allowed(1))
+    await asyncio.sleep(0)
+    assert rbac._starting.locked()
+    first.cancel()  # whoever asks first goes away: the next one begins anew
+    await asyncio.wait({first})
+    assert not rbac._ready
+    asked = [asyncio.create_task(allowed(number)) for number in (0, 250, 499)]
+    await asyncio.sleep(0)
+    assert rbac._starting.locked()
+    await client.delete(ROLE_BINDINGS, "b-499", "ns")  # it is still to be taken in
+    assert [await answer for answer in asked] == [True, True, False]
+    assert len(rbac._index._keys) == 499 + 2
+    await client.delete(ROLE_BINDINGS, "b-250", "ns")
+    assert [await allowed(number) for number in (0, 250)] == [True, False]

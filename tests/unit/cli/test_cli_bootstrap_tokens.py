@@ -54,6 +54,7 @@ async def test_nodes_may_ask_for_their_certificates(client: FakeClient, clock: F
             "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient"
         ),
         "pyk3s:node-proxier": "system:node-proxier",
+        "pyk3s:node-storage": "pyk3s:node-storage",
     }
     other = FakeClient(clock)
     await other.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}})

@@ -84,6 +84,7 @@ def test_values_of_a_file_count_as_they_are_written(tmp_path: Path) -> None:
         pytest.param({"token_file": "/nowhere"}, "--token-file: cannot read /nowhere", id="no token file"),
         pytest.param({"agent_token_file": "/dev/null"}, "/dev/null is empty", id="empty token file"),
         pytest.param({"token": "a", "token_file": "/dev/null"}, "both given", id="token twice"),
+        pytest.param({"certificate_duration": "59s"}, "too short to renew in time", id="certificates of seconds"),
         pytest.param({"max_requests_inflight": 0}, "must be at least 1", id="no seats"),
         pytest.param(
             {"horizontal_pod_autoscaler_sync_period": "0s"},

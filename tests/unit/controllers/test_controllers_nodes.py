@@ -10,9 +10,10 @@ from minikube_py.components.controllers.daemonset.placement import target_node
 from minikube_py.components.controllers.nodes.eviction import TaintEvictionController
 from minikube_py.components.controllers.nodes.lifecycle import NodeLifecycleController
 from minikube_py.components.controllers.nodes.pod_gc import PodGarbageCollector
-from minikube_py.components.controllers.nodes.tolerations import stay_seconds, tolerates
+from minikube_py.components.controllers.nodes.tolerations import stay_seconds
 from minikube_py.machinery.conditions import condition_is_true, find_condition
 from minikube_py.machinery.objects import Object, name_of, thaw
+from minikube_py.machinery.placement import toleration_matches
 from minikube_py.machinery.resources import DAEMON_SETS, LEASES, NODES, PODS
 from minikube_py.machinery.times import rfc3339_micro
 
@@ -90,8 +91,8 @@ def test_how_long_a_pod_may_stay(tolerations: list[Object], seconds: float | Non
 
 def test_comparing_tolerations() -> None:
     taint = {"key": "k", "value": "10", "effect": "NoSchedule"}
-    assert tolerates({"key": "k", "operator": "Gt", "value": "5"}, taint)
-    assert not tolerates({"key": "k", "operator": "Lt", "value": "5"}, taint)
+    assert toleration_matches({"key": "k", "operator": "Gt", "value": "5"}, taint)
+    assert not toleration_matches({"key": "k", "operator": "Lt", "value": "5"}, taint)
 
 
 async def test_pods_leave_a_tainted_node_in_time_or_stay_when_it_heals(world: World) -> None:

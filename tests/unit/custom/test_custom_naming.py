@@ -48,6 +48,24 @@ def test_names_that_are_taken(taken: Taken, reason: str, accepted: set[str]) -> 
     assert {name for name, value in crd["status"]["acceptedNames"].items() if value} == accepted
 
 
+@pytest.mark.parametrize(
+    ("annotation", "wanted"),
+    [
+        ("", ("False", "MissingAnnotation")),
+        ("somewhere", ("False", "InvalidAnnotation")),
+        ("unapproved, for a test", ("False", "UnapprovedAnnotation")),
+        ("https://example.com/1", ("True", "ApprovedAnnotation")),
+    ],
+)
+def test_definitions_in_groups_of_the_community_tell_of_their_approval(annotation: str, wanted: Any) -> None:
+    crd = definition()
+    write_status(crd, NOTHING, 0.0)
+    assert "KubernetesAPIApprovalPolicyConformant" not in conditions(crd)
+    crd["spec"]["group"], crd["metadata"]["annotations"] = "hats.k8s.io", {"api-approved.kubernetes.io": annotation}
+    write_status(crd, NOTHING, 1.0)
+    assert conditions(crd)["KubernetesAPIApprovalPolicyConformant"] == wanted
+
+
 def test_an_established_definition_stays_so_when_it_wants_a_taken_name() -> None:
     crd = definition()
     write_status(crd, NOTHING, 0.0)

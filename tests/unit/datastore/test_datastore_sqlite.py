@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from minikube_py.datastore import tools
 from minikube_py.datastore.index import SortedKeys, prefix_end
 from minikube_py.datastore.sqlite import SqliteDatastore, SqliteSettings, open_sqlite
 from minikube_py.datastore.sqlite.file import APPLICATION_ID, MIGRATIONS
@@ -342,6 +343,44 @@ async def test_a_file_of_the_first_schema_is_migrated(tmp_path: Path, clock: Any
     await store.compact(6)
     assert store.garbage().superseded == 0
     await store.close()
+
+
+async def test_a_file_of_the_second_schema_is_migrated(tmp_path: Path, clock: Any) -> None:
+    path = tmp_path / "s.db"
+    raw = sqlite3.connect(path)
+    for statement in (*MIGRATIONS[0], *MIGRATIONS[1]):
+        raw.execute(statement)
+    rows = [*_FIRST_SCHEMA_ROWS, (6, "/b", b"3" * 10_000, 6, 1, 5, 0, 0)]  # names the deletion
+    raw.executemany("INSERT INTO log VALUES (? << 20, ?, ?, ?, ?, ? << 20, ?, ?)", rows)
+    raw.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    raw.execute("PRAGMA user_version = 2")
+    raw.commit()
+    raw.close()
+    store = await open_sqlite(path, clock=clock)
+    assert [(r.key, r.mod_revision, len(r.value)) for r in store.current("")] == [("/a", 4, 1), ("/b", 6, 10_000)]
+    assert [r.key for r in (await store.range("/", revision=5)).records] == ["/a"]
+    assert [r.value for r in (await store.range("/", revision=3)).records] == [b"1", b"1"]
+    changes = await store.watch("/", start_revision=6).__anext__()
+    assert [(c.revision, c.previous) for c in changes] == [(6, None)]
+    await store.close()
+    assert (await tools.check(f"sqlite:///{path}")).findings == []
+
+
+async def test_a_closed_store_leaves_no_file_open(tmp_path: Path, clock: Any) -> None:
+    async def use() -> None:
+        store = await open_sqlite(tmp_path / "s.db", clock=clock)
+        await store.put("/a", b"1")
+        await store.put("/a", b"2")
+        await store.range("/", revision=store.current_revision - 1)
+        await store.give_back_space()
+        await store.close()
+        await store.close()
+
+    await use()
+    before = await asyncio.to_thread(os.listdir, "/proc/self/fd")
+    for _ in range(3):
+        await use()
+    assert len(await asyncio.to_thread(os.listdir, "/proc/self/fd")) == len(before)
 
 
 async def test_transactions_and_churn_survive_a_restart(stores: Reopen) -> None:

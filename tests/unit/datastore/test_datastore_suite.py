@@ -280,3 +280,14 @@ async def test_a_revoked_lease_takes_its_keys_along(store: Datastore) -> None:
         await store.create("/d", b"", lease=lease)
     with pytest.raises(LeaseNotFound):
         await store.revoke_lease(lease)
+
+
+@pytest.mark.in_process
+async def test_a_key_deleted_and_made_again_at_once_begins_anew(store: Datastore) -> None:
+    await store.create("/a", b"1")
+    await asyncio.gather(store.delete("/a"), store.create("/a", b"2"))  # one batch of the writer
+    assert [r.value for r in (await store.range("/", revision=2)).records] == [b"1"]
+    assert (await store.range("/", revision=3)).records == []
+    assert await store.get("/a", revision=3) is None
+    changes = await take(store.watch("/", start_revision=3), 2)
+    assert [(c.revision, c.previous and c.previous.value) for c in changes] == [(3, b"1"), (4, None)]

@@ -150,7 +150,9 @@ async def test_certificates_of_a_worker_are_shown(world: World) -> None:
     async with keeping(world):
         await until("a serving certificate", lambda: has_serving(world))
     assert await asyncio.to_thread(is_worker, world.folder)
-    found = await asyncio.to_thread(inspect_worker, world.folder, world.clock.now() + HOUR)
+    fresh = await asyncio.to_thread(inspect_worker, world.folder, world.clock.now() + HOUR)
+    assert {one.verdict for one in fresh} == {Verdict.OK}
+    found = await asyncio.to_thread(inspect_worker, world.folder, world.clock.now() + 20 * HOUR)
     shown = {one.file.name: (one.verdict, one.usages) for one in found}
     assert shown == {
         "client-kubelet.crt": (Verdict.WARNING, "ClientAuth"),

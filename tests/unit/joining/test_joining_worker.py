@@ -31,7 +31,8 @@ def test_parts_are_those_of_a_node(tmp_path: Path, disabled: tuple[str, ...]) ->
     node = agent.Node(settings, client, recorder, client, shown, clock, CollectorRegistry())
     components = worker_components(settings, files, client, recorder, node, clock)
     names = [component.name for component in Supervisor(components, clock).components]
-    wanted = {"containerd", "certificates", "network", "kubelet", "proxy", "dns", "events"} - set(disabled)
+    parts = {"network", "kubelet", "proxy", "dns", "local-storage"} - set(disabled)
+    wanted = {"containerd", "certificates", "events"} | parts
     assert set(names) == wanted and len(names) == len(wanted)
     assert [component.name for component in components if component.vital] == ["containerd"]
 

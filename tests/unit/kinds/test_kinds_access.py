@@ -6,6 +6,10 @@ import base64
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from minikube_py.components.apiserver.http import views
 from minikube_py.machinery.kind import Kind
@@ -243,6 +247,58 @@ def test_certificates(encoded: str, wanted: str) -> None:
     assert certificate_problem(encoded) == wanted
 
 
+def signed_request(*, spoilt: bool = False) -> str:
+    """A request in PEM, in base64; a spoilt one has another name than its key has signed."""
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "joe")])
+    made = x509.CertificateSigningRequestBuilder().subject_name(name)
+    signed = made.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(Encoding.DER)
+    body = base64.encodebytes(signed.replace(b"joe", b"jim") if spoilt else signed)
+    text = b"-----BEGIN CERTIFICATE REQUEST-----\n" + body + b"-----END CERTIFICATE REQUEST-----\n"
+    return base64.b64encode(text).decode()
+
+
+GOOD_REQUEST = signed_request()
+LABEL = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
+    "an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+)
+SPECS: list[tuple[Object, list[str]]] = [
+    ({}, []),
+    ({"request": signed_request(spoilt=True)}, ["x509: ECDSA verification failure"]),
+    ({"request": block("CERTIFICATE", "eA==")}, ["PEM block type must be CERTIFICATE REQUEST"]),
+    ({"request": "eA=="}, ["PEM block type must be CERTIFICATE REQUEST"]),
+    ({"usages": []}, ["spec.usages: Required value"]),
+    (
+        {"usages": ["nope", "client auth", "client auth", "nope"]},
+        [
+            'spec.usages[0]: Unsupported value: "nope"',
+            'spec.usages[3]: Unsupported value: "nope"',
+            'spec.usages[2]: Duplicate value: "client auth"',
+            'spec.usages[3]: Duplicate value: "nope"',
+        ],
+    ),
+    ({"signerName": ""}, ["spec.signerName: Required value"]),
+    ({"signerName": "a/b/c"}, ["must be a fully qualified domain and path of the form 'example.com/signer-name'"]),
+    (
+        {"signerName": "host/x"},
+        ['spec.signerName: Invalid value: "host": should be a domain with at least two segments separated by dots'],
+    ),
+    ({"signerName": "A.b_.c/x"}, [f'spec.signerName: Invalid value: "A.b_.c": validating label "A": {LABEL}']),
+    ({"signerName": "kubernetes.io/legacy-unknown"}, ["the legacy signerName is not allowed via this API version"]),
+    ({"expirationSeconds": 599}, ["may not specify a duration less than 600 seconds (10 minutes)"]),
+    ({"expirationSeconds": 600}, []),
+]
+
+
+@pytest.mark.parametrize(("spec", "wanted"), SPECS)
+def test_what_may_be_asked_for(spec: Object, wanted: list[str]) -> None:
+    usual = {"request": GOOD_REQUEST, "usages": ["client auth"], "signerName": "example.com/x"}
+    errors = told(REQUEST.validate({"metadata": {"name": "r"}, "spec": {**usual, **spec}}))
+    assert len(errors) == len(wanted)
+    assert all(text in error for text, error in zip(wanted, errors, strict=True)), errors
+
+
 def test_a_block_that_is_no_certificate() -> None:
     assert certificate_problem(block("CERTIFICATE", "eA==")) not in ("", "no PEM block headers are permitted")
 
@@ -293,3 +349,28 @@ def test_reviews_have_no_metadata() -> None:
     assert [error.detail for error in reviews.validate_self(named)] == ["must be empty"]
     elsewhere = {**review(namespace="y"), "metadata": {"namespace": "x"}}
     assert [error.detail for error in reviews.validate_local(elsewhere)] == ["must match metadata.namespace"]
+
+
+def test_what_the_server_serves_itself_is_available_at_once() -> None:
+    spec = {"group": "g.io", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1}
+    created = "2026-11-21T00:00:00Z"
+    found = []
+    for service in ({}, {"service": {"namespace": "n", "name": "s"}}):
+        draft: Object = {"metadata": {"name": "v1.g.io", "creationTimestamp": created}, "spec": {**spec, **service}}
+        api_service.KIND.prepare_create(draft)
+        found.append(draft["status"].get("conditions"))
+    assert found == [
+        [
+            {
+                "type": "Available",
+                "status": "True",
+                "lastTransitionTime": created,
+                "reason": "Local",
+                "message": "Local APIServices are always available",
+            }
+        ],
+        None,
+    ]
+    local: Object = {"metadata": {"name": "v1.g.io"}, "spec": {**spec, "caBundle": base64.b64encode(b"12345").decode()}}
+    text = 'spec.caBundle: Invalid value: "5 bytes": local APIServices may not have a caBundle'
+    assert text in told(api_service.KIND.validate(local))

@@ -375,3 +375,28 @@ CAMEL = (
 )
 def test_what_a_node_tells_of_itself(status: Object, wanted: list[str]) -> None:
     assert told(kind_of("Node").validate(made(kind_of("Node"), status=status))) == wanted
+
+
+def test_the_generation_of_a_priority_class_counts_nothing() -> None:
+    kind = kind_of("PriorityClass", "scheduling.k8s.io")
+    draft = made(kind, value=1)
+    kind.prepare_create(draft)
+    changed = {**draft, "description": "d", "metadata": dict(draft["metadata"])}
+    kind.prepare_update(changed, draft)
+    assert (changed["metadata"]["generation"], kind.generation) == (1, False)
+
+
+def test_accounts_name_their_secrets_and_say_no_more_of_them() -> None:
+    kind = kind_of("ServiceAccount")
+    draft = made(kind, secrets=[{"name": "s", "namespace": "n", "uid": "u"}, {"kind": "Secret"}])
+    updated = {**draft, "secrets": [*draft["secrets"]]}
+    kind.prepare_create(draft)
+    kind.prepare_update(updated, draft)
+    assert draft["secrets"] == updated["secrets"] == [{"name": "s"}, {}]
+
+
+def test_the_addresses_of_a_load_balancer_are_shown_once_each_in_their_order() -> None:
+    kind = kind_of("Service")
+    status = {"loadBalancer": {"ingress": [{"ip": "9.9.9.9"}, {"hostname": "h"}, {"ip": "1.1.1.1"}, {"ip": "9.9.9.9"}]}}
+    draft = made(kind, spec={"type": "LoadBalancer", "externalIPs": ["5.5.5.5"]}, status=status)
+    assert list(kind.row(draft, 0))[3] == "1.1.1.1,9.9.9.9,h,5.5.5.5"

@@ -329,3 +329,25 @@ def go_rule(**fields: Any) -> str:
 )
 def test_rules_and_defaults(draft: Object, wanted: list[str]) -> None:
     assert lines(draft) == wanted
+
+
+def converted(bundle: str, *, established: bool = True) -> Object:
+    client = {"url": "https://h", "caBundle": bundle}
+    webhook = {"conversionReviewVersions": ["v1"], "clientConfig": client}
+    draft = definition()
+    draft["spec"]["conversion"] = {"strategy": "Webhook", "webhook": webhook}
+    draft["status"]["conditions"] = [{"type": "Established", "status": str(established)}]
+    return draft
+
+
+def test_authorities_of_conversions_are_judged_once_the_definition_is_established() -> None:
+    no_pem, empty, odd = "eA==", "LS0tLS1CRUdJTiBYLS0tLS0KLS0tLS1FTkQgWC0tLS0tCg==", converted("eQ==")
+    assert KIND.validate(converted(no_pem)) == []
+    assert KIND.validate_update(converted(no_pem), converted("", established=False)) == []
+    assert KIND.validate_update(converted(no_pem), odd) == []
+    errors = [KIND.validate_update(converted(bundle), converted(""))[0] for bundle in (no_pem, empty)]
+    path, loading = "spec.conversion.webhookClientConfig.caBundle", "unable to load root certificates"
+    assert [f"{error.field}: {error.body()}" for error in errors] == [
+        f'{path}: Invalid value: "{no_pem}": {loading}: unable to parse bytes as PEM block',
+        f'{path}: Invalid value: "{empty}": {loading}: no valid certificate authority data seen',
+    ]

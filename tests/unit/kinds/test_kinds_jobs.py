@@ -387,3 +387,15 @@ def test_templates_of_suspended_jobs(old: Object, change: Object, allowed: bool)
     new = {**old, "spec": {**old["spec"], "template": suspended(template=change)["spec"]["template"]}}
     fields = [error.field for error in job.KIND.validate_update(new, old) if error.detail == "field is immutable"]
     assert fields == ([] if allowed else ["spec.template"])
+
+
+def test_what_stays_is_shown_as_kubernetes_has_it_inside() -> None:
+    rules = [{"action": "Ignore", "onExitCodes": {"operator": "In", "values": [1]}}]
+    changed = {"selector": {"matchLabels": {"c": "d", "a": "b"}}, "podFailurePolicy": {"rules": rules}}
+    old, new = ({"metadata": {"name": "j"}, "spec": spec(**found)} for found in ({}, changed))
+    shown = [error.body() for error in job.KIND.validate_update(new, old) if error.detail == "field is immutable"]
+    assert shown == [
+        'Invalid value: {"matchLabels":{"a":"b","c":"d"}}: field is immutable',
+        'Invalid value: {"Rules":[{"Action":"Ignore","OnExitCodes":{"ContainerName":null,"Operator":"In","Values":[1]},'
+        '"OnPodConditions":null}]}: field is immutable',
+    ]

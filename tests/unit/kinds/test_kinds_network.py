@@ -12,9 +12,9 @@ from minikube_py.machinery.kinds.common.checks import (
     interface_address_errors,
     ip_texts,
 )
-from minikube_py.machinery.kinds.core import service_validation
+from minikube_py.machinery.kinds.core import service_strategy, service_validation
 from minikube_py.machinery.kinds.discovery import endpoint_slice
-from minikube_py.machinery.kinds.networking import ingress, ingress_class, network_policy
+from minikube_py.machinery.kinds.networking import ingress, ingress_class, network_policy, service_cidr
 from minikube_py.machinery.kinds.node import runtime_class
 from minikube_py.machinery.kinds.storage import csi_storage_capacity, storage_class
 from minikube_py.machinery.objects import Object
@@ -280,3 +280,73 @@ def test_a_changed_class_is_checked_as_a_whole() -> None:
         "field is immutable",
         'must be a domain-prefixed path (such as "acme.io/foo")',
     ]
+
+
+NODE_PORTS = [{"name": "a", "port": 1, "nodePort": 30001}, {"name": "b", "port": 2, "nodePort": 30002}]
+HELD = {"type": "NodePort", "clusterIP": "10.43.0.9", "clusterIPs": ["10.43.0.9"], "internalTrafficPolicy": "Cluster"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "wanted"),
+    [
+        pytest.param(
+            {"ports": [{"name": "a", "port": 5}, {"name": "x", "port": 2}]},
+            {"clusterIPs": ["10.43.0.9"], "ports": [30001, None]},
+            id="ports are known by their names",
+        ),
+        pytest.param(
+            {"ports": [{"name": "a", "port": 1, "nodePort": 30002}, {"name": "b", "port": 2}]},
+            {"clusterIPs": ["10.43.0.9"], "ports": [30002, None]},
+            id="a number goes to another port",
+        ),
+        pytest.param(
+            {"clusterIP": "10.43.0.8"},
+            {"clusterIP": "10.43.0.8", "clusterIPs": ["10.43.0.8"], "ports": [None, None]},
+            id="one field stands for both",
+        ),
+        pytest.param(
+            {"type": "ClusterIP", "ports": [{"port": 1, "nodePort": 30001}, {"port": 2}]},
+            {"type": "ClusterIP", "ports": [None, None]},
+            id="numbers go with the type",
+        ),
+        pytest.param(
+            {"type": "ClusterIP", "ports": [{"port": 1, "nodePort": 30001}, {"port": 2, "nodePort": 30009}]},
+            {"type": "ClusterIP", "ports": [30001, 30009]},
+            id="numbers that are wanted stay, to be refused",
+        ),
+        pytest.param(
+            {"type": "ExternalName", "internalTrafficPolicy": "Cluster", **{k: HELD[k] for k in ("clusterIP",)}},
+            {"type": "ExternalName", "clusterIP": "10.43.0.9", "internalTrafficPolicy": "Cluster"},
+            id="half of the addresses is a change",
+        ),
+    ],
+)
+def test_what_an_update_of_a_service_keeps(spec: Object, wanted: Object) -> None:
+    old = {"spec": {**HELD, "ports": NODE_PORTS}, "status": {"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}}}
+    new: Object = {"spec": {"type": "NodePort", "ports": [{"port": 1}, {"port": 2}], **spec}, "status": {}}
+    service_strategy.prepare_update(new, old)
+    found = {**new["spec"], "ports": [port.get("nodePort") for port in new["spec"]["ports"]]}
+    assert {field: found.get(field) for field in wanted} == wanted
+    assert new["status"] == {"loadBalancer": {}}
+
+
+def test_tolerations_of_a_runtime_class_are_told_apart() -> None:
+    tolerations = [{"key": "a", "operator": "Exists"}, {"key": "a", "operator": "Exists", "tolerationSeconds": 5}]
+    made = {"metadata": {"name": "r"}, "handler": "h", "scheduling": {"tolerations": tolerations}}
+    shown = '{"Key":"a","Operator":"Exists","Value":"","Effect":"","TolerationSeconds":5}'
+    assert f"scheduling.tolerations[1]: Duplicate value: {shown}" in told(runtime_class.KIND.validate(made))
+    assert (runtime_class.KIND.create_on_update, runtime_class.KIND.unconditional_update) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("cidrs", "wanted"),
+    [
+        pytest.param(["10.0.0.0/24", "fd00::/112"], [], id="a second one"),
+        pytest.param(["10.1.0.0/24", "fd00::/112"], ["spec.cidrs[0]"], id="a second one for another first"),
+        pytest.param(["10.0.0.0/24", "x"], ["spec.cidrs"], id="a second one that is none"),
+        pytest.param([], ["spec.cidrs", "spec.cidrs"], id="none"),
+    ],
+)
+def test_ranges_of_services_stay(cidrs: list[str], wanted: list[str]) -> None:
+    new, old = ({"metadata": {"name": "c"}, "spec": {"cidrs": found}} for found in (cidrs, ["10.0.0.0/24"]))
+    assert [error.field for error in service_cidr.KIND.validate_update(new, old)] == wanted

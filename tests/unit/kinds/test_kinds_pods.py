@@ -249,3 +249,13 @@ def test_resize_keeps_the_qos_class() -> None:
     check = KIND.extra["validate_resize"]
     assert check(bigger, old) == []
     assert [error.field for error in check(guaranteed, old)] == ["spec"]
+
+
+def test_a_status_keeps_the_generations_that_it_does_not_tell() -> None:
+    seen = [{"type": "Ready", "observedGeneration": 3}, {"type": "Ready"}, {"type": "Initialized"}]
+    told = [{"type": "Ready"}, {"type": "Ready"}, {"type": "Initialized", "observedGeneration": 4}, {"type": "New"}]
+    old: Object = {"metadata": {"name": "p"}, "spec": {}, "status": {"observedGeneration": 5, "conditions": seen}}
+    new: Object = {"metadata": {"name": "p"}, "spec": {}, "status": {"conditions": told}}
+    pod_strategy.prepare_status(new, old)
+    assert new["status"]["observedGeneration"] == 5
+    assert [each.get("observedGeneration") for each in new["status"]["conditions"]] == [3, None, 4, None]

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from minikube_py.machinery.kinds.admissionregistration import validating_admission_policy
+from minikube_py.machinery.kinds.admissionregistration.webhooks import client_config_errors, rule_errors
+from minikube_py.machinery.kinds.common.go_url import parse_url
 from minikube_py.machinery.kinds.flowcontrol import flow_schema, priority_level_configuration
 from minikube_py.machinery.kinds.rbac import role
 from minikube_py.machinery.objects import Object
@@ -133,3 +135,84 @@ def test_an_empty_list_is_its_senders_until_it_is_stored() -> None:
     assert draft["rules"] == []
     role.KIND.prepare_create(draft)
     assert draft["rules"] is None
+
+
+HTTPS = "'https' is the only allowed URL scheme; desired format: https://host[/path]"
+HOST = "host must be specified; desired format: https://host[/path]"
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted"),
+    [
+        pytest.param({"url": "https://h:443/p"}, [], id="a URL"),
+        pytest.param({"url": ""}, [f'url: Invalid value: "": {HTTPS}', f'url: Invalid value: "": {HOST}'], id="none"),
+        pytest.param(
+            {"url": "https://u@h?q#f"},
+            [
+                'url: Invalid value: "u": user information is not permitted in the URL',
+                'url: Invalid value: "f": fragments are not permitted in the URL',
+                'url: Invalid value: "q": query parameters are not permitted in the URL',
+            ],
+            id="too much of a URL",
+        ),
+        pytest.param(
+            {"url": "https://h:x"},
+            [
+                'url: Required value: url must be a valid URL: parse "https://h:x": invalid port ":x" after host; '
+                "desired format: https://host[/path]"
+            ],
+            id="no URL",
+        ),
+        pytest.param({"service": {"name": "s"}}, ["service.name: Required value"], id="no namespace"),
+        pytest.param({"service": {"namespace": "n"}}, ["service.namespace: Required value"], id="no name"),
+        pytest.param({"service": {"name": "s", "namespace": "n", "path": ""}}, [], id="no path"),
+        pytest.param(
+            {"service": {"name": "s", "namespace": "n", "path": "//"}},
+            ['service.path: Invalid value: "//": segment[0] may not be empty'],
+            id="an empty step",
+        ),
+        pytest.param(
+            {"service": {"name": "s", "namespace": "n", "path": "x"}},
+            [
+                "service.path: Invalid value: \"x\": must start with a '/'",
+                'service.path: Invalid value: "x": segment[0] may not be empty',
+            ],
+            id="a path from nowhere",
+        ),
+    ],
+)
+def test_ways_to_webhooks(config: Object, wanted: list[str]) -> None:
+    assert [line.removeprefix("c.") for line in told(client_config_errors("c", config))] == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("://h", 'parse "://h": missing protocol scheme'),
+        ("a:b", ("a", None, "")),
+        ("1a:b", 'parse "1a:b": first path segment in URL cannot contain colon'),
+        ("HTTPS://u:p@h/x", ("https", "u:p", "h")),
+        ("https://a b/", 'parse "https://a b/": invalid character " " in host name'),
+        ("https://[::1", "parse \"https://[::1\": missing ']' in host"),
+        ("https://[::1]:8/", ("https", None, "[::1]:8")),
+        ("https://a b@h/", 'parse "https://a b@h/": net/url: invalid userinfo'),
+        ("https://h/%zz", 'parse "https://h/%zz": invalid URL escape "%zz"'),
+        ("https://h%zz/", 'parse "https://h%zz/": invalid URL escape "%zz"'),
+        ("https://h/\n", 'parse "https://h/\\n": net/url: invalid control character in URL'),
+        ("//h/p", ("", None, "h")),
+    ],
+)
+def test_urls_are_taken_apart_as_in_go(text: str, wanted: Any) -> None:
+    found = parse_url(text)
+    assert (found if isinstance(found, str) else (found.scheme, found.user, found.host)) == wanted
+
+
+def test_resources_of_rules_are_measured_at_those_before_them() -> None:
+    rule = {"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"]}
+    resources = ["pods/status", "pods/*", "pods/log", "*/status", "jobs/status", "*", "jobs"]
+    assert told(rule_errors("r", {**rule, "resources": resources})) == [
+        "r.resources[2]: Invalid value: \"pods/log\": if 'pods/*' is present, must not specify pods/log",
+        "r.resources[4]: Invalid value: \"jobs/status\": if '*/status' is present, must not specify jobs/status",
+        'r.resources: Invalid value: ["pods/status","pods/*","pods/log","*/status","jobs/status","*","jobs"]: '
+        "if '*' is present, must not specify other resources without subresources",
+    ]

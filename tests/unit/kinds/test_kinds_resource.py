@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from minikube_py.machinery.kinds.resource import device_class, resource_claim, resource_claim_template, resource_slice
-from minikube_py.machinery.kinds.resource.names import attribute_name_errors, driver_errors
+from minikube_py.machinery.kinds.resource.names import attribute_name_errors, driver_errors, uid_errors
 from minikube_py.machinery.objects import Object
 
 
@@ -81,7 +81,7 @@ ONE = {"name": "a", "exactly": {"deviceClassName": "c", "allocationMode": "Exact
                 }
             ),
             [
-                'spec.devices[0].capacity[m].requestPolicy.validRange.default: Invalid value: "3": default is less '
+                'spec.devices[0].capacity[m].requestPolicy.validRange.min: Invalid value: "3": default is less '
                 "than min: 4"
             ],
             id="capacity-range",
@@ -168,16 +168,55 @@ def test_attribute_names(name: str) -> None:
     assert attribute_name_errors("p", name) == []
 
 
+@pytest.mark.parametrize(
+    ("uid", "wanted"),
+    [
+        ("6ba7b810-9dad-11d1-80b4-00c04fd430c8", ""),
+        ("x", "error validating uid: invalid UUID length: 1"),
+        ("z" * 36, "error validating uid: invalid UUID format"),
+        ("urx:uuid:6ba7b810-9dad-11d1-80b4-00c04fd430c8", 'error validating uid: invalid urn prefix: "urx:uuid:"'),
+        ("[6ba7b810-9dad-11d1-80b4-00c04fd430c8]", "error validating uid: invalid bracketed UUID format"),
+        ("6BA7B810-9dad-11d1-80b4-00c04fd430c8", "uid must be in RFC 4122 normalized form"),
+        ("6ba7b8109dad11d180b400c04fd430c8", "uid must be in RFC 4122 normalized form"),
+    ],
+)
+def test_shares_are_named_by_uuids(uid: str, wanted: str) -> None:
+    found = [error.detail for error in uid_errors("p", uid)]
+    assert [text[: len(wanted)] for text in found] == ([wanted] if wanted else [])
+
+
 def test_long_driver_names() -> None:
     assert told(driver_errors("p", "a" * 64)) == ["p: Too long: may not be more than 63 bytes"]
 
 
-def test_a_changed_claim_tells_what_is_wrong_with_it_too() -> None:
-    fields = [error.field for error in resource_claim.KIND.validate_update(asking(), asking(ONE))]
+@pytest.mark.parametrize("changed", [(), ({"name": "A", "exactly": {**ONE["exactly"]}},)])
+def test_a_changed_claim_is_not_looked_at(changed: tuple[Object, ...]) -> None:
+    fields = [error.field for error in resource_claim.KIND.validate_update(asking(*changed), asking(ONE))]
     assert fields == ["spec"]
-    broken = {"name": "A", "exactly": {**ONE["exactly"]}}
-    fields = [error.field for error in resource_claim.KIND.validate_update(asking(broken), asking(ONE))]
-    assert fields == ["spec", "spec.devices.requests[0].name"]
+
+
+def test_reports_of_devices_go_with_their_allocation() -> None:
+    devices = [{"driver": "d.example.com", "pool": "p", "device": name} for name in ("kept", "gone")]
+
+    def claim(*allocated: Object) -> Object:
+        results = [{**device, "request": "a"} for device in allocated]
+        reports = [{**device, "networkData": {}} for device in devices]
+        return {**asking(ONE), "status": {"allocation": {"devices": {"results": results}}, "devices": reports}}
+
+    fewer = claim(devices[0])
+    resource_claim.KIND.prepare_status(fewer, claim(*devices))
+    assert [device["device"] for device in fewer["status"]["devices"]] == ["kept"]
+    none = claim()
+    resource_claim.KIND.prepare_status(none, claim(*devices))
+    assert "devices" not in none["status"]
+
+
+def test_reports_of_devices_are_unique() -> None:
+    device = {"driver": "d.example.com", "pool": "p", "device": "x"}
+    result = {**device, "request": "a"}
+    made = {**asking(ONE), "status": {"allocation": {"devices": {"results": [result]}}, "devices": [device, device]}}
+    told_of = [(error.type, error.field) for error in resource_claim.KIND.validate_status(made, asking(ONE))]
+    assert told_of == [("FieldValueDuplicate", "status.devices[1]")]
 
 
 def test_templates_show_their_metadata_beside_the_spec() -> None:

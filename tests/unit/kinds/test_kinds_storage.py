@@ -151,6 +151,13 @@ def test_an_attachment_says_what_is_wrong_with_its_status_twice() -> None:
     assert told(volume_attachment.KIND.validate_status(changed, attachment())) == once * 2
 
 
+def test_an_attachment_says_what_is_wrong_with_a_changed_spec_twice() -> None:
+    changed = attachment(nodeName="n_", attacher="a_", source={"persistentVolumeName": "p_"})
+    wrong = told(volume_attachment.KIND.validate_update(changed, attachment()))
+    assert wrong[:2] == [f'spec.nodeName: Invalid value: "n_": {SUBDOMAIN}'] * 2
+    assert [each.partition(": ")[0] for each in wrong[2:]] == ["spec"]
+
+
 def test_order_of_modes_is_part_of_them() -> None:
     old = driver(volumeLifecycleModes=["Persistent", "Ephemeral"])
     assert told(csi_driver.KIND.validate_update(driver(volumeLifecycleModes=["Ephemeral", "Persistent"]), old)) == [
@@ -172,3 +179,14 @@ def test_classes_of_attributes_are_checked_before_and_after() -> None:
     missing = "parameters: Required value: must contain at least one key/value pair"
     errors = told(volume_attributes_class.KIND.validate_update({"driverName": "d.io"}, old))
     assert errors == [missing, "parameters: Invalid value: null: field is immutable", missing]
+
+
+def test_a_driver_counts_its_changes_from_none() -> None:
+    old = {**driver(), "metadata": {"name": "d"}}
+    same, other = {**old, "metadata": {"name": "d"}}, {**driver(requiresRepublish=True), "metadata": {"name": "d"}}
+    again = {**driver(), "metadata": {"name": "d", "generation": 1}}
+    csi_driver.KIND.prepare_update(same, old)
+    csi_driver.KIND.prepare_update(other, old)
+    assert ("generation" in same["metadata"], other["metadata"]["generation"]) == (False, 1)
+    csi_driver.KIND.prepare_update(again, other)
+    assert again["metadata"]["generation"] == 2

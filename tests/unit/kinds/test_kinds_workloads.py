@@ -87,6 +87,20 @@ def rolling(unavailable: int | str, surge: int | str) -> Object:
             ['spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"'],
             id="replicas that end",
         ),
+        pytest.param(
+            stateful_set.KIND,
+            {
+                "pod": {"containers": [{"name": "c", "volumeMounts": [{"name": "data", "mountPath": "/d"}]}]},
+                "volumeClaimTemplates": [
+                    {
+                        "metadata": {"name": "data"},
+                        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+                    }
+                ],
+            },
+            [],
+            id="mounts of volumes that the claims bring, and a container that is judged with its pod",
+        ),
     ],
 )
 def test_specs(kind: Kind, fields: Object, wanted: list[str]) -> None:

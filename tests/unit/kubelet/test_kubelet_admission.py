@@ -1,4 +1,4 @@
-"""The node's own check of a pod: ports of the node, kernel parameters."""
+"""The node's own check of a pod: what it asks for, where it wants to be, what the node keeps away."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from minikube_py.components.kubelet.pods.admission import check
+from minikube_py.components.kubelet.pods.admission import ThisNode, check, node_of
 
-ALLOCATABLE = {"cpu": "2", "memory": "4Gi", "pods": "110"}
+ALLOCATABLE = {"cpu": "2", "memory": "4Gi", "ephemeral-storage": "10Gi", "pods": "3", "example.com/gpu": "1"}
+NODE = ThisNode(name="n", allocatable=ALLOCATABLE, labels={"disk": "fast", "size": "7"})
 
 
 def pod(*ports: dict[str, Any], sysctl: str = "", **spec: Any) -> dict[str, Any]:
@@ -18,7 +19,7 @@ def pod(*ports: dict[str, Any], sysctl: str = "", **spec: Any) -> dict[str, Any]
 
 
 def reason(new: dict[str, Any], *others: dict[str, Any]) -> str:
-    verdict = check(new, others, allocatable=ALLOCATABLE, node_labels={})
+    verdict = check(new, others, NODE)
     return verdict.reason if verdict else ""
 
 
@@ -67,5 +68,121 @@ def test_only_safe_kernel_parameters_are_set(name: str, host: dict[str, Any], wa
 )
 def test_the_administrator_permits_unsafe_kernel_parameters(allowed: tuple[str, ...], wanted: str) -> None:
     new = pod(sysctl="kernel.msgmax")
-    verdict = check(new, (), allocatable=ALLOCATABLE, node_labels={}, unsafe_sysctls=allowed)
+    verdict = check(new, (), NODE, unsafe_sysctls=allowed)
     assert (verdict.reason if verdict else "") == wanted
+
+
+def asking(**requests: str) -> dict[str, Any]:
+    resources = {"requests": {name.replace("_", "-"): amount for name, amount in requests.items()}}
+    return {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "resources": resources}]}}
+
+
+GPU = {"spec": {"containers": [{"name": "c", "resources": {"requests": {"example.com/gpu": "1"}}}]}}
+OTHERS = {"spec": {"containers": [{"name": "c", "resources": {"requests": {"example.com/licence": "9"}}}]}}
+HUGE = {"spec": {"containers": [{"name": "c", "resources": {"requests": {"hugepages-2Mi": "2Mi"}}}]}}
+
+
+@pytest.mark.parametrize(
+    ("new", "present", "wanted"),
+    [
+        pytest.param(asking(cpu="1"), (asking(cpu="1"),), "", id="exactly what is left"),
+        pytest.param(asking(cpu="1"), (asking(cpu="1001m"),), "OutOfcpu", id="a millicore too much"),
+        pytest.param(asking(memory="3Gi"), (asking(memory="2Gi"),), "OutOfmemory", id="memory"),
+        pytest.param(asking(ephemeral_storage="11Gi"), (), "OutOfephemeral-storage", id="room on the disk"),
+        pytest.param(pod(), (pod(), pod(), pod()), "OutOfpods", id="slots"),
+        pytest.param(asking(cpu="9"), (pod(), pod(), pod()), "OutOfpods", id="slots come first"),
+        pytest.param(GPU, (), "", id="an extended resource"),
+        pytest.param(GPU, (GPU,), "OutOfexample.com/gpu", id="an extended resource that is taken"),
+        pytest.param(OTHERS, (), "", id="an extended resource that no node has"),
+        pytest.param(HUGE, (), "OutOfhugepages-2Mi", id="huge pages that the node has not"),
+    ],
+)
+def test_requests_fit_into_what_is_left(new: dict[str, Any], present: tuple[Any, ...], wanted: str) -> None:
+    assert reason(new, *present) == wanted
+
+
+def affine(*terms: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": list(terms)}}
+    return pod(affinity={"nodeAffinity": required}, **spec)
+
+
+def where(key: str, operator: str, *values: str, part: str = "matchExpressions") -> dict[str, Any]:
+    return {part: [{"key": key, "operator": operator, "values": list(values)}]}
+
+
+@pytest.mark.parametrize(
+    ("new", "wanted"),
+    [
+        pytest.param(pod(nodeSelector={"disk": "fast"}), "", id="selected"),
+        pytest.param(pod(nodeSelector={"disk": "slow"}), "NodeAffinity", id="selected elsewhere"),
+        pytest.param(affine(where("disk", "In", "slow", "fast")), "", id="in"),
+        pytest.param(affine(where("disk", "NotIn", "fast")), "NodeAffinity", id="not in"),
+        pytest.param(affine(where("none", "DoesNotExist")), "", id="without a label"),
+        pytest.param(affine(where("size", "Gt", "6")), "", id="greater"),
+        pytest.param(affine(where("size", "Lt", "7")), "NodeAffinity", id="not less"),
+        pytest.param(affine(where("size", "Gt", "1_0")), "NodeAffinity", id="no number"),
+        pytest.param(affine(where("disk", "In", "slow"), where("size", "Exists")), "", id="one of two terms"),
+        pytest.param(affine({}), "NodeAffinity", id="an empty term"),
+        pytest.param(affine(where("metadata.name", "In", "n", part="matchFields")), "", id="by name"),
+        pytest.param(affine(where("metadata.name", "In", "m", part="matchFields")), "NodeAffinity", id="by other name"),
+        pytest.param(
+            affine(where("disk", "Exists"), nodeSelector={"disk": "slow"}), "NodeAffinity", id="selector and affinity"
+        ),
+    ],
+)
+def test_required_node_affinity_counts(new: dict[str, Any], wanted: str) -> None:
+    assert reason(new) == wanted
+
+
+@pytest.mark.parametrize(
+    ("effect", "tolerations", "wanted"),
+    [
+        pytest.param("NoExecute", [], "TaintToleration", id="drives away"),
+        pytest.param("NoSchedule", [], "", id="only the scheduler's business"),
+        pytest.param("NoExecute", [{"key": "k", "operator": "Exists"}], "", id="tolerated"),
+        pytest.param("NoExecute", [{"operator": "Exists"}], "", id="everything tolerated"),
+        pytest.param("NoExecute", [{"key": "k", "value": "w"}], "TaintToleration", id="another value tolerated"),
+        pytest.param(
+            "NoExecute", [{"key": "k", "value": "v", "effect": "NoSchedule"}], "TaintToleration", id="another effect"
+        ),
+        pytest.param(
+            "NoExecute", [{"key": "k", "value": "v", "tolerationSeconds": 5}], "", id="tolerated for some time"
+        ),
+    ],
+)
+def test_taints_that_drive_pods_away_count(effect: str, tolerations: list[Any], wanted: str) -> None:
+    seen = {"metadata": {"name": "n"}, "spec": {"taints": [{"key": "k", "value": "v", "effect": effect}]}}
+    verdict = check(pod(tolerations=tolerations), (), node_of(seen, ALLOCATABLE))
+    assert (verdict.reason if verdict else "") == wanted
+    if verdict:
+        text = "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate"
+        assert verdict.message == f"Pod was rejected: {text}"
+
+
+@pytest.mark.parametrize(
+    ("new", "wanted"),
+    [
+        pytest.param(pod(os={"name": "windows"}), "PodOSNotSupported", id="another system"),
+        pytest.param(pod(os={"name": "linux"}), "", id="this system"),
+        pytest.param(
+            {"metadata": {"labels": {"kubernetes.io/os": "windows"}}, "spec": {"containers": []}},
+            "PodOSSelectorNodeLabelDoesNotMatch",
+            id="a label of another system",
+        ),
+        pytest.param(
+            pod(securityContext={"supplementalGroupsPolicy": "Strict"}),
+            "SupplementalGroupsPolicyNotSupported",
+            id="groups that the runtime cannot keep out",
+        ),
+        pytest.param(pod(securityContext={"supplementalGroupsPolicy": "Merge"}), "", id="groups as ever"),
+    ],
+)
+def test_what_this_system_cannot_do_is_refused(new: dict[str, Any], wanted: str) -> None:
+    assert reason(new) == wanted
+
+
+def test_what_the_node_object_says_counts() -> None:
+    status = {"allocatable": {"cpu": "64", "example.com/gpu": "1"}, "features": {"supplementalGroupsPolicy": True}}
+    seen = node_of({"metadata": {"name": "n", "labels": {"a": "b"}}, "status": status}, {"cpu": "2"})
+    assert seen.allocatable == {"cpu": "2", "example.com/gpu": "1"}, "this process knows its own amounts better"
+    assert (seen.labels, seen.strict_groups) == ({"a": "b"}, True)

@@ -267,6 +267,15 @@ async def test_labels_that_the_node_got_later_count(bench: Bench) -> None:
     assert bench.status("slow")["reason"] == "NodeAffinity"
 
 
+async def test_a_taint_keeps_pods_out_until_it_is_taken_away(bench: Bench) -> None:
+    await bench.until(bench.ready.is_set)
+    for taints, name, wanted in (([{"key": "k", "effect": "NoExecute"}], "out", "Failed"), ([], "in", "Running")):
+        await bench.client.patch(NODES, NODE, {"spec": {"taints": taints}}, patch_type=PatchType.MERGE)
+        await bench.client.create(PODS, make_pod(name))
+        await bench.until(lambda name=name, wanted=wanted: bench.phase(name) == wanted)
+    assert bench.status("out")["reason"] == "TaintToleration"
+
+
 async def test_resize_changes_the_running_container(bench: Bench) -> None:
     limits = {"resources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "200m"}}}
     await bench.client.create(PODS, make_pod(containers=[{"name": "main", "image": IMAGE, **limits}]))

@@ -209,7 +209,7 @@ def test_built_in_kinds_publish_their_enumerations() -> None:
             "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfiguration",
         ),
     ]  # fmt: skip
-    apps = openapi_v3(kinds, "apps", "v1")["components"]["schemas"]
+    apps = openapi_v3(kinds, "apis/apps/v1")["components"]["schemas"]
     everything = openapi_v2(kinds)["definitions"]
     for schemas in (apps, everything):
         strategy = schemas["io.k8s.api.apps.v1.DeploymentStrategy"]["properties"]["type"]
@@ -234,5 +234,5 @@ def test_a_custom_resource_gets_no_enumeration_from_its_description() -> None:
     kind = Kind(
         Resource("example.com", "v1", "paints", "Paint"), "paint", "com.example.v1.Paint", extra={"openapi": schema}
     )
-    published = openapi_v3([kind], "example.com", "v1")["components"]["schemas"]["com.example.v1.Paint"]
+    published = openapi_v3([kind], "apis/example.com/v1")["components"]["schemas"]["com.example.v1.Paint"]
     assert published["properties"]["colour"] == {"type": "string", "description": COLOURS}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from minikube_py.machinery.errors import ApiError
 from minikube_py.machinery.patching.go_texts import go_map
-from minikube_py.machinery.patching.json_patch import apply_json_patch
+from minikube_py.machinery.patching.json_patch import apply_json_patch, is_failed_test, why_not_applied
 from minikube_py.machinery.patching.merge_patch import apply_merge_patch
 from minikube_py.machinery.patching.reading import PatchForm, read_patch_text
 from minikube_py.machinery.patching.strategic_patch import apply_strategic_patch
@@ -57,6 +57,51 @@ def test_json_patch_that_cannot_be_applied(op: dict[str, Any]) -> None:
         apply_json_patch({"a": [1]}, [op])
     assert (caught.value.code, caught.value.reason) == (422, "Invalid")
     assert caught.value.message == "the server rejected our request due to an error in our request"
+
+
+WHY_NOT = [
+    ({"op": "add", "path": "/x/y", "value": 1},
+     'add operation does not apply: doc is missing path: "/x/y": missing value'),
+    ({"op": "add", "value": 1}, "add operation failed to decode path: missing value"),
+    ({"op": "add", "path": "/a/9", "value": 1},
+     "error in add for path: '/a/9': Unable to access invalid index: 9: invalid index referenced"),
+    ({"op": "add", "path": "/a/x", "value": 1},
+     "error in add for path: '/a/x': "
+     "value was not a proper array index: 'x': strconv.Atoi: parsing \"x\": invalid syntax"),
+    ({"op": "remove", "path": "/x/y"}, 'remove operation does not apply: doc is missing path: "/x/y": missing value'),
+    ({"op": "remove", "path": "/x"},
+     "error in remove for path: '/x': Unable to remove nonexistent key: x: missing value"),
+    ({"op": "replace", "path": "/x/y", "value": 1},
+     "replace operation does not apply: doc is missing path: /x/y: missing value"),
+    ({"op": "replace", "path": "/a/3", "value": 1},
+     "replace operation does not apply: doc is missing key: /a/3: missing value"),
+    ({"op": "replace"}, "replace operation failed to decode path: operation missing path field: missing value"),
+    ({"op": "move", "path": "/a"},
+     "move operation failed to decode from: operation, missing from field: missing value"),
+    ({"op": "move", "from": "/x/y", "path": "/a"},
+     "move operation does not apply: doc is missing from path: /x/y: missing value"),
+    ({"op": "move", "from": "/x", "path": "/a"},
+     "error in move for path: 'x': unable to get nonexistent key: x: missing value"),
+    ({"op": "move", "from": "/a", "path": "/a/0"},
+     "move operation does not apply: doc is missing destination path: /a/0: missing value"),
+    ({"op": "copy", "from": "/x", "path": "/a"},
+     "error in copy for from: '/x': unable to get nonexistent key: x: missing value"),
+    ({"op": "copy", "from": "/a", "path": "/x/y"},
+     "copy operation does not apply: doc is missing destination path: /x/y: missing value"),
+    ({"op": "copy", "from": "/a", "path": "/a/7"},
+     "error while adding value during copy: Unable to access invalid index: 7: invalid index referenced"),
+    ({"op": "test", "path": "/a", "value": 1}, "testing value /a failed: test failed"),
+    ({"op": "test", "path": "/x/y", "value": 1}, "test operation does not apply: is missing path: /x/y: missing value"),
+    ({"op": "jump"}, "Unexpected kind: jump"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("op", "text"), WHY_NOT, ids=[text for _, text in WHY_NOT])
+def test_why_a_json_patch_cannot_be_applied(op: dict[str, Any], text: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        apply_json_patch({"a": [1]}, [op])
+    assert why_not_applied(caught.value) == text
+    assert is_failed_test(caught.value) == text.endswith("test failed")
 
 
 def test_json_patch_limits() -> None:

@@ -28,8 +28,23 @@ def ensure(data_dir: Path, now: float = NOW, *, sans: tuple[str, ...] = (), node
     return ensure_with(data_dir, FakeClock(now), sans=sans, node_ip=node_ip)
 
 
-def ensure_with(data_dir: Path, clock: FakeClock, *, sans: tuple[str, ...] = (), node_ip: str = "192.0.2.10") -> Pki:
-    return ensure_pki(data_dir, node_name=NODE, node_ips=[node_ip], sans=sans, service_ip="10.43.0.1", clock=clock)
+def ensure_with(
+    data_dir: Path,
+    clock: FakeClock,
+    *,
+    sans: tuple[str, ...] = (),
+    node_ip: str = "192.0.2.10",
+    leaf_seconds: float = YEAR,
+) -> Pki:
+    return ensure_pki(
+        data_dir,
+        node_name=NODE,
+        node_ips=[node_ip],
+        sans=sans,
+        service_ip="10.43.0.1",
+        clock=clock,
+        leaf_seconds=leaf_seconds,
+    )
 
 
 def leaf(pair: KeyPair) -> x509.Certificate:

@@ -45,6 +45,23 @@ def test_thirty_years_without_a_restart(tmp_path: Path) -> None:
     assert successions == 3
 
 
+@pytest.mark.parametrize("seconds", [60.0, 3600.0, 30 * DAY, YEAR, 3 * YEAR])
+def test_a_leaf_is_renewed_in_the_last_third_of_its_life(tmp_path: Path, seconds: float) -> None:
+    clock = FakeClock(NOW)
+    pki = ensure_with(tmp_path, clock, leaf_seconds=seconds)
+    assert leaf(pki.client_admin).not_valid_after_utc.timestamp() == pytest.approx(NOW + seconds, abs=1)
+    margin = min(seconds / 3, 120 * DAY)
+    assert next_renewal(tmp_path) == pytest.approx(NOW + seconds - margin, abs=1)
+    verdicts = lambda now: {one.verdict for one in inspect_certificates(tmp_path, now)}  # noqa: E731
+    assert verdicts(NOW + seconds - margin - 2) == {Verdict.OK}
+    assert Verdict.WARNING in verdicts(NOW + seconds - margin + 2)
+    clock.jump(seconds - margin - 2)
+    assert ensure_with(tmp_path, clock, leaf_seconds=seconds).issued == ()
+    clock.jump(4)
+    assert len(ensure_with(tmp_path, clock, leaf_seconds=seconds).issued) == 9
+    assert next_renewal(tmp_path) > clock.now()
+
+
 def test_ended_root_leaves_the_bundle(tmp_path: Path) -> None:
     first = load_certificates(ensure(tmp_path).server_ca.certificate.read_bytes())[0]
     bundle = load_certificates(ensure(tmp_path, NOW + 9.2 * YEAR).server_ca.certificate.read_bytes())

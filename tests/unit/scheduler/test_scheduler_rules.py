@@ -198,12 +198,15 @@ def test_claims_decide() -> None:
     meta = {"name": "data", "namespace": "default"}
     volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
     wants = pod("p", volumes=volumes)
-    bound = {"metadata": meta, "spec": {"volumeName": "pv"}, "status": {"phase": "Bound"}}
+    completed = {**meta, "annotations": {"pv.kubernetes.io/bind-completed": "yes"}}
+    bound = {"metadata": completed, "spec": {"volumeName": "pv"}, "status": {"phase": "Bound"}}
     here = {"nodeSelectorTerms": [{"matchExpressions": [
         {"key": "kubernetes.io/hostname", "operator": "In", "values": ["a"]}]}]}  # fmt: skip
     volume = {"metadata": {"name": "pv"}, "spec": {"nodeAffinity": {"required": here}}}
     late = {"metadata": meta, "spec": {"storageClassName": "late"}, "status": {"phase": "Pending"}}
-    late_class = {"metadata": {"name": "late"}, "volumeBindingMode": "WaitForFirstConsumer"}
+    late_class = {
+        "metadata": {"name": "late"}, "provisioner": "example.com/disk", "volumeBindingMode": "WaitForFirstConsumer"
+    }  # fmt: skip
     nodes = node_info(node("a")), node_info(node("b"))
     reasons = {
         "missing": (profile(), 'persistentvolumeclaim "data" not found'),

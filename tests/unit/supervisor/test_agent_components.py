@@ -15,4 +15,4 @@ def no_node() -> Node:
 @pytest.mark.parametrize("disabled", [(), *((name,) for name in DISABLEABLE), DISABLEABLE])
 def test_what_is_disabled_is_not_started(disabled: tuple[str, ...]) -> None:
     names = {component.name for component in node_components(ServerSettings(disable=disabled), no_node)}
-    assert names == {"network", "kubelet", "proxy", "dns"} - set(disabled)
+    assert names == {"network", "kubelet", "proxy", "dns", "local-storage"} - set(disabled)

@@ -7,7 +7,6 @@ Same rules and texts as ``plugin/pkg/admission/certificates``.
 from __future__ import annotations
 
 import base64
-import binascii
 
 from minikube_py.components.apiserver.admission.refusal import draft_spec, is_for, refuse
 from minikube_py.components.apiserver.types import (
@@ -146,17 +145,19 @@ class CertificateSubjectRestriction:
         spec = (request.object or {}).get("spec") or {}
         if spec.get("signerName") != CLIENT_SIGNER:
             return
-        if SYSTEM_MASTERS in _organizations(spec.get("request") or ""):
+        try:
+            groups = subject_values(spec.get("request") or "", "O")
+        except ValueError:
+            return  # validation has refused it already
+        if SYSTEM_MASTERS in groups:
             why = f"use of {CLIENT_SIGNER} signer with {SYSTEM_MASTERS} group is not allowed"
             raise refuse(request, why)
 
 
-def _organizations(encoded: str) -> list[str]:
-    """The groups that a request asks for; none for what cannot be parsed (validation refuses that)."""
+def subject_values(encoded: str, attribute: str) -> list[str]:
+    """The values of ``CN`` or ``O`` in the subject of a request. Raises ValueError for what cannot be parsed."""
     from cryptography import x509
 
-    try:
-        parsed = x509.load_pem_x509_csr(base64.b64decode(encoded))
-    except (ValueError, binascii.Error):
-        return []
-    return [str(item.value) for item in parsed.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)]
+    parsed = x509.load_pem_x509_csr(base64.b64decode(encoded))
+    names = {"CN": x509.NameOID.COMMON_NAME, "O": x509.NameOID.ORGANIZATION_NAME}
+    return [str(item.value) for item in parsed.subject.get_attributes_for_oid(names[attribute])]

@@ -2,12 +2,13 @@
 
 The order is Kubernetes' (``pkg/kubeapiserver/options/plugins.go``); it does not depend on the order of
 flags. Dynamic admission (pyk3s' own plugins, webhooks and policies) has its places before ResourceQuota,
-which must be last so that nothing is counted that another plugin refuses.
+which must come after all that may refuse, so that nothing is counted in vain (AlwaysDeny has refused before).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from time import monotonic
 
 from minikube_py.components.apiserver.configuration_file import ConfigurationError
@@ -16,7 +17,11 @@ from minikube_py.components.apiserver.types import AdmissionPlugin, AdmissionReq
 from minikube_py.machinery.errors import ApiError
 
 ORDER = (
+    "AlwaysAdmit",
+    "NamespaceAutoProvision",
     "NamespaceLifecycle",
+    "NamespaceExists",
+    "LimitPodHardAntiAffinityTopology",
     "LimitRanger",
     "ServiceAccount",
     "NodeRestriction",
@@ -27,32 +32,67 @@ ORDER = (
     "PodNodeSelector",
     "Priority",
     "DefaultTolerationSeconds",
+    "PodTolerationRestriction",
     "EventRateLimit",
+    "ExtendedResourceToleration",
     "DefaultStorageClass",
     "StorageObjectInUseProtection",
+    "OwnerReferencesPermissionEnforcement",
     "PersistentVolumeClaimResize",
     "RuntimeClass",
     "CertificateApproval",
     "CertificateSigning",
+    "ClusterTrustBundleAttest",
     "CertificateSubjectRestriction",
     "DefaultIngressClass",
     "DenyServiceExternalIPs",
     "PodTopologyLabels",
+    "NodeDeclaredFeatureValidator",
+    "PodResizeValidator",
+    "PodGroupWorkloadExists",
+    "PodGroupProtection",
+    "JobValidation",
     "PythonPlugin",
     "MutatingAdmissionPolicy",
     "MutatingAdmissionWebhook",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionWebhook",
     "ResourceQuota",
+    "AlwaysDeny",
 )
+"""All names that flags may say. AlwaysAdmit does nothing; ClusterTrustBundleAttest, PodGroupWorkloadExists,
+PodGroupProtection and JobValidation are about resources behind gates that v1.36 has off."""
 _PASSED, _REFUSED = "false", "true"
 _MOST_REMEMBERED = 4096
 _Concerned = tuple[AdmissionPlugin, bool, Callable[[float], None]]
+"""A plugin that may have a say, whether it is known to handle the request, and what takes its times."""
 _BOTH = (ADMIT, VALIDATE)
 DEFAULT_OFF = frozenset(
-    {"AlwaysPullImages", "DenyServiceExternalIPs", "EventRateLimit", "ImagePolicyWebhook", "PodNodeSelector"}
+    {
+        "AlwaysAdmit",
+        "AlwaysDeny",
+        "AlwaysPullImages",
+        "DenyServiceExternalIPs",
+        "EventRateLimit",
+        "ExtendedResourceToleration",
+        "ImagePolicyWebhook",
+        "LimitPodHardAntiAffinityTopology",
+        "NamespaceAutoProvision",
+        "NamespaceExists",
+        "OwnerReferencesPermissionEnforcement",
+        "PodNodeSelector",
+        "PodTolerationRestriction",
+    }
 )
 # NodeRestriction is off in kube-apiserver's own defaults, but every distribution turns it on, k3s included.
+
+
+@dataclass(frozen=True, slots=True)
+class _Phase:
+    """One phase for all requests of one resource, operation and subresource; ``passed`` takes its times."""
+
+    concerned: tuple[_Concerned, ...]
+    passed: Callable[[float], None]
 
 
 class PluginChain:
@@ -73,22 +113,23 @@ class PluginChain:
         self.plugins: tuple[AdmissionPlugin, ...] = tuple(plugins)
         self._metrics = metrics or AdmissionMetrics()
         self._monotonic = monotonic
-        self._concerned: dict[tuple[str, str, Operation, str], dict[str, tuple[_Concerned, ...]]] = {}
+        self._phases: dict[tuple[str, str, Operation, str], dict[str, _Phase]] = {}
 
     async def admit(self, request: AdmissionRequest) -> None:
-        begin, rejected = self._monotonic(), _REFUSED
+        begin, phase = self._monotonic(), self._phase(request, ADMIT)
         try:
-            await self._admit_once(request)
+            await self._admit_once(request, phase.concerned)
             if request.reinvocation.wanted:
                 request.reinvocation.again = True
-                await self._admit_once(request)
-            rejected = _PASSED
-        finally:
-            self._metrics.phase((ADMIT, str(request.operation), rejected), self._monotonic() - begin)
+                await self._admit_once(request, phase.concerned)
+        except BaseException:
+            self._ended_early(request, ADMIT, begin)
+            raise
+        phase.passed(self._monotonic() - begin)
 
-    async def _admit_once(self, request: AdmissionRequest) -> None:
+    async def _admit_once(self, request: AdmissionRequest, concerned: tuple[_Concerned, ...]) -> None:
         begin = self._monotonic()
-        for plugin, handles, took in self._concerned_by(request, ADMIT):
+        for plugin, handles, took in concerned:
             if handles or plugin.handles(request):
                 try:
                     await plugin.admit(request)
@@ -100,16 +141,17 @@ class PluginChain:
                 begin = end
 
     async def validate(self, request: AdmissionRequest) -> None:
-        begin, rejected = self._monotonic(), _REFUSED
+        begin, phase = self._monotonic(), self._phase(request, VALIDATE)
         try:
-            await self._validate_once(request)
-            rejected = _PASSED
-        finally:
-            self._metrics.phase((VALIDATE, str(request.operation), rejected), self._monotonic() - begin)
+            await self._validate_once(request, phase.concerned)
+        except BaseException:
+            self._ended_early(request, VALIDATE, begin)
+            raise
+        phase.passed(self._monotonic() - begin)
 
-    async def _validate_once(self, request: AdmissionRequest) -> None:
+    async def _validate_once(self, request: AdmissionRequest, concerned: tuple[_Concerned, ...]) -> None:
         begin = self._monotonic()
-        for plugin, handles, took in self._concerned_by(request, VALIDATE):
+        for plugin, handles, took in concerned:
             if handles or plugin.handles(request):
                 try:
                     await plugin.validate(request)
@@ -124,27 +166,34 @@ class PluginChain:
         labels = (plugin.name, step, str(request.operation), _REFUSED)
         self._metrics.controllers.observe(labels, self._monotonic() - begin)
 
-    def _concerned_by(self, request: AdmissionRequest, step: str) -> tuple[_Concerned, ...]:
-        """The plugins that may have a say, whether they are known to handle the request, and what takes their times."""
+    def _ended_early(self, request: AdmissionRequest, step: str, begin: float) -> None:
+        labels = (step, str(request.operation), _REFUSED)
+        self._metrics.whole_phases(labels).observe(self._monotonic() - begin)
+
+    def _phase(self, request: AdmissionRequest, step: str) -> _Phase:
         resource = request.kind.resource
         key = (resource.group, resource.plural, request.operation, request.subresource)
-        found = self._concerned.get(key)
+        found = self._phases.get(key)
         if found is None:
-            sure = [(plugin, bool(getattr(plugin, "handles_by_kind", False))) for plugin in self.plugins]
-            concerned = [(plugin, known) for plugin, known in sure if not known or plugin.handles(request)]
-            operation, times = str(request.operation), self._metrics.controllers.of
-            found = {
-                phase: tuple(
-                    (plugin, known, times((plugin.name, phase, operation, _PASSED)).observe)
-                    for plugin, known in concerned
-                    if phase in getattr(plugin, "phases", _BOTH)
-                )
-                for phase in _BOTH
-            }
-            if len(self._concerned) >= _MOST_REMEMBERED:
-                self._concerned.clear()
-            self._concerned[key] = found
+            if len(self._phases) >= _MOST_REMEMBERED:
+                self._phases.clear()
+            found = self._phases[key] = self._composed(request)
         return found[step]
+
+    def _composed(self, request: AdmissionRequest) -> dict[str, _Phase]:
+        """Both phases."""
+        sure = [(plugin, bool(getattr(plugin, "handles_by_kind", False))) for plugin in self.plugins]
+        having_a_say = [(plugin, known) for plugin, known in sure if not known or plugin.handles(request)]
+        operation, times = str(request.operation), self._metrics.controllers.of
+        found: dict[str, _Phase] = {}
+        for step in _BOTH:
+            concerned = tuple(
+                (plugin, known, times((plugin.name, step, operation, _PASSED)).observe)
+                for plugin, known in having_a_say
+                if step in getattr(plugin, "phases", _BOTH)
+            )
+            found[step] = _Phase(concerned, self._metrics.whole_phases((step, operation, _PASSED)).observe)
+        return found
 
 
 def build_chain(

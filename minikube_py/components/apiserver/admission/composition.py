@@ -13,6 +13,12 @@ from minikube_py.components.apiserver.admission.certificates import (
 )
 from minikube_py.components.apiserver.admission.configuration import AdmissionConfiguration
 from minikube_py.components.apiserver.admission.event_rate_limit import EventRateLimit, read_limits
+from minikube_py.components.apiserver.admission.general import (
+    AlwaysDeny,
+    NamespaceAutoProvision,
+    NamespaceExists,
+    OwnerReferencesPermissionEnforcement,
+)
 from minikube_py.components.apiserver.admission.image_policy import ImagePolicyWebhook
 from minikube_py.components.apiserver.admission.image_policy import read_settings as read_image_policy
 from minikube_py.components.apiserver.admission.limit_ranger import LimitRanger
@@ -31,7 +37,14 @@ from minikube_py.components.apiserver.admission.pod_security import PodSecurity
 from minikube_py.components.apiserver.admission.pod_security.configuration import (
     read_configuration as read_pod_security,
 )
+from minikube_py.components.apiserver.admission.pod_tolerations import (
+    ExtendedResourceToleration,
+    LimitPodHardAntiAffinityTopology,
+    PodTolerationRestriction,
+)
+from minikube_py.components.apiserver.admission.pod_tolerations import read_settings as read_tolerations
 from minikube_py.components.apiserver.admission.pod_topology import PodTopologyLabels
+from minikube_py.components.apiserver.admission.pod_updates import NodeDeclaredFeatureValidator, PodResizeValidator
 from minikube_py.components.apiserver.admission.resource_quota import ResourceQuotaPlugin
 from minikube_py.components.apiserver.admission.service_account import ServiceAccountPlugin
 from minikube_py.components.apiserver.admission.storage import (
@@ -44,6 +57,7 @@ from minikube_py.components.apiserver.admission.storage import (
 from minikube_py.components.apiserver.admission.token_audiences import CSI_DRIVERS, TokenAudiences
 from minikube_py.components.apiserver.lookup import Lookups
 from minikube_py.components.apiserver.metrics.admission import AdmissionMetrics
+from minikube_py.components.apiserver.registry.kinds import Kinds
 from minikube_py.components.apiserver.types import AdmissionPlugin, Authorizer
 from minikube_py.components.apiserver.webhook_client import WebhookClient
 from minikube_py.machinery.clock import Clock
@@ -70,8 +84,12 @@ def configured_plugins(
     clock: Clock,
     configured: AdmissionConfiguration,
     metrics: AdmissionMetrics,
+    kinds: Kinds | None,
 ) -> dict[str, AdmissionPlugin]:
-    """The plugins by name, each with its part of the configuration. Raises ConfigurationError, OSError."""
+    """The plugins by name, each with its part of the configuration. Raises ConfigurationError, OSError.
+
+    ``kinds`` are those that are served, if any; owners of other kinds are unknown.
+    """
     pod_security, exemptions = read_pod_security(configured)
     volumes = (lookups(PERSISTENT_VOLUME_CLAIMS), lookups(PERSISTENT_VOLUMES), lookups(CSI_DRIVERS))
     audiences = TokenAudiences(*volumes, authorizer)
@@ -79,7 +97,7 @@ def configured_plugins(
         NamespaceLifecycle(lookups(NAMESPACES)),
         LimitRanger(lookups(LIMIT_RANGES)),
         ServiceAccountPlugin(lookups(SERVICE_ACCOUNTS), clock),
-        NodeRestriction(lookups(PODS), audiences),
+        NodeRestriction(lookups(PODS), lookups(NODES), audiences),
         TaintNodesByCondition(),
         AlwaysPullImages(),
         PodSecurity(lookups(NAMESPACES), lookups(PODS), pod_security, exemptions, metrics),
@@ -97,7 +115,16 @@ def configured_plugins(
         DefaultIngressClass(lookups(INGRESS_CLASSES)),
         DenyServiceExternalIPs(),
         PodTopologyLabels(lookups(NODES)),
+        NodeDeclaredFeatureValidator(lookups(NODES)),
+        PodResizeValidator(lookups(NODES)),
         ResourceQuotaPlugin(client, lookups(RESOURCE_QUOTAS)),
+        AlwaysDeny(),
+        NamespaceExists(lookups(NAMESPACES)),
+        NamespaceAutoProvision(client, lookups(NAMESPACES)),
+        OwnerReferencesPermissionEnforcement(authorizer, kinds or Kinds()),
+        PodTolerationRestriction(lookups(NAMESPACES), read_tolerations(configured)),
+        ExtendedResourceToleration(),
+        LimitPodHardAntiAffinityTopology(),
     ]
     images = read_image_policy(configured)
     if images is not None:

@@ -38,8 +38,8 @@ class LimitRanger:
         )
 
     async def admit(self, request: AdmissionRequest) -> None:
-        """Fill in defaults."""
-        if request.object is None or request.kind.resource.plural != PODS.plural or request.subresource:
+        """Fill in defaults; a pod that is resized gets them as well."""
+        if request.object is None or request.kind.resource.plural != PODS.plural:
             return
         for limit_range in await self._of(request.namespace):
             _fill_defaults(request.object, limit_range)

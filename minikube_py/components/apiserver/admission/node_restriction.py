@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from minikube_py.components.apiserver.admission.certificates import subject_values
+from minikube_py.components.apiserver.admission.pod_references import referenced_resource
 from minikube_py.components.apiserver.admission.refusal import refuse, request_name
 from minikube_py.components.apiserver.admission.token_audiences import TokenAudiences
-from minikube_py.components.apiserver.authorization.node import LEASE_NAMESPACE, node_of
-from minikube_py.components.apiserver.authorization.pod_needs import MIRROR_ANNOTATION, needs_of
+from minikube_py.components.apiserver.authorization.node import LEASE_NAMESPACE, NODE_PREFIX, node_of
+from minikube_py.components.apiserver.authorization.pod_needs import MIRROR_ANNOTATION
 from minikube_py.components.apiserver.lookup import Lookup
 from minikube_py.components.apiserver.metrics.admission import ADMIT
 from minikube_py.components.apiserver.types import AdmissionRequest, Operation
-from minikube_py.machinery.errors import conflict, not_found
+from minikube_py.machinery.errors import conflict, go_quote, not_found
+from minikube_py.machinery.local_volumes import FINALIZER, node_of_volume
 from minikube_py.machinery.objects import Object, annotations_of, labels_of, metadata, uid_of
 
 RESTRICTED_NAMESPACE = "node-restriction.kubernetes.io"
@@ -35,11 +38,16 @@ _KUBELET_LABELS = frozenset(
     }
 )
 _KUBELET_NAMESPACES = ("kubelet.kubernetes.io", "node.kubernetes.io")
+_GROWTH = ("capacity", "conditions", "allocatedResourceStatuses", "allocatedResources")
+_KUBELET_SIGNERS = ("kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet")
 _RESOURCES = frozenset(
     {
         ("", "pods"),
         ("", "nodes"),
+        ("", "persistentvolumeclaims"),
+        ("", "persistentvolumes"),
         ("", "serviceaccounts"),
+        ("certificates.k8s.io", "certificatesigningrequests"),
         ("coordination.k8s.io", "leases"),
         ("storage.k8s.io", "csinodes"),
         ("resource.k8s.io", "resourceslices"),
@@ -53,8 +61,9 @@ class NodeRestriction:
     name = "NodeRestriction"
     phases = (ADMIT,)
 
-    def __init__(self, pods: Lookup, audiences: TokenAudiences) -> None:
+    def __init__(self, pods: Lookup, nodes: Lookup, audiences: TokenAudiences) -> None:
         self._pods = pods
+        self._nodes = nodes
         self._audiences = audiences
 
     def handles(self, request: AdmissionRequest) -> bool:
@@ -66,18 +75,18 @@ class NodeRestriction:
         if not node:
             raise refuse(request, f'could not determine node from user "{request.user.name}"')
         match request.kind.resource.plural, request.subresource:
-            case "pods", "":
-                await self._pod(request, node)
-            case "pods", "status":
-                await self._pod_status(request, node)
-            case "pods", "eviction":
-                await self._eviction(request, node)
-            case "pods", other:
-                raise refuse(request, f'unexpected pod subresource "{other}", only "status" and "eviction" are allowed')
+            case "pods", subresource:
+                await self._pods_of(request, node, subresource)
             case "nodes", _:
                 _check_node(request, node)
+            case "persistentvolumeclaims", subresource:
+                _check_claim(request, node, subresource)
+            case "persistentvolumes", _:
+                _check_volume(request, node)
             case "serviceaccounts", "token":
                 await self._token(request, node)
+            case "certificatesigningrequests", "":
+                _check_certificate_request(request, node)
             case "leases", _:
                 _check_lease(request, node)
             case "csinodes", _:
@@ -89,9 +98,21 @@ class NodeRestriction:
     async def validate(self, request: AdmissionRequest) -> None:
         """Nothing further."""
 
+    async def _pods_of(self, request: AdmissionRequest, node: str, subresource: str) -> None:
+        match subresource:
+            case "":
+                await self._pod(request, node)
+            case "status":
+                _check_pod_status(request, node)
+            case "eviction":
+                await self._eviction(request, node)
+            case other:
+                why = f"unexpected pod subresource {go_quote(other)}, only 'status' and 'eviction' are allowed"
+                raise refuse(request, why)
+
     async def _pod(self, request: AdmissionRequest, node: str) -> None:
         if request.operation is Operation.CREATE and request.object is not None:
-            _check_mirror_pod(request, request.object, node)
+            await self._mirror_pod(request, request.object, node)
         elif request.operation is Operation.DELETE:
             pod = await self._existing(request)
             if _node_name(pod) != node:
@@ -103,17 +124,35 @@ class NodeRestriction:
                 "mirror pods",
             )
 
-    async def _pod_status(self, request: AdmissionRequest, node: str) -> None:
-        if request.operation is not Operation.UPDATE or request.old is None:
-            raise refuse(request, f'unexpected operation "{request.operation.value}"')
-        if _node_name(request.old) != node:
-            raise refuse(request, f'node "{node}" can only update pod status for pods with spec.nodeName set to itself')
-        if dict(labels_of(request.object or {})) != dict(labels_of(request.old)):
-            raise refuse(request, f'node "{node}" cannot update labels through pod status')
+    async def _mirror_pod(self, request: AdmissionRequest, pod: Object, node: str) -> None:
+        """A pod from a file of the node: its own, owned by its Node, and without a right to anything."""
+        who = f'node "{node}"'
+        if MIRROR_ANNOTATION not in annotations_of(pod):
+            why = f'pod does not have "{MIRROR_ANNOTATION}" annotation, {who} can only create mirror pods'
+            raise refuse(request, why)
+        if _node_name(pod) != node:
+            raise refuse(request, f"{who} can only create pods with spec.nodeName set to itself")
+        owners = metadata(pod).get("ownerReferences") or ()
+        if len(owners) > 1:
+            raise refuse(request, f"{who} can only create pods with a single owner reference set to itself")
+        if not owners or _named(owners[0]) != ("v1", "Node", node):
+            raise refuse(request, f"{who} can only create pods with an owner reference set to itself")
+        if not owners[0].get("controller"):
+            raise refuse(request, f"{who} can only create pods with a controller owner reference set to itself")
+        if owners[0].get("blockOwnerDeletion"):
+            raise refuse(request, f"{who} must not set blockOwnerDeletion on an owner reference")
+        registered = await self._nodes.get(node)
+        if registered is None:
+            raise not_found("", "nodes", node)
+        if owners[0].get("uid") != uid_of(registered):
+            why = f"node {node} UID mismatch: expected {owners[0].get('uid') or ''} got {uid_of(registered)}"
+            raise refuse(request, why)
+        if resource := referenced_resource(pod):
+            raise refuse(request, f"{who} can not create pods that reference {resource}")
 
     async def _eviction(self, request: AdmissionRequest, node: str) -> None:
         if _node_name(await self._existing(request)) != node:
-            raise refuse(request, f'node "{node}" can only evict pods with spec.nodeName set to itself')
+            raise refuse(request, f"node {node} can only evict pods with spec.nodeName set to itself")
 
     async def _existing(self, request: AdmissionRequest) -> Object:
         if request.old is not None and "spec" in request.old:
@@ -148,32 +187,81 @@ def _node_name(pod: Object) -> str:
     return str((pod.get("spec") or {}).get("nodeName") or "")
 
 
-def _check_mirror_pod(request: AdmissionRequest, pod: Object, node: str) -> None:
-    who = f'node "{node}"'
-    if MIRROR_ANNOTATION not in annotations_of(pod):
-        raise refuse(request, f'pod does not have "{MIRROR_ANNOTATION}" annotation, {who} can only create mirror pods')
-    if _node_name(pod) != node:
-        raise refuse(request, f"{who} can only create pods with spec.nodeName set to itself")
-    owners = metadata(pod).get("ownerReferences") or ()
-    if len(owners) > 1:
-        raise refuse(request, f"{who} can only create pods with a single owner reference set to itself")
-    for owner in owners:
-        if (owner.get("apiVersion"), owner.get("kind"), owner.get("name")) != ("v1", "Node", node):
-            raise refuse(request, f"{who} can only create pods with an owner reference set to itself")
-        if owner.get("blockOwnerDeletion"):
-            raise refuse(request, f"{who} must not set blockOwnerDeletion on an owner reference")
-    # Without the annotation the pod's references count, which is what has to be judged here.
-    bare = {**pod, "metadata": {**metadata(pod), "annotations": {}}}
-    needs = needs_of(bare)
-    for found, words in (
-        (needs.service_account, "a service account"),
-        (needs.secrets, "secrets"),
-        (needs.config_maps, "configmaps"),
-        (needs.claims, "persistentvolumeclaims"),
-        (needs.resource_claims, "resourceclaims"),
-    ):
-        if found:
-            raise refuse(request, f"{who} can not create pods that reference {words}")
+def _named(owner: Mapping[str, object]) -> tuple[object, object, object]:
+    return owner.get("apiVersion"), owner.get("kind"), owner.get("name")
+
+
+def _check_pod_status(request: AdmissionRequest, node: str) -> None:
+    if request.operation is not Operation.UPDATE or request.old is None:
+        raise refuse(request, f'unexpected operation "{request.operation.value}"')
+    new, old = request.object or {}, request.old
+    if _node_name(old) != node:
+        raise refuse(request, f'node "{node}" can only update pod status for pods with spec.nodeName set to itself')
+    if dict(labels_of(new)) != dict(labels_of(old)):
+        raise refuse(request, f'node "{node}" cannot update labels through pod status')
+    if _claim_statuses(new) != _claim_statuses(old):
+        raise refuse(request, f'node "{node}" cannot update resource claim statues')
+    if _status(new).get("extendedResourceClaimStatus") != _status(old).get("extendedResourceClaimStatus"):
+        raise refuse(request, f'node "{node}" cannot update extended resource claim status')
+
+
+def _status(obj: Object) -> Object:
+    found: Object = obj.get("status") or {}
+    return found
+
+
+def _claim_statuses(pod: Object) -> list[tuple[object, object]]:
+    listed = _status(pod).get("resourceClaimStatuses") or ()
+    return [(item.get("name"), item.get("resourceClaimName")) for item in listed]
+
+
+def _check_claim(request: AdmissionRequest, node: str, subresource: str) -> None:
+    """A node reports how far it got with growing a volume, nothing else."""
+    if subresource != "status":
+        raise refuse(request, "may only update PVC status")
+    if request.operation is not Operation.UPDATE or request.old is None:
+        raise refuse(request, f'unexpected operation "{request.operation.value}"')
+    if _without_growth(request.object or {}) != _without_growth(request.old):
+        why = f'node "{node}" is not allowed to update fields other than status.quantity and status.conditions'
+        raise refuse(request, why)
+
+
+def _check_volume(request: AdmissionRequest, node: str) -> None:
+    """A node tells that the folder of a volume of its own is gone, nothing else; Kubernetes' nodes write no volumes."""
+    new, old = request.object, request.old
+    if request.operation is not Operation.UPDATE or new is None or old is None:
+        raise refuse(request, f'unexpected operation "{request.operation.value}"')
+    if node_of_volume(old) != node or _without_finalizers(new) != _without_finalizers(old):
+        raise refuse(request, f'node "{node}" can only remove the finalizer {FINALIZER} of volumes on itself')
+    before, after = (set(metadata(each).get("finalizers") or ()) for each in (old, new))
+    if not (after <= before <= after | {FINALIZER}):
+        raise refuse(request, f'node "{node}" can only remove the finalizer {FINALIZER} of volumes on itself')
+
+
+def _without_finalizers(volume: Object) -> Object:
+    skipped = ("resourceVersion", "managedFields", "finalizers")
+    meta = {key: value for key, value in metadata(volume).items() if key not in skipped}
+    return {"metadata": meta, "spec": volume.get("spec"), "status": volume.get("status")}
+
+
+def _without_growth(claim: Object) -> Object:
+    meta = {key: value for key, value in metadata(claim).items() if key not in ("resourceVersion", "managedFields")}
+    status = {key: value for key, value in _status(claim).items() if key not in _GROWTH}
+    rest = {key: value for key, value in claim.items() if key not in ("metadata", "status", "kind", "apiVersion")}
+    return {**rest, "metadata": meta, "status": status}
+
+
+def _check_certificate_request(request: AdmissionRequest, node: str) -> None:
+    """What a kubelet asks of the signers of kubelets' certificates is about itself."""
+    spec = (request.object or {}).get("spec") or {}
+    if request.operation is not Operation.CREATE or spec.get("signerName") not in _KUBELET_SIGNERS:
+        return
+    try:
+        asked = subject_values(spec.get("request") or "", "CN")
+    except ValueError as error:
+        raise refuse(request, f"unable to parse csr: {error}") from error
+    if asked != [f"{NODE_PREFIX}{node}"]:
+        raise refuse(request, f"can only create a node CSR with CN={NODE_PREFIX}{node}")
 
 
 def _check_node(request: AdmissionRequest, node: str) -> None:
@@ -183,20 +271,30 @@ def _check_node(request: AdmissionRequest, node: str) -> None:
     new, old = request.object, request.old
     if new is None or request.operation is Operation.DELETE:
         return
+    source = _spec(new).get("configSource")
     if request.operation is Operation.CREATE:
+        if source is not None:
+            raise refuse(request, f'node "{node}" is not allowed to create pods with a non-nil configSource')
         forbidden = sorted(key for key in labels_of(new) if _is_forbidden_on_create(key))
         if forbidden:
             raise refuse(request, f'node "{node}" is not allowed to set the following labels: {", ".join(forbidden)}')
         return
     if old is None:
         return
-    if (new.get("spec") or {}).get("taints") != (old.get("spec") or {}).get("taints"):
+    if source is not None and source != _spec(old).get("configSource"):
+        raise refuse(request, f'node "{node}" is not allowed to update configSource to a new non-nil configSource')
+    if (_spec(new).get("taints") or []) != (_spec(old).get("taints") or []):
         raise refuse(request, f'node "{node}" is not allowed to modify taints')
-    modified = sorted(key for key in _modified(labels_of(new), labels_of(old)) if _is_forbidden_on_update(key))
-    if modified:
-        raise refuse(request, f'node "{node}" is not allowed to modify labels: {", ".join(modified)}')
     if metadata(new).get("ownerReferences") != metadata(old).get("ownerReferences"):
         raise refuse(request, f'node "{node}" is not allowed to modify ownerReferences')
+    modified = sorted(key for key in _modified(labels_of(new), labels_of(old)) if _is_forbidden_on_update(key))
+    if modified:
+        raise refuse(request, f"is not allowed to modify labels: {', '.join(modified)}")
+
+
+def _spec(obj: Object) -> Object:
+    found: Object = obj.get("spec") or {}
+    return found
 
 
 def _modified(new: Mapping[str, str], old: Mapping[str, str]) -> set[str]:
@@ -237,6 +335,8 @@ def _check_lease(request: AdmissionRequest, node: str) -> None:
 
 
 def _check_slice(request: AdmissionRequest, node: str) -> None:
-    for obj in (request.object, request.old):
-        if obj is not None and (obj.get("spec") or {}).get("nodeName") != node:
-            raise refuse(request, "can only access ResourceSlice with the same NodeName as the current node")
+    """Creation and each deletion of a collection; the rest is the Node authorizer's, which knows the object."""
+    judged = {Operation.CREATE: request.object, Operation.DELETE: request.old}.get(request.operation)
+    if judged is not None and _spec(judged).get("nodeName") != node:
+        verb = request.operation.value.lower()
+        raise refuse(request, f"can only {verb} ResourceSlice with the same NodeName as the requesting node")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from minikube_py.components.apiserver.admission.refusal import draft_spec, is_for, refuse
+from minikube_py.components.apiserver.admission.tolerations import merged
 from minikube_py.components.apiserver.lookup import Lookup
 from minikube_py.components.apiserver.metrics.admission import ADMIT
 from minikube_py.components.apiserver.types import AdmissionRequest, Operation
@@ -141,7 +142,8 @@ class RuntimeClassPlugin:
             if spec.get("overhead") and amounts(spec["overhead"]) != amounts(overhead):
                 raise refuse(request, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead")
             spec["overhead"] = thaw(overhead)
-        _merge_scheduling(request, spec, found.get("scheduling") or {})
+        if found.get("scheduling") is not None:
+            _merge_scheduling(request, spec, found["scheduling"])
 
     async def validate(self, request: AdmissionRequest) -> None:
         found = await self._class_of(request)
@@ -175,10 +177,9 @@ def _merge_scheduling(request: AdmissionRequest, spec: Object, scheduling: Objec
             )
     if wanted:
         spec["nodeSelector"] = {**given, **wanted}
-    tolerations = spec.get("tolerations") or []
-    further = [item for item in scheduling.get("tolerations") or () if item not in tolerations]
-    if further:
-        spec["tolerations"] = [*tolerations, *thaw(further)]
+    tolerations = merged(spec.get("tolerations") or (), scheduling.get("tolerations") or ())
+    if tolerations:
+        spec["tolerations"] = tolerations
 
 
 class TaintNodesByCondition:

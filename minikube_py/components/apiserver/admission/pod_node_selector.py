@@ -16,11 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from minikube_py.components.apiserver.admission.configuration import AdmissionConfiguration
-from minikube_py.components.apiserver.admission.refusal import draft_spec, is_for, refuse
+from minikube_py.components.apiserver.admission.refusal import draft_spec, failed, is_for, refuse
 from minikube_py.components.apiserver.configuration_file import Section, raise_errors
 from minikube_py.components.apiserver.lookup import Lookup
 from minikube_py.components.apiserver.types import AdmissionRequest, Operation
-from minikube_py.machinery.errors import internal
 from minikube_py.machinery.names import label_value_errors, qualified_name_errors
 from minikube_py.machinery.objects import metadata
 from minikube_py.machinery.resources import PODS
@@ -116,7 +115,7 @@ class PodNodeSelector:
         try:
             return labels_of_selector(text)
         except ValueError as error:
-            raise internal(f"Internal error occurred: {error}") from error
+            raise failed(str(error)) from error
 
     @staticmethod
     def _check(request: AdmissionRequest, given: Mapping[str, str], wanted: Mapping[str, str]) -> None:

@@ -14,6 +14,11 @@ def refuse(request: AdmissionRequest, why: str) -> ApiError:
     return forbidden(resource.group, resource.plural, request_name(request), why)
 
 
+def failed(message: str) -> ApiError:
+    """500 with a text alone: what becomes of a plugin's error that is no Status."""
+    return ApiError(500, "", message)
+
+
 def request_name(request: AdmissionRequest) -> str:
     given = metadata(request.object or {})
     return request.name or given.get("name") or given.get("generateName") or "Unknown"

@@ -22,7 +22,7 @@ class Memory:
     again: set[Hashable] = field(default_factory=set)
     """Those of them whose object has changed since."""
     output: Object | None = None
-    """The object as the plugin left it."""
+    """The object as the plugin left it in the first round, when that may bring some a second turn."""
 
     def changed(self) -> None:
         """The object is another one now."""
@@ -35,9 +35,10 @@ def mutating_round(request: AdmissionRequest, plugin: str) -> Iterator[Memory]:
     """A plugin's turn in a round."""
     rounds = request.reinvocation
     memory: Memory = rounds.memory.setdefault(plugin, Memory())
-    if rounds.again and memory.output != request.object:
+    if rounds.again and memory.called and memory.output != request.object:
         memory.changed()
     try:
         yield memory
     finally:
-        memory.output = thaw(request.object) if rounds.wanted else None
+        asked_again = rounds.wanted and not rounds.again and bool(memory.called)
+        memory.output = thaw(request.object) if asked_again else None

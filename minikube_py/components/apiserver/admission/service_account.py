@@ -8,16 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from minikube_py.components.apiserver.admission.refusal import draft_spec, is_for, refuse
-from minikube_py.components.apiserver.authorization.pod_needs import MIRROR_ANNOTATION, containers_of
+from minikube_py.components.apiserver.authorization.pod_needs import MIRROR_ANNOTATION, needs_of
 from minikube_py.components.apiserver.lookup import Lookup
 from minikube_py.components.apiserver.types import AdmissionRequest, Operation
 from minikube_py.machinery.clock import Clock
 from minikube_py.machinery.names import random_suffix
-from minikube_py.machinery.objects import Object, annotations_of, thaw
+from minikube_py.machinery.objects import Object, annotations_of, name_of, thaw
 from minikube_py.machinery.resources import PODS
 
 DEFAULT_ACCOUNT = "default"
 ENFORCE_MOUNTABLE = "kubernetes.io/enforce-mountable-secrets"
+_EPHEMERAL = "ephemeralcontainers"
+# What Go's strconv.ParseBool takes for true.
+_TRUE = ("1", "t", "T", "TRUE", "true", "True")
 VOLUME_PREFIX = "kube-api-access-"
 MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 token_lifetime_seconds = 3607
@@ -27,7 +30,7 @@ default_account_pause_seconds = 0.1
 
 
 class ServiceAccountPlugin:
-    """Pods on creation."""
+    """Pods on creation, and ephemeral containers that are added to them."""
 
     name = "ServiceAccount"
     handles_by_kind = True
@@ -37,11 +40,12 @@ class ServiceAccountPlugin:
         self._clock = clock
 
     def handles(self, request: AdmissionRequest) -> bool:
-        return is_for(request, PODS, Operation.CREATE)
+        ephemeral = is_for(request, PODS, Operation.UPDATE, subresource=_EPHEMERAL)
+        return ephemeral or is_for(request, PODS, Operation.CREATE)
 
     async def admit(self, request: AdmissionRequest) -> None:
         pod = request.object
-        if pod is None or _is_mirror(request, pod):
+        if pod is None or request.subresource or _is_mirror(request, pod):
             return
         spec = draft_spec(pod)
         if not spec.get("serviceAccountName"):
@@ -51,18 +55,17 @@ class ServiceAccountPlugin:
             _mount_token(spec)
         if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
             spec["imagePullSecrets"] = thaw(account["imagePullSecrets"])
+        _check_secrets(request, spec, account)
 
     async def validate(self, request: AdmissionRequest) -> None:
         pod = request.object
-        if pod is None or _is_mirror(request, pod):
+        if pod is None or (not request.subresource and _is_mirror(request, pod)):
             return
         spec = draft_spec(pod)
         if not spec.get("serviceAccountName"):
             raise refuse(request, f"no service account specified for pod {request.namespace}/{request.name}")
         account = await self._account(request, spec["serviceAccountName"])
-        if annotations_of(account).get(ENFORCE_MOUNTABLE) == "true":
-            for problem in _unmountable(spec, account):
-                raise refuse(request, problem)
+        _check_secrets(request, spec, account)
 
     async def _account(self, request: AdmissionRequest, name: str) -> Object:
         attempts = default_account_attempts if name == DEFAULT_ACCOUNT else 1
@@ -83,7 +86,8 @@ def _is_mirror(request: AdmissionRequest, pod: Object) -> bool:
     spec = draft_spec(pod)
     if spec.get("serviceAccountName"):
         raise refuse(request, "a mirror pod may not reference service accounts")
-    if any(True for _ in _secret_references(spec)):
+    # Without the annotation the pod's references count, which is what has to be judged here.
+    if needs_of({**pod, "metadata": {}}).secrets:
         raise refuse(request, "a mirror pod may not reference secrets")
     for volume in spec.get("volumes") or ():
         for source in (volume.get("projected") or {}).get("sources") or ():
@@ -133,39 +137,55 @@ def token_volume(name: str) -> Object:
     }
 
 
-def _secret_references(spec: Object) -> Iterator[tuple[str, str]]:
-    """(where, name) of Secrets that volumes and environments use."""
+def _check_secrets(request: AdmissionRequest, spec: Object, account: Object) -> None:
+    """Only Secrets that the account lists may be used, where it is set so. Raises ApiError(403) for the first other."""
+    if annotations_of(account).get(ENFORCE_MOUNTABLE) not in _TRUE:
+        return
+    problems = _unlisted_ephemeral(spec, account) if request.subresource else _unlisted(spec, account)
+    for problem in problems:
+        raise refuse(request, problem)
+
+
+def _unlisted(spec: Object, account: Object) -> Iterator[str]:
+    because = f"is not allowed because service account {name_of(account)} does not reference that"
+    listed = {item.get("name") for item in account.get("secrets") or ()}
     for volume in spec.get("volumes") or ():
-        if volume.get("secret"):
-            yield (
-                f"volume with secret.secretName={volume['secret'].get('secretName', '')}",
-                str(volume["secret"].get("secretName", "")),
-            )
-        for source in (volume.get("projected") or {}).get("sources") or ():
-            if source.get("secret"):
-                yield "volume", str(source["secret"].get("name", ""))
-    for container in containers_of(spec):
-        for source in container.get("envFrom") or ():
-            if source.get("secretRef"):
-                yield f"container {container.get('name')}", str(source["secretRef"].get("name", ""))
-        for variable in container.get("env") or ():
-            reference = (variable.get("valueFrom") or {}).get("secretKeyRef")
-            if reference:
-                where = f"container {container.get('name')} with envVar {variable.get('name')}"
-                yield where, str(reference.get("name", ""))
-
-
-def _unmountable(spec: Object, account: Object) -> Iterator[str]:
-    """Secrets that the account does not list, where it is set to allow only listed ones."""
-    name = spec["serviceAccountName"]
-    mountable = {item.get("name") for item in account.get("secrets") or ()}
+        name = (volume.get("secret") or {}).get("secretName") or ""
+        if volume.get("secret") is not None and name not in listed:
+            yield f'volume with secret.secretName="{name}" {because} secret'
+    yield from _unlisted_in_environments(
+        spec, account, ("initContainers", "init container"), ("containers", "container")
+    )
     pullable = {item.get("name") for item in account.get("imagePullSecrets") or ()}
-    for where, secret in _secret_references(spec):
-        if secret not in mountable:
-            yield f'{where} is not allowed because service account {name} does not reference secret "{secret}"'
-    for reference in spec.get("imagePullSecrets") or ():
+    for index, reference in enumerate(spec.get("imagePullSecrets") or ()):
         if reference.get("name") not in pullable:
-            yield (
-                f"imagePullSecrets[{reference.get('name')}] is not allowed because service account {name} does "
-                "not reference that imagePullSecret"
-            )
+            yield f'imagePullSecrets[{index}].name="{reference.get("name") or ""}" {because} imagePullSecret'
+
+
+def _unlisted_ephemeral(spec: Object, account: Object) -> Iterator[str]:
+    yield from _unlisted_in_environments(spec, account, ("ephemeralContainers", "ephemeral container"))
+
+
+def _unlisted_in_environments(spec: Object, account: Object, *sorts: tuple[str, str]) -> Iterator[str]:
+    because = f"is not allowed because service account {name_of(account)} does not reference that secret"
+    listed = {item.get("name") for item in account.get("secrets") or ()}
+    for field, words in sorts:
+        for container in spec.get(field) or ():
+            for where, reference in _environment_secrets(container):
+                name = reference.get("name") or ""
+                if name not in listed:
+                    yield (
+                        f'{words} {container.get("name") or ""} with {where} referencing secret.secretName="{name}" '
+                        f"{because}"
+                    )
+
+
+def _environment_secrets(container: Object) -> Iterator[tuple[str, Object]]:
+    """(where, reference) of the Secrets that a container's environment is made from."""
+    for variable in container.get("env") or ():
+        reference = (variable.get("valueFrom") or {}).get("secretKeyRef")
+        if reference is not None:
+            yield f"envVar {variable.get('name') or ''}", reference
+    for source in container.get("envFrom") or ():
+        if source.get("secretRef") is not None:
+            yield "envFrom", source["secretRef"]

@@ -19,9 +19,9 @@ from minikube_py.machinery.resources import (
     PERSISTENT_VOLUME_CLAIMS,
     SERVICES,
 )
+from minikube_py.machinery.volume_binding import default_class
 
 BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
-DEFAULT_CLASS = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
 INGRESS_CLASS = "kubernetes.io/ingress.class"
 DEFAULT_INGRESS_CLASS = "ingressclass.kubernetes.io/is-default-class"
 _PROTECTION = {
@@ -56,10 +56,7 @@ class DefaultStorageClass:
         spec = draft_spec(claim)
         if spec.get("storageClassName") is not None:
             return
-        classes = await self._classes.list()
-        default = _newest(
-            item for item in classes if any(annotations_of(item).get(key) == "true" for key in DEFAULT_CLASS)
-        )
+        default = default_class(await self._classes.list())
         if default is not None:
             spec["storageClassName"] = name_of(default)
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
+from minikube_py.components.apiserver.registry.heavy import done
 from minikube_py.components.apiserver.registry.kinds import Kinds, schema_of
 from minikube_py.components.apiserver.registry.scale import scale_of
 from minikube_py.components.apiserver.registry.versions import converter_of
@@ -166,6 +167,14 @@ class Subject:
         before = self._in_version(self.object, target)
         if draft is None or before is None:
             raise internal("there is no object to change")
+        if not await done(self.request.large, partial(self._differs, target, before, changed)):
+            return False
+        await self._take(draft, target, changed)
+        self.__dict__.pop("object", None)
+        return True
+
+    def _differs(self, target: Target, before: Object, changed: Object) -> bool:
+        """Whether a changed view, after defaults, is another object. ApiError(500) when it does not fit its type."""
         schema = self.schema(target)
         try:
             check_types(schema, changed, target.type.kind)
@@ -176,11 +185,7 @@ class Subject:
             changed["metadata"] = {}
         if target.type.kind == target.kind.resource.kind:
             target.kind.default(changed)
-        if changed == before:
-            return False
-        await self._take(draft, target, changed)
-        self.__dict__.pop("object", None)
-        return True
+        return changed != before
 
     async def _take(self, draft: Object, target: Target, changed: Object) -> None:
         if self._is_scale:

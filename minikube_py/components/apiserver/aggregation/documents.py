@@ -28,7 +28,8 @@ kept_seconds = 60.0
 answer_seconds = 5.0
 _LONGEST_ANSWER = 32 * 1024 * 1024
 _AGGREGATOR = UserInfo("system:aggregator", (SYSTEM_MASTERS, AUTHENTICATED))
-_REFERENCE = "#/definitions/"
+_REFERENCED = {"definitions": "#/definitions/", "parameters": "#/parameters/"}
+"""Members of a document whose members are referred to, and how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,27 +90,38 @@ def _merged(base: bytes, documents: list[tuple[Served, Any]]) -> bytes:
     """Runs in a thread."""
     whole = orjson.loads(base)
     for served, document in documents:
-        theirs = document.get("definitions") or {}
-        mine = whole["definitions"]
-        renamed = {name: f"{name}_v2" for name, schema in theirs.items() if name in mine and mine[name] != schema}
-        for name, schema in theirs.items():
-            mine[renamed.get(name, name)] = _with_references(schema, renamed)
-        prefix = served.remote.path
-        for path, item in (document.get("paths") or {}).items():
-            if path == prefix or path.startswith(f"{prefix}/"):
+        renamed: dict[str, str] = {}
+        for member, prefix in _REFERENCED.items():
+            renamed |= _renamed(prefix, _members(document, member), whole[member])
+        for member, prefix in _REFERENCED.items():
+            for name, value in _members(document, member).items():
+                whole[member][renamed.get(prefix + name, name).removeprefix(prefix)] = _with_references(value, renamed)
+        base_path = served.remote.path
+        for path, item in _members(document, "paths").items():
+            if path == base_path or path.startswith(f"{base_path}/"):
                 whole["paths"][path] = _with_references(item, renamed)
     return orjson.dumps(whole)
 
 
+def _members(document: Any, name: str) -> Mapping[str, Any]:
+    found = document.get(name) if isinstance(document, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _renamed(prefix: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, str]:
+    """New references for what is here under the same name with another content."""
+    different = (name for name, value in theirs.items() if name in ours and ours[name] != value)
+    return {prefix + name: f"{prefix}{name}_v2" for name in different}
+
+
 def _with_references(value: Any, renamed: Mapping[str, str]) -> Any:
-    """A copy of a schema whose references name the renamed definitions."""
+    """A copy of a part of a document whose references are the new ones."""
     if not renamed:
         return value
     if isinstance(value, dict):
         found = {key: _with_references(item, renamed) for key, item in value.items()}
         target = found.get("$ref")
-        if isinstance(target, str) and target.startswith(_REFERENCE):
-            name = target.removeprefix(_REFERENCE)
-            found["$ref"] = _REFERENCE + renamed.get(name, name)
+        if isinstance(target, str):
+            found["$ref"] = renamed.get(target, target)
         return found
     return [_with_references(item, renamed) for item in value] if isinstance(value, list) else value

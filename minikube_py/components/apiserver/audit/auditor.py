@@ -21,6 +21,7 @@ from minikube_py.machinery.clock import Clock
 from minikube_py.machinery.errors import internal
 from minikube_py.machinery.objects import Object
 
+_GONE = 499
 DECISION, REASON = "authorization.k8s.io/decision", "authorization.k8s.io/reason"
 
 
@@ -74,6 +75,9 @@ class Auditor:
         except WriteFailed as error:
             self._rejected.inc()
             raise internal(f"failed to write the audit log: {error}") from error
+        except asyncio.CancelledError:
+            self.abandoned(record, _GONE)
+            raise
         return record
 
     async def started(self, record: Record, code: int) -> None:

@@ -56,9 +56,17 @@ class Batches:
         self._errors = errors.labels(name)
         self._waiting: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
+        self._ended = False
 
     def put(self, event: Object) -> asyncio.Future[None] | None:
-        """Take an event. In blocking mode the future ends when it is written, with WriteFailed when that failed."""
+        """Take an event. In blocking mode the future ends when it is written, with WriteFailed when that failed.
+
+        After ``run`` has ended events are dropped and counted: nobody would write them.
+        """
+        if self._ended:
+            self._errors.inc()
+            log.error("audit has ended; event dropped", extra={"backend": self._name})
+            return None
         if len(self._waiting) >= self.settings.buffer_size and not self.settings.blocking:
             self._errors.inc()
             log.error("audit queue is full; event dropped", extra={"backend": self._name})
@@ -80,22 +88,31 @@ class Batches:
                 self._wake.clear()
                 await self._write_waiting()
         finally:
+            self._ended = True
             await self._write_waiting()
 
     async def _write_waiting(self) -> None:
         while self._waiting:
             count = min(len(self._waiting), self.settings.most)
             batch = [self._waiting.popleft() for _ in range(count)]
-            failure: WriteFailed | None = None
+            writing = asyncio.create_task(self._write_batch(batch))
             try:
-                await self._write([item.event for item in batch])
-            except WriteFailed as error:
-                failure = error
-                self._errors.inc(count)
-                log.error("audit events lost", extra={"backend": self._name, "events": count, "error": str(error)})
-            for item in batch:
-                if item.written is not None and not item.written.done():
-                    if failure is None:
-                        item.written.set_result(None)
-                    else:
-                        item.written.set_exception(failure)
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                await asyncio.wait({writing})  # what has begun is written before others are told that this has ended
+                raise
+
+    async def _write_batch(self, batch: Sequence[_Waiting]) -> None:
+        failure: WriteFailed | None = None
+        try:
+            await self._write([item.event for item in batch])
+        except WriteFailed as error:
+            failure = error
+            self._errors.inc(len(batch))
+            log.error("audit events lost", extra={"backend": self._name, "events": len(batch), "error": str(error)})
+        for item in batch:
+            if item.written is not None and not item.written.done():
+                if failure is None:
+                    item.written.set_result(None)
+                else:
+                    item.written.set_exception(failure)

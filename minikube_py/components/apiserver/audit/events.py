@@ -23,10 +23,11 @@ _LONGEST_AGENT = 1024
 
 @dataclass(slots=True)
 class Body:
-    """A request's or answer's bytes with their media type."""
+    """A request's or answer's bytes with their media type, or the object itself where it never was bytes."""
 
     data: bytes = b""
     media_type: str = ""
+    obj: Any = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -146,6 +147,8 @@ def _status(code: int, answered: Any) -> Object:
 
 def _decoded(body: Body) -> Any:
     """The object of a body; None for an empty one and for one that cannot be read."""
+    if body.obj is not None:
+        return body.obj
     if not body.data:
         return None
     media_type = body.media_type.partition(";")[0].strip().lower()

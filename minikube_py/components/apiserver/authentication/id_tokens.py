@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from math import inf, isfinite
+from math import inf
 from typing import Any
 
 import orjson
@@ -16,6 +16,7 @@ from minikube_py.components.apiserver.authentication.issuer_keys import IssuerKe
 
 longest_token_bytes = 65536
 not_before_leeway_seconds = 60.0
+_LATEST = 2.0**53
 _GOOGLE = "accounts.google.com"
 
 
@@ -88,7 +89,7 @@ def check_claims(claims: Mapping[str, Any], audiences: Sequence[str], now: float
 def _seconds(value: object, *, absent: float) -> float:
     if value is None:
         return absent
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LATEST:
         raise TokenRefused("a time of the token is not a number")
     return float(value)
 

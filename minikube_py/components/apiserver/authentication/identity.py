@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Protocol
 
-from minikube_py.components.apiserver.types import AUTHENTICATED, UNAUTHENTICATED, UserInfo
+from minikube_py.components.apiserver.types import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, UserInfo
 from minikube_py.machinery.names import dns1123_label_errors, dns1123_subdomain_errors
 from minikube_py.machinery.objects import Object
 
@@ -16,6 +16,10 @@ Now = Callable[[], float]
 
 SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
 SERVICE_ACCOUNTS_GROUP = "system:serviceaccounts"
+
+
+class BadToken(Exception):
+    """Why a token is refused: the cause of a 401, which itself says nothing. TokenReviews tell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,10 @@ class TokenAuthenticator(Protocol):
     """Turns a bearer token into an identity."""
 
     async def authenticate_token(self, token: str, audiences: Sequence[str]) -> TokenIdentity | None:
-        """The identity, None when the token is not of this kind. Raises ApiError(401) when it is and is bad."""
+        """The identity, None when the token is not of this kind. Raises ApiError(401) when it is and is bad.
+
+        The error's cause may be a BadToken that says why.
+        """
 
 
 def service_account_user_name(namespace: str, name: str) -> str:
@@ -67,7 +74,7 @@ def with_group(user: UserInfo, group: str) -> UserInfo:
 
 def as_authenticated(user: UserInfo) -> UserInfo:
     """The user with ``system:authenticated``, as ``group.AuthenticatedGroupAdder`` adds it."""
-    if AUTHENTICATED in user.groups or UNAUTHENTICATED in user.groups:
+    if user.name == ANONYMOUS.name or AUTHENTICATED in user.groups or UNAUTHENTICATED in user.groups:
         return user
     return with_group(user, AUTHENTICATED)
 

@@ -42,7 +42,7 @@ from minikube_py.machinery.objects import (
     uid_of,
 )
 from minikube_py.machinery.observed import Observed
-from minikube_py.machinery.resources import CONFIG_MAPS, PODS, SECRETS, SERVICE_ACCOUNTS
+from minikube_py.machinery.resources import CONFIG_MAPS, PODS, SECRETS, SERVICE_ACCOUNTS, Resource
 from minikube_py.machinery.times import parse_time
 from minikube_py.pki.service_accounts import ServiceAccountTokens
 
@@ -174,9 +174,9 @@ def _encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-async def run_token_cleaner(client: Client, clock: Clock, ready: Callable[[], None]) -> None:
-    """Clean once a day until cancelled; notes first since when the use of tokens is known."""
-    await _note_tracking(client, clock)
+async def run_token_cleaner(client: Client, server: Client, clock: Clock, ready: Callable[[], None]) -> None:
+    """Clean once a day until cancelled; ``server``, the API server itself, notes first since when uses are known."""
+    await _note_tracking(server, clock)
     ready()
     while True:
         await clock.sleep(clean_up_interval_seconds)
@@ -203,16 +203,23 @@ async def clean(client: Client, now: float) -> None:
     # Days are rounded down, so a use may have been up to a day later than it says.
     if since is None or since + _DAY > limit:
         return
-    secrets = (await client.list(SECRETS, field_selector=f"type={SECRET_TYPE}")).items
-    accounts = (await client.list(SERVICE_ACCOUNTS)).items
+    secrets = await _all(client, SECRETS, field_selector=f"type={SECRET_TYPE}")
+    accounts = await _all(client, SERVICE_ACCOUNTS)
     automatic = {
         (namespace_of(account), item.get("name")) for account in accounts for item in account.get("secrets") or ()
     }
-    mounted = set(_mounted((await client.list(PODS)).items))
+    mounted = set(_mounted(await _all(client, PODS)))
     for secret in secrets:
         key = (namespace_of(secret), name_of(secret))
         if key in automatic and key not in mounted and _unused(secret, limit):
             await _retire(client, secret, now, limit)
+
+
+async def _all(client: Client, resource: Resource, *, field_selector: str = "") -> Sequence[Object]:
+    """A collection, by the informers that the controllers share."""
+    informer = client.informer(resource, field_selector=field_selector)
+    await informer.synced()
+    return informer.list()
 
 
 def _unused(secret: Object, limit: float) -> bool:

@@ -36,7 +36,7 @@ class RequestHeaderAuthenticator:
         user = _first(credentials.headers, self._names.user)
         if not user or not credentials.peer_certificate_der:
             return None
-        proxy = self._judge.user_of(credentials.peer_certificate_der)
+        proxy = self._judge.user_of(credentials.peer_certificate_der, credentials.peer_chain)
         if proxy is None or (self._names.allowed_names and proxy.name not in self._names.allowed_names):
             return None
         groups = tuple(value for name in self._names.group for value in header_values(credentials.headers, name))

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from minikube_py.components.apiserver.authentication.identity import Now, TokenAuthenticator, user_object
+from minikube_py.components.apiserver.authentication.identity import BadToken, Now, TokenAuthenticator, user_object
 from minikube_py.components.apiserver.authentication.service_accounts import BoundTo, claims_for
 from minikube_py.components.apiserver.lookup import Lookup
+from minikube_py.components.apiserver.registry.metadata import place
 from minikube_py.components.apiserver.types import RequestContext
 from minikube_py.machinery.errors import (
     ApiError,
-    FieldError,
     bad_request,
     conflict,
     invalid,
@@ -29,6 +29,7 @@ from minikube_py.machinery.times import rfc3339
 from minikube_py.pki.service_accounts import ServiceAccountTokens
 
 GROUP = "authentication.k8s.io"
+_UNKNOWN = "invalid bearer token"
 default_lifetime_seconds = 3600
 shortest_lifetime_seconds = 600
 longest_lifetime_seconds = 1 << 32
@@ -56,9 +57,12 @@ class TokenReviewHandler:
         except ApiError as error:
             if error.code != 401:
                 raise
-            identity = None
+            identity, why = None, error.__cause__
+        else:
+            why = None
         if identity is None:
-            status: Object = {"user": {}, "error": "invalid bearer token"}
+            text = f"[{_UNKNOWN}, {why}]" if isinstance(why, BadToken) else _UNKNOWN
+            status: Object = {"user": {}, "error": text}
         else:
             user = user_object(identity.user)
             status = {"authenticated": True, "user": user, "audiences": list(identity.audiences)}
@@ -100,10 +104,11 @@ class TokenRequestHandler:
             spec["expirationSeconds"] = default_lifetime_seconds
 
     async def create(self, ctx: RequestContext, kind: Kind, namespace: str, name: str, body: Object) -> Object:
+        place(body.setdefault("metadata", {}), namespace)
+        _check_name(body, name)
         account = await self.service_accounts.get(name, namespace)
         if account is None:
             raise not_found("", "serviceaccounts", name)
-        _check_metadata(body, name, namespace)
         _check_account_uid(body, account)
         spec = body.get("spec") or {}
         lifetime = spec.get("expirationSeconds")
@@ -126,16 +131,15 @@ class TokenRequestHandler:
             lifetime_seconds=extended_lifetime_seconds if extended else lifetime,
             warn_after_seconds=lifetime if extended else 0,
         )
-        kept = {key: value for key, value in metadata(body).items() if key == "managedFields"}
         return {
             "kind": "TokenRequest",
             "apiVersion": f"{GROUP}/v1",
             "metadata": {
+                **metadata(body),
                 "name": name,
                 "namespace": namespace,
                 "uid": uid_of(account),
                 "creationTimestamp": rfc3339(now),
-                **kept,
             },
             "spec": {"audiences": audiences, "expirationSeconds": lifetime, "boundObjectRef": reference},
             "status": {"token": self.tokens.sign(claims), "expirationTimestamp": rfc3339(int(now) + lifetime)},
@@ -143,10 +147,10 @@ class TokenRequestHandler:
 
     async def _bind(self, account: Object, reference: Object) -> BoundTo:
         """The live objects of a bond. Raises ApiError when it names another object or none."""
-        api_version, kind, name = reference.get("apiVersion"), reference.get("kind"), str(reference.get("name", ""))
+        kind, name = reference.get("kind"), str(reference.get("name", ""))
         namespace = str(metadata(account).get("namespace", ""))
-        if api_version != "v1" or kind not in ("Pod", "Secret", "Node"):
-            group, _, version = str(api_version or "").rpartition("/")
+        group, version = _group_version(str(reference.get("apiVersion") or ""))
+        if group or kind not in ("Pod", "Secret", "Node"):
             raise bad_request(f"cannot bind token to object of type {group}/{version}, Kind={kind or ''}")
         if kind == "Node":
             node = await _needed(self.nodes, name, None)
@@ -173,6 +177,12 @@ class TokenRequestHandler:
         return BoundTo(service_account=account, pod=pod, node=found)
 
 
+def _group_version(api_version: str) -> tuple[str, str]:
+    """Group and version; neither where there is more than one slash (``schema.FromAPIVersionAndKind``)."""
+    group, _, version = api_version.rpartition("/")
+    return ("", "") if "/" in group else (group, version)
+
+
 async def _needed(lookup: Lookup, name: str, namespace: str | None) -> Object:
     found = await lookup.get(name, namespace)
     if found is None:
@@ -190,16 +200,11 @@ def _check_uid(reference: Object, found: Object) -> None:
         raise conflict("", str(reference.get("kind", "")), str(reference.get("name", "")), why)
 
 
-def _check_metadata(body: Object, name: str, namespace: str) -> None:
-    given = metadata(body)
-    errors: list[FieldError] = []
-    if given.get("name") and given["name"] != name:
-        errors.append(invalid_value("metadata.name", given["name"], "must match the service account name if specified"))
-    elif given.get("namespace") and given["namespace"] != namespace:
-        why = "must match the service account namespace if specified"
-        errors.append(invalid_value("metadata.namespace", given["namespace"], why))
-    if errors:
-        raise invalid(GROUP, "TokenRequest", name, errors)
+def _check_name(body: Object, name: str) -> None:
+    given = metadata(body).get("name")
+    if given and given != name:
+        why = "must match the service account name if specified"
+        raise invalid(GROUP, "TokenRequest", name, [invalid_value("metadata.name", given, why)])
 
 
 def _check_account_uid(body: Object, account: Object) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minikube_py.components.apiserver.authentication.identity import (
+    BadToken,
     Now,
     TokenIdentity,
     as_authenticated,
@@ -21,10 +22,11 @@ from minikube_py.components.apiserver.authentication.identity import (
     service_account_user_name,
 )
 from minikube_py.components.apiserver.authentication.verified_tokens import VerifiedTokens
+from minikube_py.components.apiserver.authorization.rules import quoted_list
 from minikube_py.components.apiserver.lookup import Lookup
 from minikube_py.components.apiserver.metrics.identity import TokenMetrics
 from minikube_py.components.apiserver.types import UserInfo
-from minikube_py.machinery.errors import unauthorized
+from minikube_py.machinery.errors import go_quote, unauthorized
 from minikube_py.machinery.objects import Object, metadata, name_of, uid_of
 from minikube_py.machinery.times import parse_time
 from minikube_py.pki.service_accounts import ServiceAccountTokens
@@ -33,6 +35,10 @@ PRIVATE_CLAIM = "kubernetes.io"
 EXTRA = "authentication.kubernetes.io/"
 # Something that is being deleted keeps its tokens for its grace period and this long after.
 deletion_leeway_seconds = 60.0
+clock_leeway_seconds = 60.0
+"""The clocks of the servers that sign and verify may differ by so much, as in Kubernetes (``jwt.DefaultLeeway``)."""
+_LATEST = 2.0**53
+_INVALIDATED = "service account token has been invalidated"
 remembered_tokens = 4096
 
 
@@ -53,6 +59,7 @@ class _Verified:
     namespace: str
     references: Mapping[str, Mapping[str, str]]
     audiences: tuple[str, ...]
+    issued: float
     begins: float
     ends: float
     user: UserInfo
@@ -109,11 +116,12 @@ class ServiceAccountAuthenticator:
             return None
         verified = self._tokens.verify(token)
         now = self._now()
-        if not verified.begins <= now < verified.ends:
-            raise unauthorized()
         granted = intersect(audiences, verified.audiences)
         if not granted:
-            raise unauthorized()
+            wrong, right = quoted_list(verified.audiences), quoted_list(audiences)
+            raise unauthorized() from BadToken(f"token audiences {wrong} is invalid for the target audiences {right}")
+        if what := _untimely(verified, now):
+            raise unauthorized() from BadToken(f"service account token {what}")
         await self._check_alive(verified, now)
         if verified.warns:
             (self._metrics.stale if now > verified.warns else self._metrics.valid).inc()
@@ -122,26 +130,43 @@ class ServiceAccountAuthenticator:
     async def _check_alive(self, verified: _Verified, now: float) -> None:
         references = verified.references
         account = references["serviceaccount"]
-        await _check_reference(self._service_accounts, account, verified.namespace, now)
+        await _check_reference("serviceaccount", self._service_accounts, account, verified.namespace, now)
         for key, lookup in self._bound.items():
             reference = references.get(key)
             if reference is None or (key == "node" and "pod" in references):
                 continue
             namespace = None if key == "node" else verified.namespace
-            await _check_reference(lookup, reference, namespace, now)
+            await _check_reference(key, lookup, reference, namespace, now)
 
 
-async def _check_reference(lookup: Lookup, reference: Mapping[str, str], namespace: str | None, now: float) -> None:
+def _untimely(verified: _Verified, now: float) -> str:
+    """What is wrong with a token's times, empty for nothing (``Claims.Validate`` of go-jose, in its order)."""
+    if now + clock_leeway_seconds < verified.begins:
+        return "is not valid yet"
+    if now - clock_leeway_seconds > verified.ends:
+        return "has expired"
+    return "is issued in the future" if now + clock_leeway_seconds < verified.issued else ""
+
+
+async def _check_reference(
+    key: str, lookup: Lookup, reference: Mapping[str, str], namespace: str | None, now: float
+) -> None:
     """Raise ApiError(401) unless the very object (by uid) exists and is not long being deleted."""
     name, uid = reference["name"], reference["uid"]
     found = lookup.informer.get(name, namespace)
     if found is None or uid_of(found) != uid:
         found = await lookup.get_live(name, namespace)
-    if found is None or uid_of(found) != uid:
-        raise unauthorized()
+    is_account = key == "serviceaccount"
+    if found is None:
+        why = f"serviceaccounts {go_quote(name)} not found" if is_account else _INVALIDATED
+        raise unauthorized() from BadToken(why)
+    if uid_of(found) != uid:
+        what, claim = ("service account", "claim") if is_account else (key, f"service account {key} ref claim")
+        raise unauthorized() from BadToken(f"{what} UID ({uid_of(found)}) does not match {claim} ({uid})")
     deleted = metadata(found).get("deletionTimestamp")
     if deleted and parse_time(deleted) < now - deletion_leeway_seconds:
-        raise unauthorized()
+        why = f"service account {namespace}/{name} has been deleted" if is_account else _INVALIDATED
+        raise unauthorized() from BadToken(why)
 
 
 def _read_claims(claims: Mapping[str, Any]) -> _Verified:
@@ -157,7 +182,8 @@ def _read_claims(claims: Mapping[str, Any]) -> _Verified:
             if private.get(key)
         }
         namespace = str(private["namespace"])
-        begins, ends = float(claims.get("nbf", claims.get("iat", 0))), float(claims["exp"])
+        issued, ends = _moment(claims.get("iat", 0)), _moment(claims["exp"])
+        begins = _moment(claims.get("nbf", issued))
         warns = float(private.get("warnafter") or 0)
     except (KeyError, TypeError, ValueError) as error:
         raise unauthorized() from error
@@ -171,7 +197,16 @@ def _read_claims(claims: Mapping[str, Any]) -> _Verified:
         _extra(references, str(claims.get("jti", ""))),
     )
     listed = (audiences,) if isinstance(audiences, str) else tuple(str(item) for item in audiences or ())
-    return _Verified(namespace, references, listed, begins, ends, as_authenticated(user), warns)
+    return _Verified(namespace, references, listed, issued, begins, ends, as_authenticated(user), warns)
+
+
+def _moment(value: Any) -> float:
+    """A NumericDate (RFC 7519): a number of seconds that a clock can show. Raises TypeError, ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("not a number of seconds")
+    if not abs(value) < _LATEST:  # also of what is no number at all (NaN)
+        raise ValueError("not a time")
+    return float(value)
 
 
 def _extra(references: Mapping[str, Mapping[str, str]], token_id: str) -> dict[str, tuple[str, ...]]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from minikube_py.components.apiserver.authentication.configuration import Anonymous
-from minikube_py.components.apiserver.authentication.identity import TokenAuthenticator, TokenIdentity
+from minikube_py.components.apiserver.authentication.identity import BadToken, TokenAuthenticator, TokenIdentity
 from minikube_py.components.apiserver.types import ANONYMOUS, Authenticator, Credentials, UserInfo
 from minikube_py.machinery.errors import ApiError, unauthorized
 
@@ -23,18 +23,21 @@ class TokenUnion:
         self._authenticators = tuple(authenticators)
 
     async def authenticate_token(self, token: str, audiences: Sequence[str]) -> TokenIdentity | None:
-        """The identity, or None. Raises the first error when nobody knows the token."""
+        """The identity, or None. Raises the first error when nobody knows the token; its cause tells of all."""
         failure: ApiError | None = None
+        causes: list[str] = []
         for authenticator in self._authenticators:
             try:
                 identity = await authenticator.authenticate_token(token, audiences)
             except ApiError as error:
                 failure = failure or error
+                if isinstance(error.__cause__, BadToken):
+                    causes.append(str(error.__cause__))
                 continue
             if identity is not None:
                 return identity
         if failure is not None:
-            raise failure
+            raise failure from (BadToken(", ".join(dict.fromkeys(causes))) if causes else failure.__cause__)
         return None
 
 

@@ -39,6 +39,8 @@ class AuthorizerChain:
         self._webhooks: list[WebhookAuthorizer] = []
         self._modes: tuple[str, ...] = ()
         self.union = UnionAuthorizer(())
+        self.in_process = UnionAuthorizer(())
+        """Those of the chain that ask nobody else."""
         self._take(configuration)
 
     def has(self, mode: str) -> bool:
@@ -58,7 +60,9 @@ class AuthorizerChain:
 
     def _take(self, configuration: AuthorizationConfiguration) -> None:
         self._webhooks = []
-        self.union.replace([self._make(settings) for settings in configuration.authorizers])
+        made = [self._make(settings) for settings in configuration.authorizers]
+        self.union.replace(made)
+        self.in_process.replace([found for found in made if not isinstance(found, WebhookAuthorizer)])
         self._modes = tuple(settings.mode for settings in configuration.authorizers)
 
     def _make(self, settings: AuthorizerSettings) -> Authorizer:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from minikube_py.components.apiserver.types import Attributes, UserInfo
 from minikube_py.machinery.errors import ApiError, forbidden, go_quote
 
+_NO_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+"""Nothing that a browser might take for a page comes back from a path or a user's name."""
+
 
 def denied(user: UserInfo, attributes: Attributes, reason: str = "") -> ApiError:
     """403 with Kubernetes' sentence; the authorizer's reason follows after a colon."""
-    sentence = describe(user, attributes)
+    sentence = describe(user, attributes).translate(_NO_HTML)
     why = f"{sentence}: {reason}" if reason else sentence
     if not attributes.resource_request:
         return forbidden("", "", "", why)

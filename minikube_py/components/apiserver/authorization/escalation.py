@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from minikube_py.components.apiserver.authorization.rbac import GROUP, RbacAuthorizer
+from minikube_py.components.apiserver.authorization.rbac import GROUP, RbacAuthorizer, aggregate
 from minikube_py.components.apiserver.authorization.rules import (
     FULL_AUTHORITY,
     Rule,
@@ -28,7 +28,7 @@ from minikube_py.components.apiserver.types import (
     Operation,
 )
 from minikube_py.machinery.errors import forbidden, go_quote
-from minikube_py.machinery.objects import Object, name_of
+from minikube_py.machinery.objects import Object, metadata, name_of
 
 _ROLES = ("roles", "clusterroles")
 _BINDINGS = ("rolebindings", "clusterrolebindings")
@@ -55,13 +55,10 @@ class EscalationCheck:
     async def admit(self, request: AdmissionRequest) -> None:
         """Raises Forbidden when the user would grant rights that he does not hold."""
         draft = request.object
-        if draft is None or (request.old is not None and _only_metadata_differs(draft, request.old)):
+        if draft is None or (request.old is not None and _only_collection_differs(draft, request.old)):
             return
         if request.kind.resource.plural in _ROLES:
-            if await self._may(request, "escalate", request.kind.resource.plural, request.name or name_of(draft)):
-                return
-            wanted: Sequence[Rule] = compile_rules(draft.get("rules"))
-            await self._confirm(request, FULL_AUTHORITY if draft.get("aggregationRule") else wanted)
+            await self._check_role(request, draft)
             return
         reference = draft.get("roleRef") or {}
         plural = {"Role": "roles", "ClusterRole": "clusterroles"}.get(reference.get("kind", ""))
@@ -71,6 +68,19 @@ class EscalationCheck:
 
     async def validate(self, request: AdmissionRequest) -> None:
         """Nothing further."""
+
+    async def _check_role(self, request: AdmissionRequest, draft: Object) -> None:
+        # Who is asked for creation names no object yet, so a rule for one name does not help him.
+        name = "" if request.operation is Operation.CREATE else request.name
+        if await self._may(request, "escalate", request.kind.resource.plural, name):
+            return
+        await self._confirm(request, compile_rules(draft.get("rules")))
+        if not (_gathers(draft) or _gathers(request.old)):
+            return
+        owned, _ = await self._rbac.rules_for(request.user, request.namespace)
+        if uncovered(owned, FULL_AUTHORITY):
+            why = "must have cluster-admin privileges to use the aggregationRule"
+            raise forbidden(GROUP, request.kind.resource.plural, request.name or name_of(draft), why)
 
     async def _may(self, request: AdmissionRequest, verb: str, resource: str, name: str) -> bool:
         attributes = Attributes(
@@ -98,12 +108,23 @@ class EscalationCheck:
             f"permissions not currently held:\n{listed}"
         )
         if errors:
-            why += f"; resolution errors: [{', '.join(errors)}]"
+            why += f"; resolution errors: [{aggregate(errors)}]"
         name = request.name or name_of(request.object or {})
         raise forbidden(GROUP, request.kind.resource.plural, name, why)
 
 
-def _only_metadata_differs(draft: Object, old: Object) -> bool:
-    """Owner references and finalizers may be written without holding the role's rights."""
-    fields = ("rules", "aggregationRule", "roleRef", "subjects")
-    return all(draft.get(field) == old.get(field) for field in fields)
+def _gathers(role: Object | None) -> bool:
+    """Whether the role takes its rules from others, which may have any."""
+    return bool(((role or {}).get("aggregationRule") or {}).get("clusterRoleSelectors"))
+
+
+def _only_collection_differs(draft: Object, old: Object) -> bool:
+    """Owner references and finalizers may be written without holding the role's rights (``IsOnlyMutatingGCFields``)."""
+    return _without_collection(draft) == _without_collection(old)
+
+
+def _without_collection(obj: Object) -> Object:
+    fields = ("ownerReferences", "finalizers", "managedFields")
+    meta = {key: value for key, value in metadata(obj).items() if key not in fields}
+    rest = {key: value for key, value in obj.items() if key not in ("apiVersion", "kind")}
+    return {**rest, "metadata": meta}

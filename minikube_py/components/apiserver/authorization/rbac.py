@@ -8,7 +8,9 @@ only allowed or left without an opinion. Same behaviour and reasons as
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from minikube_py.client.types import Client, EventType
@@ -22,6 +24,7 @@ from minikube_py.machinery.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES
 
 GROUP = "rbac.authorization.k8s.io"
 remembered_decisions = 16384
+_INDEXED_AT_ONCE = 128
 
 SubjectKey = tuple[str, str]
 """("User" or "Group", name); service accounts are users."""
@@ -105,6 +108,7 @@ class RbacAuthorizer:
         self._index = BindingIndex()
         self._compiled: dict[tuple[str, str, str], tuple[Rule, ...] | None] = {}
         self._decisions: dict[tuple[str, tuple[str, ...], Attributes], tuple[Decision, str]] = {}
+        self._starting = asyncio.Lock()
         self._started = False
         self._ready = False
 
@@ -112,15 +116,38 @@ class RbacAuthorizer:
         """Return once all roles and bindings are known; costs nothing afterwards."""
         if self._ready:
             return
-        if not self._started:
-            self._started = True
-            for lookup in self._roles.values():
-                lookup.informer.subscribe(self._role_changed)
-            for lookup in self._bindings:
-                lookup.informer.subscribe(self._binding_changed)
-        for lookup in (*self._roles.values(), *self._bindings):
-            await lookup.synced()
-        self._ready = True
+        async with self._starting:
+            if not self._started:
+                with ExitStack() as ends:  # who asks first may be cancelled meanwhile; then the next one begins anew
+                    for lookup in self._roles.values():
+                        ends.callback(lookup.informer.subscribe(self._role_changed))
+                    for lookup in self._bindings:
+                        await self._follow(lookup, ends)
+                    ends.pop_all()
+                self._started = True
+            for lookup in (*self._roles.values(), *self._bindings):
+                await lookup.synced()
+            self._ready = True
+
+    async def _follow(self, lookup: Lookup, ends: ExitStack) -> None:
+        """Take in the bindings that are there, of which there may be thousands, in portions, and all changes."""
+        present: list[Object] = []
+        collecting = True
+
+        def handle(type: EventType, binding: Object, previous: Object | None) -> None:
+            if collecting:
+                present.append(binding)
+            else:
+                self._binding_changed(type, binding, previous)
+
+        ends.callback(lookup.informer.subscribe(handle))
+        collecting = False
+        for number, binding in enumerate(present, 1):
+            if not number % _INDEXED_AT_ONCE:
+                await asyncio.sleep(0)
+            # what has changed or gone meanwhile was handled already
+            if lookup.informer.get(name_of(binding), namespace_of(binding) or None) is binding:
+                self._index.put(binding)
 
     async def authorize(self, user: UserInfo, attributes: Attributes) -> tuple[Decision, str]:
         if not self._ready:

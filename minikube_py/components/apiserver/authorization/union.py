@@ -56,10 +56,11 @@ class UnionAuthorizer:
             raise _together(Decision.NO_OPINION, failures, attributes)
         return Decision.NO_OPINION, "\n".join(reasons)
 
-    async def rules_for(self, user: UserInfo, namespace: str) -> tuple[list[Rule], list[str]]:
-        """What the authorizers list as allowed, and why the list may not be complete."""
+    async def rules_for(self, user: UserInfo, namespace: str) -> tuple[list[Rule], list[str], bool]:
+        """What the authorizers list as allowed, what went wrong, and whether one of them cannot list all of it."""
         rules: list[Rule] = []
         errors: list[str] = []
+        incomplete = False
         for authorizer in self._authorizers:
             listed = getattr(authorizer, "rules_for", None)
             if listed is None:
@@ -67,7 +68,8 @@ class UnionAuthorizer:
             more, problems = await listed(user, namespace)
             rules += more
             errors += problems
-        return rules, errors
+            incomplete = incomplete or getattr(authorizer, "lists_incompletely", False)
+        return rules, errors, incomplete
 
 
 def _together(decision: Decision, failures: Sequence[str], attributes: Attributes) -> AuthorizerError:

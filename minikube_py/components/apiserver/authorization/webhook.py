@@ -65,6 +65,8 @@ class WebhookAuthorizer:
             return found.answer
         return await self._ask_once(key, user, attributes)
 
+    lists_incompletely = True
+
     async def rules_for(self, user: UserInfo, namespace: str) -> tuple[list[Rule], list[str]]:
         """A service cannot list what it would allow."""
         return [], ["webhook authorizer does not support user rule resolution"]

@@ -141,6 +141,15 @@ class CustomKinds:
             known = self._versions[definition.name] = (specification, versions_of(definition.object))
         return known[1]
 
+    async def _make_ready(self, name: str) -> None:
+        """Make the versions of a definition that is not served yet; of a large one that takes long."""
+        entry, known = self._cache.get("", name), self._versions.get(name)
+        if entry is None or name in self._served or (known is not None and known[0] == _specification(entry)):
+            return
+        versions = await asyncio.to_thread(versions_of, entry.object)
+        if self._cache.get("", name) is not None:
+            self._versions[name] = _specification(entry), versions
+
     async def _verify(self, name: str) -> None:
         """Find out whether a changed definition leaves its objects as they are; then they are served as stored.
 
@@ -162,8 +171,7 @@ class CustomKinds:
 
     def _reading(self, definition: Entry, cache: WatchCache) -> Reading:
         """How the definition's objects are read: those from before its present specification with care."""
-        meta = definition.object["metadata"]
-        specification = (meta.get("uid"), meta.get("generation"))
+        specification = _specification(definition)
         known, since = self._specified.get(definition.name, (None, 0))
         if known != specification:
             since = definition.revision
@@ -196,6 +204,8 @@ class CustomKinds:
                 self._pending[name] = None
 
     async def _write_status(self, name: str) -> None:
+        """Accept the definition, or say why not; what it declares is made ready before its status says so."""
+        await self._make_ready(name)
         now = self._core.clock.now()
 
         def drafted(old: Object | None) -> Object:
@@ -248,3 +258,9 @@ class CustomKinds:
     def resources(self) -> list[Resource]:
         """The stored resources of all definitions that are served."""
         return [kind.stored_as for kinds in self._served.values() for kind in kinds]
+
+
+def _specification(definition: Entry) -> tuple[object, object]:
+    """What the specification of a definition is known by: a status that changes leaves it as it is."""
+    meta = definition.object["metadata"]
+    return meta.get("uid"), meta.get("generation")

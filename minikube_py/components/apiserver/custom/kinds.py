@@ -131,8 +131,9 @@ def _kind(crd: Object, version: Object, versions: Versions, reading: Reading) ->
             "custom": crd["metadata"]["name"],
             **conversion["extra"],
             "schema": this.schema,
+            "compiles": validator.compiles,
             "listKind": names.get("listKind"),
-            "openapi": published_schema(resource, raw),
+            "openapi": published_schema(resource, raw, version.get("selectableFields") or ()),
             "terminating": condition_is_true((crd.get("status") or {}).get("conditions"), "Terminating"),
             "unsupported_field": "field label not supported: {field}",
             "deprecation": _deprecation(resource, version),
@@ -153,9 +154,12 @@ def definition_name(resource: Resource) -> str:
     return f"{reversed_group}.{resource.version}.{resource.kind}"
 
 
-def published_schema(resource: Resource, raw: Mapping[str, Any]) -> Object:
+def published_schema(
+    resource: Resource, raw: Mapping[str, Any], selectable: Sequence[Mapping[str, Any]] = ()
+) -> Object:
     """The schema as OpenAPI documents show it: with the fields that every object has, and its type's name."""
-    return published(raw, {"group": resource.group, "version": resource.version, "kind": resource.kind})
+    own = {"group": resource.group, "version": resource.version, "kind": resource.kind}
+    return published(raw, own, [str(field["jsonPath"]).removeprefix(".") for field in selectable])
 
 
 def resource_of(crd: Object, version: str) -> Resource:

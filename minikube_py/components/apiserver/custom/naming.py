@@ -12,6 +12,7 @@ from minikube_py.components.apiserver.custom.kinds import stored_version, wanted
 from minikube_py.machinery.conditions import condition_is_true, find_condition, remove_condition, set_condition
 from minikube_py.machinery.errors import go_quote
 from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.kinds.apiextensions.approval import Approval, approval_of, is_protected
 from minikube_py.machinery.objects import Object
 
 _SINGLE = (
@@ -39,7 +40,7 @@ def taken_names(kinds: Iterable[Kind], group: str, definition: str) -> Taken:
         if kind.resource.group != group or kind.extra.get("custom") == definition:
             continue
         resources |= {kind.resource.plural, kind.singular, *kind.short_names}
-        names |= {kind.resource.kind, str(kind.extra.get("listKind") or f"{kind.resource.kind}List")}
+        names |= {kind.resource.kind, kind.list_kind}
     return Taken(frozenset(resources), frozenset(names))
 
 
@@ -56,6 +57,7 @@ def write_status(crd: Object, taken: Taken, now: float) -> None:
     elif not condition_is_true(conditions, "Established"):
         set_condition(conditions, _NOT_ESTABLISHED, now)
     _write_schema_condition(crd, conditions, now)
+    _write_approval_condition(crd, conditions, now)
     stored: list[str] = status.get("storedVersions") or []
     status["storedVersions"] = stored
     version = stored_version(crd)
@@ -130,6 +132,15 @@ def _write_schema_condition(crd: Object, conditions: list[Object], now: float) -
         set_condition(conditions, {**condition, "message": message}, now)
     elif find_condition(conditions, "NonStructuralSchema") is not None:
         remove_condition(conditions, "NonStructuralSchema")
+
+
+def _write_approval_condition(crd: Object, conditions: list[Object], now: float) -> None:
+    """``KubernetesAPIApprovalPolicyConformant`` of definitions in groups of the Kubernetes community."""
+    if is_protected(crd):
+        state, text = approval_of(crd)
+        status = "True" if state is Approval.APPROVED else "False"
+        condition: Object = {"type": "KubernetesAPIApprovalPolicyConformant", "status": status, "reason": state.value}
+        set_condition(conditions, {**condition, "message": text}, now)
 
 
 def set_terminating(crd: Object, reason: str, message: str, now: float, *, done: bool = False) -> None:

@@ -13,7 +13,7 @@ from minikube_py.components.apiserver.http.resources import (
     expected_of,
     patch_type_of,
     read_object,
-    read_patch,
+    read_patch_of,
 )
 from minikube_py.components.apiserver.registry.core import Core, admission_request, manager_of
 from minikube_py.components.apiserver.registry.kinds import is_custom, schema_of
@@ -36,7 +36,7 @@ async def scale(core: Core, kind: Kind, call: Call) -> Response:
     """GET, PUT and PATCH of the scale subresource."""
     info = call.info
     if info.verb == "get":
-        return answer(core, scale_table(kind), call, await get_scale(core, kind, info.namespace, info.name))
+        return await answer(core, scale_table(kind), call, await get_scale(core, kind, info.namespace, info.name))
     if info.verb == "update":
         options = write_options(call.query, call.request.query_string, "UpdateOptions")
         expected = definition(_SCALE, "Scale", "autoscaling/v1")
@@ -49,7 +49,7 @@ async def scale(core: Core, kind: Kind, call: Call) -> Response:
         patch_type = patch_type_of(call, custom=is_custom(kind))
         apply = patch_type is PatchType.APPLY
         options = write_options(call.query, call.request.query_string, "PatchOptions", apply=apply, patch=True)
-        body, problems = await read_patch(call, patch_type, options["field_validation"])
+        body, problems = await read_patch_of(core, kind, call, patch_type, options["field_validation"])
         if apply:
             check_applied(scale_table(kind), body)
         patched = patcher(core, call.context(**options), scale_table(kind), body, patch_type, problems)
@@ -67,7 +67,7 @@ async def scale(core: Core, kind: Kind, call: Call) -> Response:
     outcome = await update_scale(
         core, ctx, kind, info.namespace, info.name, change, applied_by=manager_of(ctx) if applies else ""
     )
-    return answer(core, scale_table(kind), call, outcome)
+    return await answer(core, scale_table(kind), call, outcome)
 
 
 async def binding(core: Core, kind: Kind, call: Call) -> Response:
@@ -79,7 +79,7 @@ async def binding(core: Core, kind: Kind, call: Call) -> Response:
         raise no_such_resource()
     name = call.info.name or str((body.get("metadata") or {}).get("name") or "")
     outcome = await bind(core, call.context(**options), pods, bindings, call.info.namespace, name, body)
-    return answer(core, kind, call, outcome)
+    return await answer(core, kind, call, outcome)
 
 
 async def eviction(core: Core, kind: Kind, call: Call) -> Response:
@@ -91,7 +91,7 @@ async def eviction(core: Core, kind: Kind, call: Call) -> Response:
     if budgets is None:
         raise no_such_resource()
     outcome = await evict(core, call.context(**options), kind, budgets, call.info.namespace, call.info.name, body)
-    return answer(core, kind, call, outcome)
+    return await answer(core, kind, call, outcome)
 
 
 async def virtual(core: Core, kind: Kind, call: Call, handler: VirtualHandler) -> Response:
@@ -121,7 +121,7 @@ async def virtual(core: Core, kind: Kind, call: Call, handler: VirtualHandler) -
     found = await handler.create(ctx, kind, info.namespace, info.name, body)
     if fields:
         found = {**found, "metadata": {**(found.get("metadata") or {}), "managedFields": fields}}
-    return answer(core, kind, call, Outcome(found, created=True))
+    return await answer(core, kind, call, Outcome(found, created=True))
 
 
 def _track(core: Core, ctx: RequestContext, expected: Expected, body: Object, subresource: str) -> None:

@@ -9,7 +9,7 @@ from aiohttp import web
 from minikube_py.components.apiserver.audit.auditor import Auditor, decided
 from minikube_py.components.apiserver.audit.events import Body
 from minikube_py.components.apiserver.audit.policy import Level
-from minikube_py.components.apiserver.http.call import BODY, Call, Response
+from minikube_py.components.apiserver.http.call import Call, Response
 from minikube_py.components.apiserver.types import Attributes, UserInfo
 
 _MOST_SOURCES = 16
@@ -94,7 +94,7 @@ def _sent(call: Call) -> Body:
     needed = call.audit.decision.level >= Level.REQUEST or not call.audit.attributes.name
     if not needed:
         return Body()
-    return Body(call.request.get(BODY, b""), call.request.headers.get("Content-Type", ""))
+    return Body(call.body or b"", call.content_type)
 
 
 def sources(request: web.BaseRequest) -> list[str]:

@@ -29,12 +29,11 @@ from minikube_py.machinery.errors import (
 )
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.plain_objects import DOUBT, plain_keys
+from minikube_py.machinery.raw_texts import RAW_FIELDS, rebuilt, with_texts
 from minikube_py.machinery.schema import Schema
 
 _SNIPPET = 30
-_UNKNOWN_FORMAT = "the body of the request was in an unknown format - accepted media types include: " + ", ".join(
-    SERVED
-)
+UNKNOWN_FORMAT = "the body of the request was in an unknown format - accepted media types include: " + ", ".join(SERVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def decode(
         elif media_type == PROTOBUF:
             draft = _from_protobuf(data)
         else:
-            raise unsupported_media_type(_UNKNOWN_FORMAT)
+            raise unsupported_media_type(UNKNOWN_FORMAT)
     except ApiError as error:
         if error.code != 400:
             raise
@@ -82,6 +81,11 @@ def decode(
     else:
         _check_kind(draft, expected, kinds)
     draft["kind"], draft["apiVersion"] = expected.kind, expected.api_version
+    if (expected.api_version, expected.kind) in RAW_FIELDS and data.strip() != b"null":
+        if media_type == JSON:
+            with_texts(draft, data)
+        elif media_type == YAML:
+            rebuilt(draft)
     if keys != DOUBT and not repeated:
         return draft
     check_types(expected.schema, draft, expected.kind)

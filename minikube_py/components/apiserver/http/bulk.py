@@ -8,25 +8,26 @@ would take as long as all of them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
 import orjson
 
 from minikube_py.components.apiserver.http.negotiation import JSON, Form
-from minikube_py.components.apiserver.http.views import encode
+from minikube_py.components.apiserver.http.views import WRITTEN_AT_ONCE, encode
 from minikube_py.components.apiserver.storage.entry import Entry
+from minikube_py.components.apiserver.storage.slices import slices, weight
 
-COPIED_AT_ONCE = 512
-SHOWN_AT_ONCE = 64
+COPIED_AT_ONCE, COPIED_BYTES = 512, 1024 * 1024
+SHOWN_AT_ONCE, SHOWN_BYTES = 64, 256 * 1024
 
 
 async def join_entries(head: bytes, entries: Sequence[Entry], *, full: bool) -> bytes:
     """``head`` (up to its items), the entries' bytes, and the end of a list."""
     body = BytesIO()
     body.write(head)
-    for number, piece in enumerate(_slices(entries, COPIED_AT_ONCE)):
+    for number, piece in enumerate(slices(entries, COPIED_AT_ONCE, COPIED_BYTES)):
         if number:
             await asyncio.sleep(0)
             body.write(b",")
@@ -38,23 +39,24 @@ async def join_entries(head: bytes, entries: Sequence[Entry], *, full: bool) -> 
 async def encode_many(
     empty: Mapping[str, Any],
     field: str,
-    sources: Sequence[Any],
-    show: Callable[[Sequence[Any]], Sequence[Any]],
+    entries: Sequence[Entry],
+    show: Callable[[Sequence[Entry]], Sequence[Any]],
     form: Form,
 ) -> bytes:
-    """The bytes of the list ``empty`` with ``field`` set to what ``show`` makes of the sources, slice by slice."""
-    if len(sources) <= SHOWN_AT_ONCE:
-        return encode({**empty, field: show(sources) or empty[field]}, form)
-    if form.media_type != JSON or form.pretty:
+    """The bytes of the list ``empty`` with ``field`` set to what ``show`` makes of the entries, slice by slice."""
+    if len(entries) <= SHOWN_AT_ONCE and weight(entries) <= (SHOWN_BYTES if _quick(form) else WRITTEN_AT_ONCE):
+        return encode({**empty, field: show(entries) or empty[field]}, form)
+    pieces = slices(entries, SHOWN_AT_ONCE, SHOWN_BYTES)
+    if not _quick(form):
         shown: list[Any] = []
-        for piece in _slices(sources, SHOWN_AT_ONCE):
+        for piece in pieces:
             shown += show(piece)
             await asyncio.sleep(0)
         return await asyncio.to_thread(encode, {**empty, field: shown}, form)
     rest = {key: value for key, value in empty.items() if key != field}
     body = BytesIO()
     body.write(b'%b,"%b":[' % (orjson.dumps(rest)[:-1], field.encode()))
-    for number, piece in enumerate(_slices(sources, SHOWN_AT_ONCE)):
+    for number, piece in enumerate(pieces):
         if number:
             body.write(b",")
         body.write(orjson.dumps(show(piece))[1:-1])
@@ -63,6 +65,6 @@ async def encode_many(
     return body.getvalue()
 
 
-def _slices(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def _quick(form: Form) -> bool:
+    """Whether a form is written as fast as it is read; what is pretty is written in one go as well."""
+    return form.media_type == JSON and not form.pretty

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from minikube_py.components.apiserver.audit.events import Record
@@ -23,6 +23,20 @@ from minikube_py.machinery.errors import bad_request
 Response = web.StreamResponse
 
 
+class Exchange(Protocol):
+    """The connection that a write came on as a whole: it sends the answer itself, before the request is counted."""
+
+    @property
+    def peer_certificate(self) -> bytes:
+        """The client certificate, as TLS has verified it (DER); empty for none."""
+
+    async def send(self, request: web.BaseRequest, response: Response) -> None:
+        """Send the answer, unless the client is gone. Raises ConnectionError when it goes meanwhile."""
+
+    def give_up(self, response: Response) -> None:
+        """Send the answer to a write that takes too long and goes on, and end the connection."""
+
+
 @dataclass(slots=True)
 class Call:
     """A request, who sent it, and what it says about its answer. ``warnings`` become Warning headers."""
@@ -34,28 +48,26 @@ class Call:
     warnings: list[str] = field(default_factory=list)
     flow: Flow | None = None
     audit: Record | None = None
+    user_agent: str = ""
+    accept: str = ""
+    content_type: str = ""
+    """Headers that are looked at again and again, as they were sent; the last one is the body's."""
+    body: bytes | None = None
+    """The request's body, once it was read (``read_body``)."""
     metrics: RequestMetrics | None = None
     waited: list[float] = field(default_factory=list)
     """Seconds that the request spent in a queue and in webhooks, as the only element; none: it was not measured."""
     deprecated: bool = False
-    give_up: Callable[[Response], None] | None = None
-    """Of a write in a task of its own, which nobody cancels: sends the answer when its time is over."""
+    exchange: Exchange | None = None
+    """Of a write that came whole, in a task of its own, which nobody cancels: what sends its answer."""
     overdue: bool = False
-    """Whether ``give_up`` was called."""
+    """Whether the exchange was given up, because the write takes too long."""
     on_start: Callable[[int], Awaitable[None]] | None = None
     """Called with the status code when an answer that takes long begins."""
 
     @property
     def query(self) -> Query:
         return self.info.query
-
-    @property
-    def user_agent(self) -> str:
-        return self.request.headers.get("User-Agent", "")
-
-    @property
-    def accept(self) -> str:
-        return self.request.headers.get("Accept", "")
 
     def context(self, **options: Any) -> RequestContext:
         """What the registry needs to know."""
@@ -65,7 +77,7 @@ class Call:
             request_id=self.request_id,
             warnings=self.warnings,
             audit_annotations=self.audit.annotations if self.audit is not None else {},
-            body_bytes=len(self.request.get(BODY, b"")),
+            body_bytes=len(self.body) if self.body else 0,
             **options,
         )
 
@@ -76,22 +88,22 @@ class Call:
 
 
 Handler = Callable[[Call], Awaitable[Response]]
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 PIECE_BYTES = 512 * 1024
 """The most of a body that is encrypted in one go."""
-BODY = web.RequestKey("BODY", bytes)
-"""Under this key a request keeps the body that was read from it, for the audit."""
 
 
-async def read_body(request: web.BaseRequest) -> bytes:
-    """The whole body. ApiError 413 beyond the limit."""
-    whole: bytes | None = request.get(BODY)
-    if whole is not None:
-        return whole
+async def read_body(call: Call) -> bytes:
+    """The whole body, which the call then keeps. ApiError 413 beyond the limit."""
+    if call.body is not None:
+        return call.body
+    request = call.request
     if not request.body_exists:
         return b""
     length = request.content_length
     if length is not None and length > MAX_BODY_BYTES:
         raise too_large()
+    await invite_body(request)
     parts: list[bytes] = []
     size = 0
     try:
@@ -102,8 +114,15 @@ async def read_body(request: web.BaseRequest) -> bytes:
             parts.append(chunk)
     except (web.RequestPayloadError, HttpProcessingError) as error:
         raise bad_request("the body of the request cannot be read: bad framing or content encoding") from error
-    body = request[BODY] = parts[0] if len(parts) == 1 else b"".join(parts)
+    body = call.body = parts[0] if len(parts) == 1 else b"".join(parts)
     return body
+
+
+async def invite_body(request: web.BaseRequest) -> None:
+    """Tell a client that waits for it (``Expect: 100-continue``) to send the body. Call before the body is read."""
+    if "Expect" in request.headers and request.version == HttpVersion11:
+        await request.writer.write(_CONTINUE)
+        request.writer.output_size = 0  # the answer has not begun
 
 
 class Answer(web.Response):

@@ -7,7 +7,7 @@ from minikube_py.components.apiserver.http.resources import answer, form_of, lis
 from minikube_py.components.apiserver.http.views import partial_list, table
 from minikube_py.components.apiserver.registry.core import Core
 from minikube_py.components.apiserver.registry.outcome import Outcome
-from minikube_py.machinery.errors import not_found
+from minikube_py.machinery.errors import ApiError, not_found
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.objects import Object
 
@@ -26,14 +26,17 @@ def _status(name: str, core: Core) -> Object:
     }
 
 
-def component_statuses(core: Core, kind: Kind, call: Call) -> Response:
-    """GET of one or all. Raises NotFound."""
+async def component_statuses(core: Core, kind: Kind, call: Call) -> Response:
+    """GET of one or all. Raises NotFound, and ApiError 405 for a watch."""
     call.warnings.extend(kind.warnings({}, None))
+    if call.info.verb == "watch":
+        message = 'watch is not supported on resources of kind "componentstatuses"'
+        raise ApiError(405, "MethodNotAllowed", message, details={"kind": "componentstatuses"})
     if call.info.name and call.info.verb == "get":
         if call.info.name not in _NAMES:
             raise not_found("", "componentstatuses", call.info.name)
-        return answer(core, kind, call, Outcome(_status(call.info.name, core)))
-    form = form_of(call)
+        return await answer(core, kind, call, Outcome(_status(call.info.name, core)))
+    form = form_of(call, listed=True)
     objects = [_status(name, core) for name in _NAMES]
     meta: Object = {}
     if form.view == "Table":

@@ -20,7 +20,8 @@ async def compress(request: web.BaseRequest, response: web.Response) -> None:
     body = response.body
     if not isinstance(body, bytes) or len(body) <= THRESHOLD_BYTES or "Content-Encoding" in response.headers:
         return
-    if "gzip" not in request.headers.get("Accept-Encoding", ""):
+    accepted = request.headers.get("Accept-Encoding", "")
+    if not any(coding.strip() == "gzip" for coding in accepted.split(",")):  # with a quality: not, as in the reference
         return
     found = _recent.get(body)
     if found is None:
@@ -35,7 +36,7 @@ async def compress(request: web.BaseRequest, response: web.Response) -> None:
         _recent.move_to_end(body)
     response.body = found
     response.headers["Content-Encoding"] = "gzip"
-    response.headers["Vary"] = "Accept-Encoding"
+    response.headers.add("Vary", "Accept-Encoding")
 
 
 def _gzip(body: bytes) -> bytes:

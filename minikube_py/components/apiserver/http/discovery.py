@@ -18,7 +18,16 @@ from minikube_py.components.apiserver.http.call import (
     not_found_page,
     not_modified,
 )
-from minikube_py.components.apiserver.http.negotiation import Form, negotiate, parse_accept
+from minikube_py.components.apiserver.http.negotiation import (
+    JSON,
+    SERVED,
+    YAML,
+    Form,
+    check_produced,
+    negotiate,
+    parse_accept,
+)
+from minikube_py.components.apiserver.http.views import encode
 from minikube_py.components.apiserver.registry.kinds import (
     Kinds,
     group_rank,
@@ -64,9 +73,10 @@ class Discovery:
         """The answer to a path under /api or /apis that is no resource; None when the path is not ours."""
         parts = [part for part in call.info.path.split("/") if part]
         if parts in (["api"], ["apis"]):
-            version = aggregated_version(call.accept)
+            check_produced(call.accept, SERVED)
+            version, media_type = aggregated_version(call.accept)
             if version:
-                return self._aggregated(call, parts[0], version)
+                return self._aggregated(call, parts[0], version, media_type)
         form = negotiate(call.accept, call.query.get("pretty", ""), call.user_agent, views=False)
         if parts == ["api"]:
             return answer_object(self._core_versions(), form)
@@ -107,7 +117,7 @@ class Discovery:
         versions = [{"groupVersion": f"{group}/{version}", "version": version} for version in self._versions(group)]
         return {"name": group, "versions": versions, "preferredVersion": versions[0]}
 
-    def _aggregated(self, call: Call, root: str, version: str) -> Response:
+    def _aggregated(self, call: Call, root: str, version: str, media_type: str) -> Response:
         found = self._built.get((root, version))
         if found is None:
             if self._aggregated_built is not None:
@@ -120,8 +130,10 @@ class Discovery:
         if call.request.headers.get("If-None-Match", "").strip('"') == tag:
             response = not_modified()
         else:
-            media_type = f"application/json;g={_AGGREGATED};v={version};as=APIGroupDiscoveryList"
-            response = answer_bytes(body, media_type=media_type)
+            if media_type != JSON:
+                body = encode(orjson.loads(body), Form(media_type))
+            shown = f"{media_type};g={_AGGREGATED};v={version};as=APIGroupDiscoveryList"
+            response = answer_bytes(body, media_type=shown)
         response.headers.update(headers)
         return response
 
@@ -173,19 +185,20 @@ def _parts(kind: Kind) -> Sequence[Subresource]:
     return kind.subresources if is_custom(kind) else sorted(kind.subresources, key=lambda sub: sub.name)
 
 
-def aggregated_version(accept: str) -> str:
-    """The version of the aggregated document that is asked for; empty for none."""
+def aggregated_version(accept: str) -> tuple[str, str]:
+    """The version of the aggregated document that is asked for, and its media type; empty for none."""
     for clause in parse_accept(accept):
         parameters = clause.parameters
-        if clause.media_type != "application/json":
+        media_type = JSON if clause.media_type == "*/*" else clause.media_type
+        if media_type not in (JSON, YAML):
             continue
         if not parameters.get("as"):
-            return ""
+            break
         if parameters.get("g") == _AGGREGATED and parameters.get("as") == "APIGroupDiscoveryList":
             version = parameters.get("v", "")
             if version in _VERSIONS:
-                return version
-    return ""
+                return version, media_type
+    return "", ""
 
 
 def storage_hash(kind: Kind) -> str:

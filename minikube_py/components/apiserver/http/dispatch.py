@@ -17,6 +17,7 @@ from minikube_py.components.apiserver.registry.core import Core
 from minikube_py.components.apiserver.registry.kinds import is_custom, is_virtual
 from minikube_py.machinery.errors import ApiError, not_found
 from minikube_py.machinery.kind import Kind
+from minikube_py.machinery.objects import Object
 
 _PARTS = {"get": get, "update": update_object, "patch": patch_object}
 DEPRECATED = {
@@ -38,10 +39,11 @@ def method_not_allowed() -> ApiError:
     return ApiError(405, "MethodNotAllowed", message, details={})
 
 
-def terminating(verb: str) -> ApiError:
+def terminating(kind: Kind, verb: str) -> ApiError:
     """405 for new objects of a kind that is on its way out."""
     message = f"{verb} not allowed while custom resource definition is terminating"
-    return ApiError(405, "MethodNotAllowed", message, details={})
+    details: Object = {"group": kind.resource.group, "kind": kind.resource.plural}
+    return ApiError(405, "MethodNotAllowed", message, details=details)
 
 
 class Dispatcher:
@@ -95,6 +97,10 @@ class Dispatcher:
             if info.group and not core.kinds.has_builtin(info.group):
                 return not_found_page()
             raise no_such_resource()
+        if info.path.startswith("//"):
+            return not_found_page()
+        if info.legacy_watch or info.verb == "proxy":
+            _check_prefix(kind, call)
         if kind.resource.namespaced and not info.namespace and info.verb not in _ACROSS_NAMESPACES:
             return _across_namespaces(kind, info)
         if not kind.resource.namespaced and info.namespace and info.resource != "namespaces":
@@ -104,7 +110,7 @@ class Dispatcher:
             call.deprecated = True
             call.warnings.append(deprecation)
         if info.verb == "create" and kind.extra.get("terminating"):
-            raise terminating(info.verb)
+            raise terminating(kind, info.verb)
         if info.subresource:
             return await self._subresource(kind, call)
         if is_virtual(kind):
@@ -119,8 +125,8 @@ class Dispatcher:
 
     async def _virtual(self, kind: Kind, call: Call) -> Response:
         info, resource = call.info, kind.resource
-        if resource.plural == "componentstatuses" and info.verb in ("get", "list"):
-            return component_statuses(self._core, kind, call)
+        if resource.plural == "componentstatuses" and info.verb in ("get", "list", "watch"):
+            return await component_statuses(self._core, kind, call)
         if info.verb != "create" or info.name or "create" not in kind.verbs:
             raise method_not_allowed()
         if resource.plural == "bindings":
@@ -159,6 +165,18 @@ class Dispatcher:
         if handled is None:
             raise no_such_resource()
         return await handled(core, kind, call)
+
+
+def _check_prefix(kind: Kind, call: Call) -> None:
+    """Paths that begin with a verb: there are those of watches, for whole resources and their objects. ApiError."""
+    info = call.info
+    if is_custom(kind):  # which have no routes of their own
+        return
+    unscoped = kind.resource.namespaced and not info.namespace and info.name and not _by_selector(call)
+    if info.verb == "proxy" or "watch" not in kind.verbs or info.subresource or unscoped:
+        raise no_such_resource()
+    if info.method != "GET":
+        raise method_not_allowed()
 
 
 def _not_here(kind: Kind) -> Response:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -21,8 +22,16 @@ from minikube_py.components.apiserver.authentication.bearer import token_of
 from minikube_py.components.apiserver.flowcontrol.control import RETRY_AFTER_SECONDS, Flow, FlowControl, TooManyRequests
 from minikube_py.components.apiserver.flowcontrol.width import seats_of
 from minikube_py.components.apiserver.http import auditing
-from minikube_py.components.apiserver.http.call import BODY, Call, Response, answer_bytes, answer_object, answer_text
+from minikube_py.components.apiserver.http.call import (
+    Call,
+    Exchange,
+    Response,
+    answer_bytes,
+    answer_object,
+    answer_text,
+)
 from minikube_py.components.apiserver.http.compression import compress
+from minikube_py.components.apiserver.http.deadlines import Deadlines
 from minikube_py.components.apiserver.http.dispatch import Dispatcher, method_not_allowed
 from minikube_py.components.apiserver.http.metrics import (
     MUTATING,
@@ -34,6 +43,7 @@ from minikube_py.components.apiserver.http.metrics import (
 from minikube_py.components.apiserver.http.negotiation import PROTOBUF, error_form
 from minikube_py.components.apiserver.http.options import request_timeout
 from minikube_py.components.apiserver.http.request_info import WRITES, RequestInfo, parse_request
+from minikube_py.components.apiserver.http.unusual import answer_to_unusual, target_of
 from minikube_py.components.apiserver.http.warnings import add_warnings
 from minikube_py.components.apiserver.metrics.admission import elsewhere
 from minikube_py.components.apiserver.types import (
@@ -47,7 +57,7 @@ from minikube_py.components.apiserver.types import (
     UserInfo,
 )
 from minikube_py.machinery.clock import Clock
-from minikube_py.machinery.errors import ApiError, forbidden, internal, timeout, unauthorized
+from minikube_py.machinery.errors import ApiError, forbidden, go_quote, internal, timeout, unauthorized
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +75,7 @@ def denied_plainly(user: UserInfo, attributes: Attributes, reason: str) -> ApiEr
 
 def speaks_protobuf(call: Call) -> bool:
     """Whether a request has a protobuf body, or asks for such an answer."""
-    return PROTOBUF in call.accept or PROTOBUF in call.request.headers.get("Content-Type", "")
+    return PROTOBUF in call.accept or PROTOBUF in call.content_type
 
 
 def load_protobuf() -> None:
@@ -105,35 +115,49 @@ class Face:
         self._has_protobuf = False
         """Whether the tables of the protobuf codec are loaded; written by the first request that needs them."""
         self._writes: set[asyncio.Task[Any]] = set()
+        """Writes that have a task besides their request's own; the others are watched."""
+        self._deadlines = Deadlines()
 
     async def __call__(self, request: web.BaseRequest) -> Response:
         """The answer to one request; never raises, except when the request is cancelled."""
-        return await self._counted(request, None)
+        return answer_to_unusual(request) or await self._counted(request, None, None)
 
-    async def write(self, request: web.BaseRequest, give_up: Callable[[Response], None]) -> Response:
-        """The answer to a write in a task of its own that nobody cancels; the write then needs no further task.
+    async def write(self, request: web.BaseRequest, body: bytes, exchange: Exchange) -> None:
+        """Answer a write, with its whole body, in a task of its own that nobody cancels; it needs no further task.
 
-        When it takes too long, ``give_up`` sends the answer; what is returned in the end is the same, for nobody.
+        When it takes too long the exchange is given up, and the write goes on. Raises what ``exchange.send`` does.
         """
-        return await self._counted(request, give_up)
+        await self._counted(request, body, exchange)
 
-    async def _counted(self, request: web.BaseRequest, give_up: Callable[[Response], None] | None) -> Response:
+    async def _counted(self, request: web.BaseRequest, body: bytes | None, exchange: Exchange | None) -> Response:
         begin = self._clock.monotonic()
-        info = parse_request(request.method, request.raw_path)
+        info = parse_request(request.method, target_of(request))
         in_flight, sort = self._metrics.in_flight, MUTATING if info.verb in WRITES else READ_ONLY
         if not info.long_running:
             in_flight[sort] += 1
         try:
-            return await self._answer(request, info, begin, give_up)
+            return await self._answer(request, info, begin, body, exchange)
         finally:
             if not info.long_running:
                 in_flight[sort] -= 1
 
     async def _answer(
-        self, request: web.BaseRequest, info: RequestInfo, begin: float, give_up: Callable[[Response], None] | None
+        self, request: web.BaseRequest, info: RequestInfo, begin: float, body: bytes | None, exchange: Exchange | None
     ) -> Response:
-        request_id = request.headers.get("Audit-Id") or os.urandom(16).hex()
-        call = Call(request, info, ANONYMOUS, request_id, metrics=self._metrics, give_up=give_up)
+        headers = request.headers
+        request_id = headers.get("Audit-Id") or os.urandom(16).hex()
+        call = Call(
+            request,
+            info,
+            ANONYMOUS,
+            request_id,
+            user_agent=headers.get("User-Agent", ""),
+            accept=headers.get("Accept", ""),
+            content_type=headers.get("Content-Type", ""),
+            body=body,
+            metrics=self._metrics,
+            exchange=exchange,
+        )
         try:
             if not self._has_protobuf and speaks_protobuf(call):
                 await asyncio.to_thread(load_protobuf)
@@ -160,7 +184,11 @@ class Face:
             await auditing.end(self._auditor, call, response)
         if not response.prepared:
             await self._finish(call, response)
-        self._count(call, response, self._clock.monotonic() - begin)
+        try:
+            if exchange is not None:
+                await exchange.send(request, response)
+        finally:  # after the answer: the client need not wait for what it does not see
+            self._count(call, response, self._clock.monotonic() - begin)
         return response
 
     def _count(self, call: Call, response: Response, seconds: float) -> None:
@@ -181,31 +209,30 @@ class Face:
             series.sizes.observe(response.content_length or 0)
         elif verb in ("POST", "PUT", "PATCH", "APPLY"):
             metrics.field_validation.observe((field_validation(info.query),), seconds)
-        body = call.request.get(BODY)
-        if body and response.status < _FAILED:
-            metrics.body_bytes.observe((info.group, info.resource, info.verb), len(body))
+        if call.body and response.status < _FAILED:
+            metrics.body_bytes.observe((info.group, info.resource, info.verb), len(call.body))
         if call.deprecated:
             metrics.deprecated.set((info.group, info.version, info.resource, info.subresource, ""), 1)
 
     async def drain(self) -> None:
         """Wait for the writes that are on their way."""
-        if self._writes:
-            await asyncio.wait(self._writes)
+        if pending := [*self._writes, *self._deadlines.tasks]:
+            await asyncio.wait(pending)
 
     async def _timed(self, call: Call) -> Response:
         if call.info.long_running:
             with self._metrics.running(_gauge_labels(call)):
                 return await self._guarded(call)
         seconds = request_timeout(call.query, LONGEST_SECONDS)
-        if call.give_up is not None:
-            return await self._watched(call, seconds, call.give_up)
+        if call.exchange is not None:
+            return await self._watched(call, seconds, call.exchange)
         try:
             async with asyncio.timeout(seconds):
                 return await self._guarded(call)
         except TimeoutError as error:
             raise _overdue() from error
 
-    async def _watched(self, call: Call, seconds: float, give_up: Callable[[Response], None]) -> Response:
+    async def _watched(self, call: Call, seconds: float, exchange: Exchange) -> Response:
         """A write in a task of its own: when its time is over the client is told, and the write goes on."""
         task = call.request.task
 
@@ -213,20 +240,20 @@ class Face:
             call.overdue = True
             response = _error_answer(call, _overdue())
             _add_headers(call, response)
-            give_up(response)
+            exchange.give_up(response)
 
-        timer = task.get_loop().call_later(seconds, over)
-        self._writes.add(task)
+        self._deadlines.add(task, seconds, over)
         try:
             response = await self._guarded(call)
         finally:
-            timer.cancel()
-            self._writes.discard(task)
+            self._deadlines.discard(task)
         if call.overdue:
             raise _overdue()
         return response
 
     async def _guarded(self, call: Call) -> Response:
+        if call.info.malformed:
+            return _malformed(call)
         if call.info.path in self._public and call.info.method == "GET":  # whoever asks, and knows nobody yet
             return answer_bytes(self._public[call.info.path](), media_type="text/plain")
         attributes = call.info.attributes()
@@ -236,7 +263,7 @@ class Face:
             begin = self._clock.monotonic()
             await auditing.begin(self._auditor, call, user, attributes)
             filters.observe(_AUDIT, self._clock.monotonic() - begin)
-        if self._impersonate is not None and any(n[:12].lower() == "impersonate-" for n in call.request.headers):
+        if self._impersonate is not None and _impersonates(call):
             headers = [(name, value) for name, value in call.request.headers.items()]
             begin = self._clock.monotonic()
             user = await self._impersonate(user, headers, self._authorizer, attributes)
@@ -292,7 +319,7 @@ class Face:
             raise self._denied(user, attributes, reason)
         if call.info.resource_request and call.info.method not in _METHODS and not call.info.only_proxied:
             raise method_not_allowed()
-        if call.give_up is not None:
+        if call.exchange is not None:
             if call.overdue:
                 raise _overdue()
             elsewhere.set(_waited(call))
@@ -309,11 +336,13 @@ class Face:
 
     async def _identify(self, call: Call, attributes: Attributes) -> UserInfo:
         request = call.request
-        token, certificate = "", peer_certificate(request.transport)
+        exchange = call.exchange
+        token, certificate = "", exchange.peer_certificate if exchange else peer_certificate(request.transport)
         begin, identity = self._clock.monotonic(), self._metrics.identity
         try:
             token = token_of(request.headers)
-            credentials = Credentials(token, certificate, request.headers, call.info.path)
+            chain = partial(peer_chain, request.transport) if certificate else tuple
+            credentials = Credentials(token, certificate, request.headers, call.info.path, chain)
             user = await self._authenticator.authenticate(credentials)
             if user is None:
                 raise unauthorized()
@@ -343,6 +372,11 @@ def _add_headers(call: Call, response: Response) -> None:
         add_warnings(headers, call.warnings)
 
 
+def _impersonates(call: Call) -> bool:
+    """Whether headers ask for that; a write that came whole has none of them (see ``whole_requests``)."""
+    return call.exchange is None and any(name[:12].lower() == "impersonate-" for name in call.request.headers)
+
+
 def _overdue() -> ApiError:
     return timeout("Timeout: request did not complete within the allotted timeout", 0)
 
@@ -360,12 +394,26 @@ def peer_certificate(transport: asyncio.BaseTransport | None) -> bytes:
     return (tls.getpeercert(True) if tls is not None else None) or b""
 
 
+def peer_chain(transport: asyncio.BaseTransport | None) -> Sequence[bytes]:
+    """The CAs over which TLS verified the client certificate of a connection, as DER, the issuer first.
+
+    ``ssl`` has this in public from Python 3.13 on. A session that was taken up again has none.
+    """
+    tls = transport.get_extra_info("ssl_object") if transport else None
+    verified = getattr(getattr(tls, "_sslobj", None), "get_verified_chain", None)
+    found = verified() if verified is not None else None
+    return [one.public_bytes(_DER) for one in (found or ())[1:]]
+
+
+_DER = 2
+"""``_ssl.ENCODING_DER``."""
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
 
 _AUDIT, _IMPERSONATION, _FLOW_CONTROL = ("audit",), ("impersonation",), ("priorityandfairness",)
 _RESULTS = {Decision.ALLOW: "allowed", Decision.DENY: "denied", Decision.NO_OPINION: "no-opinion"}
 _FAILED = 400
+_HTML = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;"}
 _NOTED_WAIT = 0.001
 """Seconds in a queue that are told apart from the request's own time; less is no wait but the way in."""
 _CONNECTS = frozenset({"log", "exec", "portforward", "attach", "proxy"})
@@ -413,6 +461,15 @@ def _scope(info: RequestInfo) -> str:
     if info.name or info.verb == "create":
         return "resource"
     return "namespace" if info.namespace else "cluster"
+
+
+def _malformed(call: Call) -> Response:
+    """kube-apiserver's page for a path that it cannot understand (``responsewriters.InternalError``)."""
+    shown = call.request.raw_path.translate(_HTML)
+    text = f"failed to create RequestInfo: unable to determine kind and namespace from url, {shown}"
+    response = answer_text(f"Internal Server Error: {go_quote(shown)}: {text}\n", 500)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
 
 
 def _error_answer(call: Call, error: ApiError) -> Response:

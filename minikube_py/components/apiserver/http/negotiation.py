@@ -10,7 +10,8 @@ from minikube_py.machinery.errors import ApiError, not_acceptable
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
 SERVED = (JSON, YAML, PROTOBUF)
 STREAMED = (f"{JSON};stream=watch", f"{PROTOBUF};stream=watch")
-_NONE = "406: Not Acceptable\n\nAvailable representations: " + ", ".join(SERVED)
+LISTED = (*SERVED, *STREAMED)
+"""What a path may answer with, the longer one where it may also be watched."""
 _CONVERSION = frozenset({"as", "g", "v"})
 """Parameters of an Accept clause that ask for another kind of answer."""
 _VIEWS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
@@ -67,19 +68,41 @@ def _quality(text: str) -> float:
 
 
 @lru_cache(maxsize=1024)
+def check_produced(accept: str, produced: tuple[str, ...]) -> None:
+    """ApiError 406, in go-restful's words, when no alternative names a media type that the path produces.
+
+    Kubernetes' router looks at whole media types and at nothing else, before anything is negotiated.
+    """
+    named = [part.partition(";")[0].strip(" ") for part in accept.split(",")]
+    if accept and "*/*" not in named and not any(media_type in produced for media_type in named):
+        message = f"406: Not Acceptable\n\nAvailable representations: {', '.join(produced)}"
+        raise ApiError(406, "NotAcceptable", message, details={})
+
+
+@lru_cache(maxsize=1024)
 def negotiate(
-    accept: str, pretty: str, user_agent: str, *, views: bool = True, tables: bool = True, protobuf: bool = True
+    accept: str,
+    pretty: str,
+    user_agent: str,
+    *,
+    views: bool = True,
+    tables: bool = True,
+    protobuf: bool = True,
+    produced: tuple[str, ...] = SERVED,
 ) -> Form:
     """The form of an answer. ApiError 406 when nothing that is asked for is served.
 
     ``views``: Table and PartialObjectMetadata are served; ``tables``: so is Table. ``protobuf``: the objects themselves
-    have that form (custom ones have not; their metadata has).
+    have that form (custom ones have not; their metadata has). ``produced``: what the path answers with; empty for
+    custom ones, which have no routes of their own.
     """
     wants_pretty = _wants_pretty(pretty, user_agent)
     if not accept:
         return Form(pretty=wants_pretty)
+    if produced:
+        check_produced(accept, produced)
     for clause in parse_accept(accept):
-        media_type = JSON if clause.media_type == "*/*" else clause.media_type
+        media_type = JSON if clause.media_type in ("*/*", "application/*") else clause.media_type
         parameters = clause.parameters
         if media_type not in SERVED or not _streams_and_versions_fit(media_type, parameters, views=views):
             continue
@@ -90,9 +113,13 @@ def negotiate(
             return Form(media_type, pretty=is_pretty)
         view, version = parameters.get("as", ""), parameters.get("v", "")
         known = view in _VIEWS and parameters.get("g") == "meta.k8s.io" and version in ("v1", "v1beta1")
-        if views and known and (tables or view != "Table"):
+        if views and known and (view != "Table" or (tables and media_type != PROTOBUF)):
             return Form(media_type, view, version, is_pretty)
-    raise ApiError(406, "NotAcceptable", _NONE, details={})
+    raise _only(SERVED)
+
+
+def _only(accepted: tuple[str, ...]) -> ApiError:
+    return not_acceptable(f"only the following media types are accepted: {', '.join(accepted)}")
 
 
 def _streams_and_versions_fit(media_type: str, parameters: dict[str, str], *, views: bool) -> bool:
@@ -101,12 +128,16 @@ def _streams_and_versions_fit(media_type: str, parameters: dict[str, str], *, vi
     return (not stream or (stream == "watch" and media_type != YAML)) and server_version in ("", "v1" if views else "")
 
 
-def negotiate_watch(accept: str, user_agent: str, *, protobuf: bool = True) -> Form:
+def negotiate_watch(accept: str, user_agent: str, *, custom: bool = False) -> Form:
     """The form of a watch's events: JSON or protobuf frames. ApiError 406 for others."""
-    form = negotiate(accept, "", user_agent, protobuf=protobuf)
+    if not custom:
+        check_produced(accept, LISTED)
+    try:
+        form = negotiate(accept, "", user_agent, protobuf=not custom, produced=())
+    except ApiError as error:
+        raise _only(STREAMED) from error
     if form.media_type == YAML:
-        listed = ", ".join(STREAMED)
-        raise not_acceptable(f"only the following media types are accepted: {listed}")
+        raise _only(STREAMED)
     return Form(form.media_type, form.view, form.view_version)
 
 

@@ -1,27 +1,28 @@
-"""Query parameters and DeleteOptions, checked as Kubernetes checks its option kinds."""
+"""Query parameters and DeleteOptions, checked as Kubernetes checks its option kinds (``delete_options`` reads them)."""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import parse_qsl
 
-from minikube_py.client.types import DeleteOptions
 from minikube_py.components.apiserver.http.request_info import Query, truth
 from minikube_py.components.apiserver.storage.lists import ListOptions
 from minikube_py.machinery.errors import FieldError, bad_request, forbidden_field, invalid, invalid_value, required
 from minikube_py.machinery.objects import Object
 
 _VALIDATIONS = ("", "Ignore", "Strict", "Warn")
-_POLICIES = ("Foreground", "Background", "Orphan", "nil")
+_POLICIES = ("Foreground", "Background", "Orphan")
 _MANAGER_LIMIT = 128
 _INT64_DIGITS = 19
 
 
 def integer(query: Query, name: str) -> int | None:
-    """An integer parameter. ApiError 400 with strconv's text."""
-    text = query.get(name)
-    if not text:
-        return None
+    """An integer parameter, None when it is absent. ApiError 400."""
+    return parsed_integer(query[name]) if name in query else None
+
+
+def parsed_integer(text: str) -> int:
+    """A 64-bit integer. ApiError 400 with strconv's text."""
     if not re.fullmatch(r"[+-]?[0-9]+", text):
         raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
     digits = text.lstrip("+-").lstrip("0")
@@ -51,8 +52,13 @@ def table_include(query: Query) -> str:
     return include
 
 
+_NO_OPTIONS: Object = {"dry_run": False, "field_manager": "", "field_validation": "Warn", "force": False}
+
+
 def write_options(query: Query, raw_query: str, name: str, *, apply: bool = False, patch: bool = False) -> Object:
     """Options of create, update and patch as keyword arguments of a RequestContext. ApiError 422."""
+    if not query and not apply:
+        return dict(_NO_OPTIONS)
     errors: list[FieldError] = []
     dry_run = (
         [value for key, value in parse_qsl(raw_query, keep_blank_values=True) if key == "dryRun"] if raw_query else []
@@ -100,60 +106,19 @@ def _manager_errors(manager: str) -> list[FieldError]:
     return errors
 
 
-def orphans_dependents(query: Query, body: Object) -> bool | None:
-    """The old form of a propagation policy; None when it is not given."""
-    if body:
-        return body.get("orphanDependents")
-    return truth(query["orphanDependents"]) if "orphanDependents" in query else None
-
-
-def delete_options(query: Query, raw_query: str, body: Object) -> DeleteOptions:
-    """DeleteOptions from the body, or from the query when there is none. ApiError 400 and 422."""
-    given = dict(body)
-    if not given:
-        grace = integer(query, "gracePeriodSeconds")
-        if grace is not None:
-            given["gracePeriodSeconds"] = grace
-        if query.get("propagationPolicy"):
-            given["propagationPolicy"] = query["propagationPolicy"]
-        orphan = orphans_dependents(query, {})
-        if orphan is not None:
-            given["orphanDependents"] = orphan
-    dry_run = list(given.get("dryRun") or ())
-    dry_run += (
-        [value for key, value in parse_qsl(raw_query, keep_blank_values=True) if key == "dryRun"] if raw_query else []
-    )
-    _check_delete(given, dry_run)
-    preconditions = given.get("preconditions") or {}
-    policy = given.get("propagationPolicy")
-    if policy is None and given.get("orphanDependents") is not None:
-        policy = "Orphan" if given["orphanDependents"] else "Background"
-    return DeleteOptions(
-        grace_period_seconds=given.get("gracePeriodSeconds"),
-        propagation_policy=policy,
-        precondition_uid=preconditions.get("uid"),
-        precondition_resource_version=preconditions.get("resourceVersion"),
-        dry_run=bool(dry_run),
-    )
-
-
 def check_delete_options(given: Object) -> None:
-    """ApiError 422 for DeleteOptions inside another body."""
-    _check_delete(given, list(given.get("dryRun") or ()))
-
-
-def _check_delete(given: Object, dry_run: list[str]) -> None:
+    """``ValidateDeleteOptions``: ApiError 422."""
     errors: list[FieldError] = []
     policy, orphan = given.get("propagationPolicy"), given.get("orphanDependents")
     if policy is not None and orphan is not None:
         text = "orphanDependents and deletionPropagation cannot be both set"
         errors.append(invalid_value("propagationPolicy", policy, text))
     if policy is not None and policy not in _POLICIES:
-        supported = ", ".join(f'"{item}"' for item in _POLICIES)
+        supported = ", ".join(f'"{item}"' for item in (*_POLICIES, "nil"))
         errors.append(
             FieldError("FieldValueNotSupported", "propagationPolicy", policy, f"supported values: {supported}")
         )
-    errors += _dry_run_errors(dry_run)
+    errors += _dry_run_errors(list(given.get("dryRun") or ()))
     if errors:
         raise invalid("meta.k8s.io", "DeleteOptions", "", errors)
 

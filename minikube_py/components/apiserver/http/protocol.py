@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 _MOST_HELD = 16
 """Pieces of what a client sends ahead; then it has to wait."""
 
+_TOO_MANY = "Too many headers"
+"""How aiohttp's parser begins to say that there are."""
+
 HEADER_SECONDS = 32.0
 """kube-apiserver's time for a TLS handshake and for the headers of a connection's first request."""
 
@@ -118,9 +121,7 @@ class Connection(web.RequestHandler):
         assert task is not None
         try:
             request = whole.request(self, task)
-            response = await self._write(request, self._give_up)
-            if self.transport is not None:
-                await self._send(request, response)
+            await self._write(request, whole.body, self)
         except ConnectionError:
             log.debug("a client went away while it was answered")
         except Exception:
@@ -129,16 +130,24 @@ class Connection(web.RequestHandler):
         finally:
             self._end_answer()
 
-    def _give_up(self, response: web.StreamResponse) -> None:
-        """Answer a write that takes too long. It goes on without its connection."""
+    @property
+    def peer_certificate(self) -> bytes:
+        """See ``call.Exchange``; so are the next two."""
+        if self._certificate is None:
+            self._certificate = peer_certificate(self.transport)
+        return self._certificate
+
+    def give_up(self, response: web.StreamResponse) -> None:
         answer = self._whole.plain_answer(response) if self._whole is not None else None
         if answer is not None and self.transport is not None:
             self.transport.write(answer)
         self.force_close()
 
-    async def _send(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+    async def send(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        if self.transport is None:
+            return
         answer = self._whole.plain_answer(response) if self._whole is not None else None
-        if answer is not None and self.transport is not None:
+        if answer is not None:
             self.transport.write(answer)
             return
         await self.finish_response(request, response, None)
@@ -178,9 +187,7 @@ class Connection(web.RequestHandler):
     def _answered_at_once(self, data: bytes) -> bytes | None:
         if self._quick is None:
             return None
-        if self._certificate is None:
-            self._certificate = peer_certificate(self.transport)
-        return self._quick.answer(data, self._certificate)
+        return self._quick.answer(data, self.peer_certificate)
 
     def handle_error(
         self,
@@ -191,7 +198,7 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         if isinstance(exc, BadHttpMethod):
             error = method_not_allowed()
-        elif isinstance(exc, LineTooLong):
+        elif isinstance(exc, LineTooLong) or _TOO_MANY in str(exc):
             error = ApiError(431, "", "Request Header Fields Too Large", details={})
         elif isinstance(exc, HttpProcessingError):  # what the parser says shows the bytes that it met
             error = bad_request("the request is malformed HTTP")

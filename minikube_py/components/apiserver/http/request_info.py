@@ -5,6 +5,7 @@ Pure and cached: the same paths come again and again.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import parse_qsl, unquote
@@ -38,15 +39,12 @@ class RequestInfo:
     subresource: str = ""
     rest: str = ""
     legacy_watch: bool = False
+    malformed: bool = False
+    """Whether the path begins like that of a resource, and does not say of which one."""
+    long_running: bool = False
+    """Whether the request may last: watches, streams and proxying have no timeout."""
     _asked: list[Attributes] = field(default_factory=list, repr=False, compare=False)
     """``attributes``, once they were asked for."""
-
-    @property
-    def long_running(self) -> bool:
-        """Whether the request may last: watches, streams and proxying have no timeout."""
-        if self.verb == "watch" or self.subresource in _LONG:
-            return True
-        return self.subresource == "log" and truth(self.query.get("follow"))
 
     @property
     def only_proxied(self) -> bool:
@@ -88,9 +86,10 @@ def truth(text: str | None) -> bool:
 def parse_request(method: str, target: str) -> RequestInfo:
     """Understand a request line. ``target`` is the raw path with its query."""
     raw_path, _, raw_query = target.partition("?")
-    query = dict(reversed(parse_qsl(raw_query, keep_blank_values=True))) if raw_query else {}
+    query = dict(reversed(parse_qsl(_readable(raw_query), keep_blank_values=True))) if raw_query else {}
     path = unquote(raw_path) if "%" in raw_path else raw_path
-    parts = [part for part in path.split("/") if part]
+    trimmed = path.strip("/")
+    parts = trimmed.split("/") if trimmed else []  # a part in the middle may be empty, and fits no resource
     verb = _VERBS.get(method, "")
     if not parts or parts[0] not in ("api", "apis") or len(parts) < (3 if parts[0] == "api" else 4):
         return RequestInfo(method, path, verb or method.lower(), query)
@@ -99,11 +98,23 @@ def parse_request(method: str, target: str) -> RequestInfo:
     return _resource_info(method, path, verb, query, group, version, parts)
 
 
+_BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
+
+
+def _readable(raw_query: str) -> str:
+    """The parameters that Go's ``url.ParseQuery`` reads: those with a semicolon or a broken escape do not count."""
+    if ";" not in raw_query and "%" not in raw_query:
+        return raw_query
+    return "&".join(pair for pair in raw_query.split("&") if ";" not in pair and not _BAD_ESCAPE.search(pair))
+
+
 def _resource_info(
     method: str, path: str, verb: str, query: Query, group: str, version: str, parts: list[str]
 ) -> RequestInfo:
     legacy_watch = parts[0] == "watch" and len(parts) > 1
-    if parts[0] in ("watch", "proxy") and len(parts) > 1:
+    if parts[0] in ("watch", "proxy"):
+        if len(parts) == 1:
+            return RequestInfo(method, path, verb, query, malformed=True)
         verb = parts[0]
         parts = parts[1:]
     namespace = ""
@@ -122,8 +133,13 @@ def _resource_info(
         if not name:
             name = _selected_name(query.get("fieldSelector", ""))
     return RequestInfo(
-        method, path, verb, query, True, group, version, namespace, resource, name, subresource, rest, legacy_watch
-    )
+        method, path, verb, query, True, group, version, namespace, resource, name, subresource, rest, legacy_watch,
+        long_running=verb == "watch" or _lasts(subresource, query),
+    )  # fmt: skip
+
+
+def _lasts(subresource: str, query: Query) -> bool:
+    return subresource in _LONG or (subresource == "log" and truth(query.get("follow")))
 
 
 def _rest(path: str, subresource: str, parts: list[str]) -> str:

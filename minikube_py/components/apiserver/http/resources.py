@@ -13,16 +13,18 @@ from minikube_py.client.types import PatchType
 from minikube_py.components.apiserver.http.bodies import Expected, decode
 from minikube_py.components.apiserver.http.bulk import encode_many, join_entries
 from minikube_py.components.apiserver.http.call import Call, Response, answer_bytes, answer_object, read_body
-from minikube_py.components.apiserver.http.negotiation import JSON, Form, negotiate
-from minikube_py.components.apiserver.http.options import (
-    delete_options,
-    list_options,
-    orphans_dependents,
-    table_include,
-    write_options,
+from minikube_py.components.apiserver.http.delete_options import delete_options, given_options
+from minikube_py.components.apiserver.http.negotiation import LISTED, SERVED, Form, negotiate
+from minikube_py.components.apiserver.http.options import list_options, table_include, write_options
+from minikube_py.components.apiserver.http.views import (
+    check_view,
+    content_type,
+    encode_sized,
+    partial,
+    partial_list,
+    table,
 )
-from minikube_py.components.apiserver.http.views import check_view, content_type, partial, partial_list, table
-from minikube_py.components.apiserver.http.watching import watch
+from minikube_py.components.apiserver.http.watching import selection_of, watch
 from minikube_py.components.apiserver.registry.core import Core, in_version
 from minikube_py.components.apiserver.registry.create import create
 from minikube_py.components.apiserver.registry.delete import delete, delete_collection
@@ -32,14 +34,13 @@ from minikube_py.components.apiserver.registry.patch import patch
 from minikube_py.components.apiserver.registry.update import update
 from minikube_py.components.apiserver.registry.versions import converter_of
 from minikube_py.components.apiserver.storage.entry import Entry, head_bytes
-from minikube_py.components.apiserver.storage.lists import Page, parse_revision, read_page, too_large
-from minikube_py.components.apiserver.storage.selection import Selection, select
+from minikube_py.components.apiserver.storage.lists import Page, check_options, parse_revision, read_page, too_large
+from minikube_py.components.apiserver.storage.selection import Selection
 from minikube_py.machinery.decoding import (
-    check_types,
     duplicate_fields,
     duplicate_yaml_keys,
-    parse_json,
-    parse_yaml,
+    json_kind,
+    read_yaml,
 )
 from minikube_py.machinery.errors import ApiError, bad_request, unsupported_media_type
 from minikube_py.machinery.kind import Kind
@@ -47,23 +48,28 @@ from minikube_py.machinery.objects import Object
 from minikube_py.machinery.patching.reading import PatchForm, read_patch_text
 from minikube_py.machinery.schema import definitions
 
-_DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
-_META = ("kind", "apiVersion", "metadata")
-_OF_ANOTHER_KIND = ("no kind", "does not match", "unknown conversion")
-DECODED_AT_ONCE = 128 * 1024
+_BAD_REQUEST = 400
+DECODED_AT_ONCE = 32 * 1024
 """JSON bodies up to this size are decoded and checked on the event loop, larger ones in a thread."""
 READ_AT_ONCE = 8 * 1024
 """The same for YAML and protobuf, which take far longer to read."""
 
 
-def form_of(call: Call, kind: Kind | None = None) -> Form:
+def form_of(call: Call, kind: Kind | None = None, *, listed: bool = False) -> Form:
     """The form of the answer. ApiError 406, also for a Table of a kind that is only asked (reviews, bindings)."""
     tables = kind is None or "get" in kind.verbs
-    protobuf = kind is None or not is_custom(kind)
-    return negotiate(call.accept, call.query.get("pretty", ""), call.user_agent, tables=tables, protobuf=protobuf)
+    custom = kind is not None and is_custom(kind)
+    return negotiate(
+        call.accept,
+        call.query.get("pretty", ""),
+        call.user_agent,
+        tables=tables,
+        protobuf=not custom,
+        produced=() if custom else LISTED if listed else SERVED,
+    )
 
 
-def answer(core: Core, kind: Kind, call: Call, outcome: Outcome, *, status: int | None = None) -> Response:
+async def answer(core: Core, kind: Kind, call: Call, outcome: Outcome, *, status: int | None = None) -> Response:
     """Encode what the registry gave back."""
     code = status or (201 if outcome.created else 200)
     form = form_of(call, kind)
@@ -71,10 +77,13 @@ def answer(core: Core, kind: Kind, call: Call, outcome: Outcome, *, status: int 
         return answer_object(outcome.object, form if not form.view else Form(form.media_type), status=code)
     if form.plain_json and outcome.entry is not None:
         return answer_bytes(outcome.entry.served, status=code)
+    size = outcome.size or len(call.body or b"")
     if form.view:
         check_view(form, kind, is_list=False)
-        return answer_object(_viewed(core, kind, call, outcome.object, form), form, status=code)
-    return answer_object(outcome.object, form, status=code)
+        body = await encode_sized(_viewed(core, kind, call, outcome.object, form), form, size)
+    else:
+        body = await encode_sized(outcome.object, form, size)
+    return answer_bytes(body, status=code, media_type=content_type(form))
 
 
 def _viewed(core: Core, kind: Kind, call: Call, obj: Object, form: Form) -> Object:
@@ -101,22 +110,16 @@ async def get(core: Core, kind: Kind, call: Call) -> Response:
             raise too_large(revision, core.caches.revision)
     info = call.info
     entry = core.entry(kind, info.namespace, info.name)
-    return answer(core, kind, call, await core.outcome(kind, entry))
+    return await answer(core, kind, call, await core.outcome(kind, entry))
 
 
 async def list_objects(core: Core, kind: Kind, call: Call) -> Response:
     """GET a collection."""
-    info, query = call.info, call.query
-    form = form_of(call, kind)
+    query = call.query
+    form = form_of(call, kind, listed=True)
     if form.view:
         check_view(form, kind, is_list=True)
-    selection = select(
-        kind,
-        info.namespace,
-        name=info.name,
-        labels=query.get("labelSelector", ""),
-        fields=query.get("fieldSelector", ""),
-    )
+    selection = await selection_of(kind, call)
     converter = converter_of(kind)
     convert = converter.entries if converter is not None else None
     page = await read_page(core.caches, core.cache(kind), selection, list_options(query), convert)
@@ -134,10 +137,10 @@ async def _typed_list(core: Core, kind: Kind, page: Page, selection: Selection) 
     """A typed list of stored objects: their bytes, joined. Items of custom lists carry kind and apiVersion."""
     resource = kind.resource
     meta = orjson.dumps(_list_meta(page))
-    key, state = (resource, selection.text), (len(page.entries), meta)
+    key, state = (resource, selection.text), (len(page.entries), meta, kind.list_kind)
     body = core.caches.list_bodies.get(key, state)
     if body is None:
-        head = head_bytes(f"{resource.kind}List", resource.api_version) + b'"metadata":' + meta + b',"items":['
+        head = head_bytes(kind.list_kind, resource.api_version) + b'"metadata":' + meta + b',"items":['
         body = await join_entries(head, page.entries, full=is_custom(kind))
         core.caches.list_bodies.put(key, state, body)
     return body
@@ -183,7 +186,7 @@ def _list_meta(page: Page) -> Object:
 def list_object(kind: Kind, objects: Sequence[Object], meta: Object) -> Object:
     resource = kind.resource
     items = objects if is_custom(kind) else [_bare(obj) for obj in objects]
-    return {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": meta, "items": items}
+    return {"kind": kind.list_kind, "apiVersion": resource.api_version, "metadata": meta, "items": items}
 
 
 def _bare(obj: Object) -> Object:
@@ -201,8 +204,8 @@ def definition(name: str, kind: str, api_version: str) -> Expected:
 
 async def read_object(core: Core, call: Call, expected: Expected, validation: str) -> Object:
     """The request's body as a private draft."""
-    data = await read_body(call.request)
-    media_type = call.request.headers.get("Content-Type", "")
+    data = await read_body(call)
+    media_type = call.content_type
     read = partial_of(decode, data, media_type, expected, core.kinds, validation=validation, warnings=call.warnings)
     if len(data) > (DECODED_AT_ONCE if "json" in media_type else READ_AT_ONCE):
         return await asyncio.to_thread(read)
@@ -221,7 +224,7 @@ async def create_object(core: Core, kind: Kind, call: Call) -> Response:
         if not namespace:
             raise bad_request("an empty namespace may not be set during creation")
     outcome = await create(core, call.context(**options), kind, namespace, draft)
-    return answer(core, kind, call, outcome)
+    return await answer(core, kind, call, outcome)
 
 
 async def update_object(core: Core, kind: Kind, call: Call) -> Response:
@@ -233,7 +236,7 @@ async def update_object(core: Core, kind: Kind, call: Call) -> Response:
     outcome = await update(
         core, call.context(**options), kind, info.namespace, info.name, draft, subresource=info.subresource
     )
-    return answer(core, kind, call, outcome)
+    return await answer(core, kind, call, outcome)
 
 
 _PATCH_TYPES = {patch_type.value: patch_type for patch_type in PatchType}
@@ -241,8 +244,7 @@ _PATCH_TYPES = {patch_type.value: patch_type for patch_type in PatchType}
 
 def patch_type_of(call: Call, *, custom: bool = False) -> PatchType:
     """The form of a patch by its media type. ApiError 415."""
-    header = call.request.headers.get("Content-Type", "")
-    media_type = header.partition(";")[0].strip()
+    media_type = call.content_type.partition(";")[0].strip()
     found = _PATCH_TYPES.get(media_type)
     if custom and found in (None, PatchType.STRATEGIC):
         known = [form.value for form in (PatchType.JSON, PatchType.MERGE, PatchType.APPLY)]
@@ -261,19 +263,28 @@ _FORMS = {
 
 
 async def read_patch(call: Call, patch_type: PatchType, validation: str) -> tuple[Any, list[str]]:
-    """The patch in the request's body, and what a strict reader objects to. ApiError 400 when it is malformed.
-
-    What is objected to in an applied configuration is an error, or a warning, of its own.
-    """
-    data = await read_body(call.request)
+    """The patch in the request's body, and what a strict reader objects to. ApiError 400 when it is malformed."""
+    data = await read_body(call)
     if patch_type is PatchType.APPLY:
         if len(data) > READ_AT_ONCE:
-            return await asyncio.to_thread(_applied, data, validation, call.warnings), []
-        return _applied(data, validation, call.warnings), []
+            return await asyncio.to_thread(_applied, data, validation)
+        return _applied(data, validation)
     form = _FORMS[patch_type]
     if len(data) > DECODED_AT_ONCE:
         return await asyncio.to_thread(read_patch_text, data, form, validation)
     return read_patch_text(data, form, validation)
+
+
+async def read_patch_of(
+    core: Core, kind: Kind, call: Call, patch_type: PatchType, validation: str
+) -> tuple[Any, list[str]]:
+    """``read_patch``; what is malformed is told once there is an object to patch. Raises NotFound as well."""
+    try:
+        return await read_patch(call, patch_type, validation)
+    except ApiError as error:
+        if error.code == _BAD_REQUEST and patch_type is not PatchType.APPLY:
+            core.entry(kind, call.info.namespace, call.info.name)
+        raise
 
 
 def _is_json(data: bytes) -> bool:
@@ -284,21 +295,20 @@ def _is_json(data: bytes) -> bool:
     return True
 
 
-def _applied(data: bytes, validation: str, warnings: list[str]) -> Object:
-    """An applied configuration; repeated keys are refused, warned of or ignored (``applyPatcher``)."""
+def _applied(data: bytes, validation: str) -> tuple[Object, list[str]]:
+    """An applied configuration, and what a strict reader objects to. Texts of ``sigs.k8s.io/yaml``; ApiError 400."""
     try:
-        found = parse_yaml(data)
+        found = read_yaml(data)
     except ApiError as error:
-        raise bad_request(f"error decoding YAML: {error.message}") from error
+        raise bad_request(f"error decoding YAML: error converting YAML to JSON: {error.message}") from error
+    found = {} if found is None else found
+    if not isinstance(found, dict):
+        why = f"json: cannot unmarshal {json_kind(found)} into Go value of type map[string]interface {{}}"
+        raise bad_request(f"error decoding YAML: error unmarshaling JSON: while decoding JSON: {why}")
     # reading YAML strictly takes long; of JSON, which is YAML, it is known faster that nothing is repeated
     plain = data[:1] == b"{" and _is_json(data) and not duplicate_fields(data, found)
     repeated = [] if plain or validation == "Ignore" else duplicate_yaml_keys(data)
-    if repeated:
-        text = f"error converting YAML to JSON: {repeated[0]}"
-        if validation == "Strict":
-            raise bad_request(f"error strict decoding YAML: {text}")
-        warnings.append(text)
-    return found
+    return found, [f"error converting YAML to JSON: {repeated[0]}"] if repeated else []
 
 
 async def patch_object(core: Core, kind: Kind, call: Call) -> Response:
@@ -308,7 +318,7 @@ async def patch_object(core: Core, kind: Kind, call: Call) -> Response:
     options = write_options(
         call.query, call.request.query_string, "PatchOptions", apply=patch_type is PatchType.APPLY, patch=True
     )
-    body, problems = await read_patch(call, patch_type, options["field_validation"])
+    body, problems = await read_patch_of(core, kind, call, patch_type, options["field_validation"])
     info = call.info
     outcome = await patch(
         core,
@@ -321,40 +331,21 @@ async def patch_object(core: Core, kind: Kind, call: Call) -> Response:
         subresource=info.subresource,
         problems=problems,
     )
-    return answer(core, kind, call, outcome)
-
-
-async def read_delete_options(core: Core, call: Call) -> Object:
-    """The DeleteOptions in the body; empty when there is none."""
-    data = await read_body(call.request)
-    if not data:
-        return {}
-    expected = definition(_DELETE_OPTIONS, "DeleteOptions", "v1")
-    content_type = call.request.headers.get("Content-Type", JSON)
-    draft: Object = {}
-    try:
-        draft = decode(data, content_type, expected, core.kinds, validation="Ignore", warnings=[])
-    except ApiError as error:
-        if not any(text in error.message for text in _OF_ANOTHER_KIND):
-            raise
-        # A body of another kind, or of another group's DeleteOptions, counts by its fields alone.
-        draft = parse_yaml(data) if "yaml" in content_type else parse_json(data)
-        check_types(expected.schema, draft, expected.kind)
-    return {key: value for key, value in draft.items() if key not in _META}
+    return await answer(core, kind, call, outcome)
 
 
 async def delete_object(core: Core, kind: Kind, call: Call) -> Response:
     """DELETE one object."""
     form_of(call, kind)
-    raw = await read_delete_options(core, call)
-    options = delete_options(call.query, call.request.query_string, raw)
+    given = given_options(call.request.query_string, await read_body(call), call.content_type)
+    options = delete_options(given)
     ctx = call.context(dry_run=options.dry_run)
     info = call.info
-    outcome = await delete(core, ctx, kind, info.namespace, info.name, options, raw_options=raw)
+    outcome = await delete(core, ctx, kind, info.namespace, info.name, options, raw_options=given)
     waits = not outcome.status and _waits_for_deletion(outcome.object["metadata"])
     # Only whoever asks for cascading deletion in the old way learns it from the status code.
-    accepted = waits and orphans_dependents(call.query, raw) is False
-    return answer(core, kind, call, outcome, status=202 if accepted else None)
+    accepted = waits and given.get("orphanDependents") is False
+    return await answer(core, kind, call, outcome, status=202 if accepted else None)
 
 
 def _waits_for_deletion(meta: Object) -> bool:
@@ -367,18 +358,13 @@ def _waits_for_deletion(meta: Object) -> bool:
 async def delete_objects(core: Core, kind: Kind, call: Call) -> Response:
     """DELETE a collection."""
     form = form_of(call, kind)
-    raw = await read_delete_options(core, call)
-    options = delete_options(call.query, call.request.query_string, raw)
-    query = call.query
-    selection = select(
-        kind,
-        call.info.namespace,
-        name=call.info.name,
-        labels=query.get("labelSelector", ""),
-        fields=query.get("fieldSelector", ""),
-    )
+    listing = list_options(call.query)
+    check_options(listing)
+    selection = await selection_of(kind, call)
+    given = given_options(call.request.query_string, await read_body(call), call.content_type)
+    options = delete_options(given)
     ctx = call.context(dry_run=options.dry_run)
-    page = await delete_collection(core, ctx, kind, selection, options, list_options(query))
+    page = await delete_collection(core, ctx, kind, selection, options, listing, raw_options=given)
     return await _listed(core, kind, call, page, selection, form)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,17 @@ from minikube_py.machinery.kinds.common.printing import CREATED_AT, NAME, column
 from minikube_py.machinery.objects import Object
 
 META_GROUP = "meta.k8s.io"
+WRITTEN_AT_ONCE = 8 * 1024
+"""YAML and protobuf of objects up to this size (as JSON) are written on the event loop, larger ones in a thread."""
+JSON_AT_ONCE = 128 * 1024
+"""The same for JSON, which is written faster by far."""
+
+
+async def encode_sized(obj: Mapping[str, Any], form: Form, size: int) -> bytes:
+    """``encode`` of an object of about ``size`` bytes of JSON, beside the event loop where that takes long."""
+    if size > (JSON_AT_ONCE if form.media_type == JSON else WRITTEN_AT_ONCE):
+        return await asyncio.to_thread(encode, obj, form)
+    return encode(obj, form)
 
 
 def encode(obj: Mapping[str, Any], form: Form) -> bytes:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from functools import partial as partial_of
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from minikube_py.components.apiserver.http.bulk import SHOWN_AT_ONCE
+from minikube_py.components.apiserver.http.bulk import SHOWN_AT_ONCE, SHOWN_BYTES
 from minikube_py.components.apiserver.http.call import Call, Response
 from minikube_py.components.apiserver.http.negotiation import JSON, PROTOBUF, Form, negotiate_watch
 from minikube_py.components.apiserver.http.options import integer, list_options, table_include
 from minikube_py.components.apiserver.http.request_info import truth
-from minikube_py.components.apiserver.http.views import partial, table
+from minikube_py.components.apiserver.http.views import WRITTEN_AT_ONCE, partial, table
 from minikube_py.components.apiserver.http.warnings import add_warnings
 from minikube_py.components.apiserver.metrics.values import Distribution
 from minikube_py.components.apiserver.registry.core import Core, in_version
@@ -27,8 +28,15 @@ from minikube_py.components.apiserver.registry.kinds import is_custom
 from minikube_py.components.apiserver.registry.versions import Watch, entries_in, open_watch
 from minikube_py.components.apiserver.storage.cache import CacheEvent
 from minikube_py.components.apiserver.storage.entry import Entry
-from minikube_py.components.apiserver.storage.lists import MATCHED_AT_ONCE, check_options, parse_revision, too_large
+from minikube_py.components.apiserver.storage.lists import (
+    MATCHED_AT_ONCE,
+    MATCHED_BYTES,
+    check_options,
+    parse_revision,
+    too_large,
+)
 from minikube_py.components.apiserver.storage.selection import ADDED, Selection, select
+from minikube_py.components.apiserver.storage.slices import slices
 from minikube_py.machinery.errors import ApiError, bad_request
 from minikube_py.machinery.field_selectors import parse_field_selector
 from minikube_py.machinery.kind import Kind
@@ -36,6 +44,9 @@ from minikube_py.machinery.objects import Object
 
 BOOKMARK_SECONDS = 60.0
 _SHORTEST_SECONDS = 1800.0
+_WRITTEN_EVENTS = 16
+_PARSED_AT_ONCE = 4096
+"""Selectors up to this many characters are read on the event loop, longer ones in a thread."""
 
 
 class Frames:
@@ -49,27 +60,39 @@ class Frames:
         self._include = include
         self._now = now
         self._converts = kind.from_storage is not None
-        self._shared = form.media_type == JSON and not form.view and not self._converts
+        self._shared = not form.view and not self._converts
+        self._copies = self._shared and form.media_type == JSON
+        self.at_once = SHOWN_AT_ONCE if self._copies else _WRITTEN_EVENTS
+        """How many events are made before others have their turn."""
         self._first = True
         self.shows_nothing = form.view.endswith("List")
         """Whether the form is one of lists: a watch is answered, and ends where its first event would be."""
 
-    def event(self, type: str, entry: Entry, source: CacheEvent | None) -> bytes:
-        if not self._shared:
-            return self._frame(type, self._view(in_version(self._kind, entry.object)))
-        if source is None:
-            return _json_frame(type, entry)
-        found = source.encoded.get(type)
-        if found is None:
-            found = source.encoded[type] = _json_frame(type, entry)
-        return found
-
-    def sent(self, events: list[bytes]) -> bytes:
-        """Events in a row, counted."""
+    async def events(self, seen: Sequence[tuple[str, Entry, CacheEvent | None]]) -> bytes:
+        """Events in a row, counted; those of large objects are written beside the event loop."""
+        events: list[bytes] = []
+        for each in seen:
+            if self._copies or len(each[1].item) <= WRITTEN_AT_ONCE:
+                events.append(self._event(*each))
+            else:
+                events.append(await asyncio.to_thread(self._event, *each))
         if self._counted is not None:
             for event in events:
                 self._counted.observe(len(event))
         return b"".join(events) if len(events) > 1 else events[0]
+
+    def _event(self, type: str, entry: Entry, source: CacheEvent | None) -> bytes:
+        known = source.encoded if source is not None and self._shared else {}
+        key = type if self._copies else (type, self._form.media_type)
+        found = known.get(key)
+        if found is None:
+            found = known[key] = self._written(type, entry)
+        return found
+
+    def _written(self, type: str, entry: Entry) -> bytes:
+        if self._copies:
+            return _json_frame(type, entry)
+        return self._frame(type, self._view(in_version(self._kind, entry.object)))
 
     def bookmark(self, revision: int, *, initial_end: bool = False) -> bytes:
         meta: Object = {"resourceVersion": str(revision)}
@@ -106,23 +129,25 @@ def _json_frame(type: str, entry: Entry) -> bytes:
     return b'{"type":"' + type.encode() + b'","object":' + entry.full + b"}\n"
 
 
+async def selection_of(kind: Kind, call: Call) -> Selection:
+    """Which objects a list, a watch or the deletion of a collection is about. ApiError 400."""
+    info, query = call.info, call.query
+    labels, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
+    chosen = partial_of(select, kind, info.namespace, name=info.name, labels=labels, fields=fields)
+    return await asyncio.to_thread(chosen) if len(labels) + len(fields) > _PARSED_AT_ONCE else chosen()
+
+
 async def watch(core: Core, kind: Kind, call: Call) -> Response:
     """Answer a watch request. ApiError before the first byte: 400, 406, 422, 500.
 
     A revision that cannot be watched from (410, 504) is told by the stream's only event, as the reference does.
     """
     info, query, begin = call.info, call.query, core.clock.monotonic()
-    form = negotiate_watch(call.accept, call.user_agent, protobuf=not is_custom(kind))
+    form = negotiate_watch(call.accept, call.user_agent, custom=is_custom(kind))
     options = list_options(query)
     initial = options.initial_events
     check_options(options, watch=True)
-    selection = select(
-        kind,
-        info.namespace,
-        name=info.name,
-        labels=query.get("labelSelector", ""),
-        fields=query.get("fieldSelector", ""),
-    )
+    selection = await selection_of(kind, call)
     include = table_include(query) if form.view == "Table" else ""
     if info.legacy_watch:
         check_named(info.name, query.get("fieldSelector", ""))
@@ -146,9 +171,8 @@ async def watch(core: Core, kind: Kind, call: Call) -> Response:
             return response
         bookmarks = truth(query.get("allowWatchBookmarks"))
         response = await _begin(call, form)
-        for start in range(0, len(backlog), SHOWN_AT_ONCE):
-            piece = backlog[start : start + SHOWN_AT_ONCE]
-            await response.write(frames.sent([frames.event(ADDED, entry, None) for entry in piece]))
+        for piece in slices(backlog, frames.at_once, SHOWN_BYTES):
+            await response.write(await frames.events([(ADDED, entry, None) for entry in piece]))
             await asyncio.sleep(0)
         if initial and bookmarks:
             await response.write(frames.bookmark(newest, initial_end=True))
@@ -179,11 +203,12 @@ async def _state(stored: Sequence[Entry], selection: Selection) -> Sequence[Entr
     if selection.everything:
         return stored
     found: list[Entry] = []
-    for number, entry in enumerate(stored, 1):
-        if not number % MATCHED_AT_ONCE:
+    for number, piece in enumerate(slices(stored, MATCHED_AT_ONCE, MATCHED_BYTES)):
+        if number:
             await asyncio.sleep(0)
-        if selection.in_scope(entry.namespace, entry.name) and selection.matches(entry):
-            found.append(entry)
+        found += [
+            entry for entry in piece if selection.in_scope(entry.namespace, entry.name) and selection.matches(entry)
+        ]
     return found
 
 
@@ -232,4 +257,7 @@ async def _pump(response: web.StreamResponse, stream: Watch, frames: Frames, *, 
             return
         if not batch or frames.shows_nothing:
             return
-        await response.write(frames.sent([frames.event(*seen) for seen in batch]))
+        for start in range(0, len(batch), frames.at_once):
+            if start:
+                await asyncio.sleep(0)
+            await response.write(await frames.events(batch[start : start + frames.at_once]))

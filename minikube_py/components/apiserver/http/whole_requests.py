@@ -23,7 +23,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from minikube_py.components.apiserver.http.call import BODY, PIECE_BYTES
+from minikube_py.components.apiserver.http.call import PIECE_BYTES
 from minikube_py.components.apiserver.http.request_info import RequestInfo, parse_request
 
 MOST_HEAD_BYTES = 8192
@@ -63,9 +63,7 @@ class Whole:
     def request(self, connection: web.RequestHandler, task: asyncio.Task[None]) -> web.BaseRequest:
         """The request on its connection, answered in ``task``."""
         loop = task.get_loop()
-        made = web.BaseRequest(self.message, EMPTY_PAYLOAD, connection, StreamWriter(connection, loop), task, loop)
-        made[BODY] = self.body
-        return made
+        return web.BaseRequest(self.message, EMPTY_PAYLOAD, connection, StreamWriter(connection, loop), task, loop)
 
 
 class WholeRequests:

@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextvars import ContextVar
 
-from minikube_py.components.apiserver.metrics.values import Counts, Definition, Distributions, Family, Labels, families
+from minikube_py.components.apiserver.metrics.values import (
+    Counts,
+    Definition,
+    Distribution,
+    Distributions,
+    Family,
+    Labels,
+    families,
+)
 
 _SECONDS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5)
 _STEP = ("type", "operation", "rejected")
@@ -94,9 +102,9 @@ class AdmissionMetrics:
             *((operation, resource, "") for operation in ("create", "update") for resource in ("pod", "controller")),
         )
 
-    def phase(self, labels: Labels, seconds: float) -> None:
-        """A whole phase; ``labels`` are step, operation and whether it ended in a refusal."""
-        self._steps.observe(labels, seconds)
+    def whole_phases(self, labels: Labels) -> Distribution:
+        """Where the seconds of whole phases go; ``labels`` are step, operation and whether they ended in a refusal."""
+        return self._steps.of(labels)
 
     def webhook(self, name: str, step: str, operation: str, seconds: float, *, code: int, rejected: bool) -> None:
         """A call of a webhook. ``code`` is its answer's: 200, or the refusal's, or 0 when it gave none."""
@@ -118,8 +126,9 @@ class AdmissionMetrics:
     def families(self) -> Iterator[Family]:
         asked = [(labels, found) for labels, found in self.controllers.values.items() if any(found.counts)]
         yield Family(self.controllers.definition, asked)
-        yield self._steps.family()
-        yield Family(_SUMMARY, list(self._steps.values.items()))
+        taken = [(labels, found) for labels, found in self._steps.values.items() if any(found.counts)]
+        yield Family(_STEPS, taken)
+        yield Family(_SUMMARY, taken)
         yield from families(
             self._webhooks, self._webhook_requests, self._rejections, self._fail_open, self.evaluations,
             self.exemptions,

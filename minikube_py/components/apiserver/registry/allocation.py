@@ -117,32 +117,35 @@ class ServiceAllocator:
             labels = (str(self._networks[family]), scope)
             try:
                 if listed[index]:
-                    self._claim_address(draft, family, listed, index, dry_run=dry_run)
+                    self._check_address(draft, family, listed, index, dry_run=dry_run)
                 else:
                     listed[index] = self._free_address(family)
-                    self._addresses.add(listed[index])
             except ApiError:
                 self.metrics.address_errors.inc(labels)
                 raise
-            new.append(listed[index])
+            if listed[index] not in self._addresses:  # a dry run may ask for one that is taken
+                self._addresses.add(listed[index])
+                new.append(listed[index])
             if not dry_run:
                 self.metrics.addresses.inc(labels)
                 self.metrics.seconds.observe(labels[:1], monotonic() - begin)
         spec["clusterIPs"] = listed
         spec["clusterIP"] = listed[0]
 
-    def _claim_address(self, draft: Object, family: str, listed: list[str], index: int, *, dry_run: bool) -> None:
+    def _check_address(self, draft: Object, family: str, listed: list[str], index: int, *, dry_run: bool) -> None:
+        """An address that is asked for is in the range and, but for dry runs, free. ApiError 422."""
         wanted, network, problem = listed[index], self._networks[family], ""
-        if ipaddress.ip_address(wanted) not in network:
+        address = ipaddress.ip_address(wanted)
+        ends = (network.network_address, *((network.broadcast_address,) if network.version == 4 else ()))
+        if address in ends or (dry_run and address not in network):  # a dry run asks an allocator that has other words
+            problem = f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {network}"
+        elif address not in network:
             problem = "the provided network does not match the current range"
-            if dry_run:  # which asks an allocator that has other words
-                problem = f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {network}"
-        elif wanted in self._addresses:
+        elif wanted in self._addresses and not dry_run:
             problem = "provided IP is already allocated"
         if problem:
             text = f"failed to allocate IP {wanted}: {problem}"
             raise refused(draft, [invalid_value("spec.clusterIPs", list(listed), text)])
-        self._addresses.add(wanted)
 
     def _free_address(self, family: str) -> str:
         """A random free address, from the upper part of the range first, which leaves the lower to static choice."""

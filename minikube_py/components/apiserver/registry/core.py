@@ -6,15 +6,15 @@ that did not finish a write in time is 504 (it may still take place).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
 from minikube_py.components.apiserver.metrics.registry import RegistryMetrics
 from minikube_py.components.apiserver.registry.heavy import done
-from minikube_py.components.apiserver.registry.judged import Judged
 from minikube_py.components.apiserver.registry.kinds import Kinds, schema_of
+from minikube_py.components.apiserver.registry.known_objects import KnownObjects
 from minikube_py.components.apiserver.registry.outcome import Outcome
 from minikube_py.components.apiserver.registry.reset_fields import reset_fields
 from minikube_py.components.apiserver.registry.versions import converter_of, entries_in
@@ -60,7 +60,7 @@ class Core:
     virtual: dict[tuple[str, str, str], VirtualHandler] = field(default_factory=dict)
     allocators: Mapping[tuple[str, str], Allocator] = field(default_factory=dict)
     metrics: RegistryMetrics = field(default_factory=RegistryMetrics)
-    judged: Judged = field(default_factory=Judged)
+    known_objects: KnownObjects = field(default_factory=KnownObjects)
     known_fields: KnownFields = field(default_factory=KnownFields)
     stale: Callable[[str], bool] | None = None
     """Of a store that encrypts: whether the value of a datastore key should be written anew."""
@@ -89,7 +89,7 @@ class Core:
             return Outcome(None, entry, created)
         if kind.storage is None and kind.from_storage is None:
             return Outcome(None, entry, created)
-        return Outcome(in_version(kind, entry.object), None, created)
+        return Outcome(in_version(kind, entry.object), None, created, made_from=len(entry.item))
 
     async def unchanged(self, kind: Kind, entry: Entry, draft: Object, old: Object, *, heavy: bool) -> bool:
         """Whether an update need not be stored: nothing but times differs, and what is stored may stay."""
@@ -103,9 +103,18 @@ class Core:
         await self.admission.admit(request)
         await self.admission.validate(request)
 
+    async def judged_and_stored(self, request: AdmissionRequest, store: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """Validating admission, then the write; whatever comes of it, whoever charged for it is told of its end."""
+        try:
+            await self.admission.validate(request)
+            return await store()
+        finally:
+            request.settle()
+
     async def write(self, kind: Kind, draft: Object, old: Entry | None, *, client: str = "") -> Entry:
         """Store a draft (create when ``old`` is None). Raises the store's KeyExists and RevisionMismatch."""
-        shape = self.cache(kind).shape.in_version(kind.stored_as.api_version)
+        cache, stored_as = self.cache(kind), kind.stored_as
+        shape = cache.shape.in_version(stored_as.api_version)
         converter = converter_of(kind)
         if converter is not None:
             stored = await converter.stored(draft)
@@ -113,12 +122,14 @@ class Core:
             stored = kind.to_storage(draft) if kind.to_storage else draft
         value = encode_stored(stored, shape)
         meta = draft["metadata"]
-        key = object_key(kind.stored_as, meta.get("namespace", "") if shape.namespaced else "", meta["name"])
+        namespace, name = meta.get("namespace", ""), meta["name"]
+        key = object_key(stored_as, namespace if shape.namespaced else "", name)
         store = self.caches.store
         volatile = kind.volatile is not None and kind.volatile(draft)
         if store.stall and old is not None:  # what a node says of itself goes on while the disk hangs
             volatile = volatile or (kind.resource == NODES and _only_status_differs(old.object, stored))
         begin, failed = self.clock.monotonic(), False
+        offered = self.caches.offer(value, stored)
         try:
             if old is None:
                 record = await store.create(key, value, volatile=volatile, client=client)
@@ -130,9 +141,11 @@ class Core:
             failed = True  # a guard that does not hold is an answer, and no failure
             raise _refused(error) from error
         finally:
+            if offered:
+                self.caches.withdraw(value)
             operation = "create" if old is None else "update"
-            self.caches.requests.took(operation, kind.stored_as, self.clock.monotonic() - begin, failed=failed)
-        current = self.cache(kind).get(meta.get("namespace", ""), meta["name"])
+            self.caches.requests.took(operation, stored_as, self.clock.monotonic() - begin, failed=failed)
+        current = cache.get(namespace, name)
         if current is not None and current.revision == record.mod_revision:
             return current
         return Entry(shape, key, value, record.mod_revision)
@@ -219,6 +232,7 @@ def admission_request(
     old: Object | None,
     subresource: str = "",
     options: Object | None = None,
+    large: bool = False,
 ) -> AdmissionRequest:
     """The record that admission plugins see."""
     return AdmissionRequest(
@@ -234,6 +248,7 @@ def admission_request(
         audit_annotations=ctx.audit_annotations,
         dry_run=ctx.dry_run,
         warnings=ctx.warnings,
+        large=large,
     )
 
 

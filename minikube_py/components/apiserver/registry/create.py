@@ -11,8 +11,9 @@ from functools import partial
 
 from minikube_py.components.apiserver.registry.admin_access import new_claim_errors
 from minikube_py.components.apiserver.registry.core import Core, admission_request
-from minikube_py.components.apiserver.registry.heavy import done, is_heavy
+from minikube_py.components.apiserver.registry.heavy import is_heavy
 from minikube_py.components.apiserver.registry.kinds import is_custom
+from minikube_py.components.apiserver.registry.known_objects import KnownObjects, Mark
 from minikube_py.components.apiserver.registry.metadata import fill_new, identify, names_revision
 from minikube_py.components.apiserver.registry.outcome import Outcome
 from minikube_py.components.apiserver.registry.owners import drop_repeated_owners
@@ -50,17 +51,14 @@ async def _create_once(
     core: Core, ctx: RequestContext, kind: Kind, namespace: str, draft: Object, tracked: bool
 ) -> Outcome:
     heavy = is_heavy(kind, ctx)
-
-    def begin() -> None:
-        kind.default(draft)
-        _drop_status(kind, draft)
-        if not tracked:
-            drop_repeated_owners(ctx, draft)
-            core.track(ctx, kind, None, draft)
-
-    await done(heavy, begin)
+    if heavy:
+        await asyncio.to_thread(_begin, core, ctx, kind, draft, tracked)
+    else:
+        _begin(core, ctx, kind, draft, tracked, core.known_objects)
     name = str(draft["metadata"].get("name") or "")
-    request = admission_request(ctx, kind, Operation.CREATE, namespace=namespace, name=name, draft=draft, old=None)
+    request = admission_request(
+        ctx, kind, Operation.CREATE, namespace=namespace, name=name, draft=draft, old=None, large=heavy
+    )
     await core.admission.admit(request)
     if request.reinvocation.wanted:  # a webhook or policy changed the draft, and may not do more than a client
         identify(kind, draft, namespace)
@@ -68,16 +66,32 @@ async def _create_once(
     drop_repeated_owners(ctx, draft, admitted=True)
     fill_new(kind, draft, core.clock.now())
     ctx.warnings.extend(kind.early_warnings(draft))
-    await done(heavy, partial(kind.prepare_create, draft))
+    mark = None
+    if heavy:
+        await asyncio.to_thread(kind.prepare_create, draft)
+    else:
+        mark = core.known_objects.mark(kind, draft)
+        core.known_objects.prepare(kind, draft, mark)
     allocator = core.allocator(kind)
     if allocator is None:
-        await _check(core, ctx, kind, draft)
-        await core.admission.validate(request)
-        return await _store(core, ctx, kind, draft)
+        await _check(core, ctx, kind, draft, heavy, mark)
+        return await core.judged_and_stored(request, partial(_store, core, ctx, kind, draft))
     with Reservation(allocator.reserve(draft, None, dry_run=ctx.dry_run)) as reserved:
-        await _check(core, ctx, kind, draft)
-        await core.admission.validate(request)
-        return await reserved.spent_by(_store(core, ctx, kind, draft))
+        await _check(core, ctx, kind, draft, heavy)
+        return await core.judged_and_stored(request, lambda: reserved.spent_by(_store(core, ctx, kind, draft)))
+
+
+def _begin(
+    core: Core, ctx: RequestContext, kind: Kind, draft: Object, tracked: bool, known: KnownObjects | None = None
+) -> None:
+    """What comes before admission; ``known`` None: in a thread, with an object that is too large to be remembered."""
+    kind.default(draft) if known is None else known.default(kind, draft)
+    _drop_status(kind, draft)
+    if not tracked:
+        for field in ("deletionTimestamp", "deletionGracePeriodSeconds"):  # nobody's: no client sets them
+            draft["metadata"].pop(field, None)
+        drop_repeated_owners(ctx, draft)
+        core.track(ctx, kind, None, draft)
 
 
 def _drop_status(kind: Kind, draft: Object) -> None:
@@ -86,23 +100,24 @@ def _drop_status(kind: Kind, draft: Object) -> None:
         draft.pop("status", None)
 
 
-async def _check(core: Core, ctx: RequestContext, kind: Kind, draft: Object) -> None:
+async def _check(
+    core: Core, ctx: RequestContext, kind: Kind, draft: Object, heavy: bool, mark: Mark | None = None
+) -> None:
     errors = metadata_errors(kind, draft, builtin=not is_custom(kind))
     errors += new_claim_errors(core, kind, draft)
-    mark = core.judged.mark(kind, draft)
-    if not errors and core.judged.in_order(mark):
+    if not errors and mark is not None and mark.in_order:
         return
     try:
-        errors += await done(is_heavy(kind, ctx), partial(kind.validate, draft))
+        errors += await asyncio.to_thread(kind.validate, draft) if heavy else kind.validate(draft)
     except TakesLong as later:
         errors += await asyncio.to_thread(later.work)
     if errors:
         name = str(draft["metadata"].get("name") or "")
         raise invalid(kind.stored_as.group, kind.resource.kind, name, errors)
-    warnings = await done(is_heavy(kind, ctx), partial(kind.warnings, draft, None))
+    warnings = await asyncio.to_thread(kind.warnings, draft, None) if heavy else kind.warnings(draft, None)
     ctx.warnings.extend(warnings)
     if mark is not None and not warnings:
-        core.judged.remember(mark)
+        core.known_objects.remember(draft, mark)
 
 
 async def _store(core: Core, ctx: RequestContext, kind: Kind, draft: Object) -> Outcome:
@@ -113,7 +128,7 @@ async def _store(core: Core, ctx: RequestContext, kind: Kind, draft: Object) -> 
         if found is not None:
             raise already_exists(kind.resource.group, kind.resource.plural, name)
         return Outcome(draft, created=True)
-    if names_revision(meta):
+    if "resourceVersion" in meta and names_revision(meta):
         raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
     try:
         entry = await core.write(kind, draft, None, client=ctx.user_agent)

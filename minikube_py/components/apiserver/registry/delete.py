@@ -25,17 +25,12 @@ from minikube_py.components.apiserver.storage.selection import Selection
 from minikube_py.components.apiserver.types import Operation, RequestContext
 from minikube_py.datastore.types import RevisionMismatch
 from minikube_py.machinery.errors import ApiError, conflict, is_not_found, qualified
-from minikube_py.machinery.kind import Kind
-from minikube_py.machinery.objects import Object, thaw
+from minikube_py.machinery.kind import RETURNS_DELETED_OBJECT, Kind
+from minikube_py.machinery.objects import Object
 from minikube_py.machinery.times import parse_time, rfc3339
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
-_RETURNS_OBJECT = frozenset((
-    "csidrivers", "csinodes", "deviceclasses", "podtemplates", "persistentvolumes", "persistentvolumeclaims",
-    "pods", "resourceclaims", "resourceclaimtemplates", "resourcequotas", "resourceslices", "serviceaccounts",
-    "services", "storageclasses", "volumeattachments", "volumeattributesclasses",
-))  # fmt: skip
 _ORPHANING = frozenset({("batch", "jobs"), ("", "replicationcontrollers")})
 
 
@@ -49,10 +44,12 @@ async def delete(
     *,
     raw_options: Object | None = None,
     admitted: bool = False,
+    named: bool = True,
 ) -> Outcome:
     """Delete an object or mark it for deletion. Raises NotFound, Conflict (preconditions), admission's errors.
 
-    ``admitted``: the deletion is part of a request that admission has seen (eviction). When somebody else
+    ``admitted``: the deletion is part of a request that admission has seen (eviction). ``named``: the request names
+    the object; admission sees no name in the deletion of a collection. When somebody else
     removes an object that was just to be removed here after its grace period, that is a success too.
     """
     warning = kind.extra.get("orphan_warning")
@@ -74,7 +71,7 @@ async def delete(
                 kind,
                 Operation.DELETE,
                 namespace=entry.namespace,
-                name=name,
+                name=name if named else "",
                 draft=None,
                 old=old,
                 options=deletion_options(options, raw_options),
@@ -90,7 +87,7 @@ async def delete(
 
 
 def deletion_options(options: DeleteOptions, raw: Object | None) -> Object:
-    """DeleteOptions as admission sees them; ``raw`` is the request's body."""
+    """DeleteOptions as admission sees them; ``raw`` is what the request says."""
     result: Object = {"kind": "DeleteOptions", "apiVersion": OPTIONS_VERSION}
     preconditions = {
         "uid": options.precondition_uid,
@@ -125,6 +122,8 @@ async def delete_collection(
     selection: Selection,
     options: DeleteOptions,
     listing: ListOptions = EVERYTHING_NEWEST,
+    *,
+    raw_options: Object | None = None,
 ) -> Page:
     """Delete what a list with these options would show; returns that list, with the states before."""
     converter = converter_of(kind)
@@ -135,7 +134,7 @@ async def delete_collection(
     for number, entry in enumerate(entries):
         entries[number] = entry.unparsed()  # each deletion parses its object: ten thousand need not stay to the end
         try:
-            await delete(core, ctx, kind, entry.namespace, entry.name, options)
+            await delete(core, ctx, kind, entry.namespace, entry.name, options, raw_options=raw_options, named=False)
         except ApiError as error:
             if not is_not_found(error):
                 raise
@@ -150,7 +149,7 @@ async def _delete_state(
     old: Object,
     options: DeleteOptions,
 ) -> Outcome:
-    draft = thaw(old)
+    draft = _unshared(old)
     meta = draft["metadata"]
     marked = _begin_grace(core, kind, draft, options)
     if marked is None:
@@ -184,6 +183,14 @@ async def _delete_state(
     if not _returns_object(kind):
         return _success(kind, old)
     return await core.outcome(kind, gone)
+
+
+def _unshared(old: Object) -> Object:
+    """A copy of which metadata and status may get other fields: a deletion changes nothing else, whatever the size."""
+    draft = {**old, "metadata": {**old["metadata"]}}
+    if isinstance(old.get("status"), dict):
+        draft["status"] = {**old["status"]}
+    return draft
 
 
 def _begin_grace(core: Core, kind: Kind, draft: Object, options: DeleteOptions) -> bool | None:
@@ -262,12 +269,12 @@ def _check_preconditions(kind: Kind, old: Object, entry: Entry, options: DeleteO
     resource, meta = kind.resource, old["metadata"]
     uid, version = options.precondition_uid, options.precondition_resource_version
     why = ""
-    if uid and uid != meta.get("uid"):
+    if uid is not None and uid != meta.get("uid"):
         why = (
             f"the UID in the precondition ({uid}) does not match the UID in record ({meta.get('uid')}). "
             "The object might have been deleted and then recreated"
         )
-    elif version and version != str(entry.revision):
+    elif version is not None and version != str(entry.revision):
         why = (
             f"the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record "
             f"({entry.revision}). The object might have been modified"
@@ -275,7 +282,7 @@ def _check_preconditions(kind: Kind, old: Object, entry: Entry, options: DeleteO
     if why and _is_namespace(kind):
         what, wanted, found = (
             ("UID", uid, meta.get("uid"))
-            if uid and uid != meta.get("uid")
+            if uid is not None and uid != meta.get("uid")
             else ("ResourceVersion", version, str(entry.revision))
         )
         why = f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
@@ -291,7 +298,7 @@ def _check_preconditions(kind: Kind, old: Object, entry: Entry, options: DeleteO
 
 
 def _returns_object(kind: Kind) -> bool:
-    return kind.resource.plural in _RETURNS_OBJECT and not is_custom(kind)
+    return kind.resource.plural in RETURNS_DELETED_OBJECT and not is_custom(kind)
 
 
 def _success(kind: Kind, old: Object) -> Outcome:

@@ -24,10 +24,8 @@ def is_custom(kind: Kind) -> bool:
 
 def schema_of(kind: Kind) -> Schema:
     """The compiled schema of a kind; custom kinds bring theirs in ``extra["schema"]``."""
-    schema = kind.extra.get("schema")
-    if isinstance(schema, Schema):
-        return schema
-    return definitions().schema(kind.definition) if kind.definition in definitions() else ANYTHING
+    schema: Schema | None = kind.extra.get("schema")
+    return schema or definitions().find(kind.definition) or ANYTHING
 
 
 class Kinds:

@@ -27,14 +27,19 @@ def identify(kind: Kind, draft: Object, namespace: str) -> Object:
     if not isinstance(meta, dict):
         meta = draft["metadata"] = {}
     if kind.resource.namespaced:
-        given = meta.get("namespace")
-        if given and given != namespace:
-            raise bad_request(_NAMESPACE_MISMATCH)
-        if namespace:
-            meta["namespace"] = namespace
+        place(meta, namespace)
     elif not meta.get("namespace"):
         meta.pop("namespace", None)
     return meta
+
+
+def place(meta: Object, namespace: str) -> None:
+    """Put the request's namespace into metadata. ApiError 400 when it names another one."""
+    given = meta.get("namespace")
+    if given and given != namespace:
+        raise bad_request(_NAMESPACE_MISMATCH)
+    if namespace:
+        meta["namespace"] = namespace
 
 
 def revision_of(meta: Object) -> int:
@@ -66,7 +71,7 @@ def fill_new(kind: Kind, draft: Object, now: float) -> None:
     meta = draft["metadata"]
     for field in _SERVER_OWNED:
         meta.pop(field, None)
-    if not names_revision(meta):
+    if "resourceVersion" in meta and not names_revision(meta):
         meta.pop("resourceVersion", None)
     meta["uid"] = new_uid()
     meta["creationTimestamp"] = rfc3339(now)
@@ -144,27 +149,14 @@ def uid_conflict(kind: Kind, draft: Object, wanted: str, found: str) -> ApiError
     return conflict(kind.resource.group, kind.resource.plural, str(meta.get("name")), why)
 
 
-_CHECKED_ONCE = frozenset((
-    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
-    ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
-    ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"),
-    ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
-    ("admissionregistration.k8s.io", "mutatingadmissionpolicies"),
-    ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings"),
-    ("flowcontrol.apiserver.k8s.io", "flowschemas"),
-    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"),
-    ("policy", "poddisruptionbudgets"),
-    ("storage.k8s.io", "csinodes"),
-    ("storage.k8s.io", "volumeattachments"),
-))  # fmt: skip
-"""Kinds whose strategy does not check metadata again after the generic registry did."""
-
-
+_NOT_AGAIN = UpdateChecks(changes=0)
+_AS_NEW = UpdateChecks(changes=0, whole=1)
 _ONCE_MORE = UpdateChecks(changes=1, whole=1)
 _UPDATE_CHECKS = {
     ("", "configmaps"): _ONCE_MORE,
     ("", "endpoints"): _ONCE_MORE,
-    ("", "limitranges"): UpdateChecks(changes=0, whole=1),
+    ("", "events"): _NOT_AGAIN,
+    ("", "limitranges"): _AS_NEW,
     ("", "namespaces"): _ONCE_MORE,
     ("", "nodes"): _ONCE_MORE,
     ("", "persistentvolumeclaims"): UpdateChecks(changes=1, whole=2),
@@ -173,18 +165,51 @@ _UPDATE_CHECKS = {
     ("", "replicationcontrollers"): _ONCE_MORE,
     ("", "secrets"): _ONCE_MORE,
     ("", "serviceaccounts"): _ONCE_MORE,
-    ("discovery.k8s.io", "endpointslices"): UpdateChecks(changes=0, whole=1),
+    ("admissionregistration.k8s.io", "mutatingadmissionpolicies"): _AS_NEW,
+    ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings"): _AS_NEW,
+    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): _AS_NEW,
+    ("admissionregistration.k8s.io", "validatingadmissionpolicies"): _AS_NEW,
+    ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"): _AS_NEW,
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): _AS_NEW,
+    ("apiregistration.k8s.io", "apiservices"): _ONCE_MORE,
+    ("apps", "controllerrevisions"): _ONCE_MORE,
+    ("apps", "daemonsets"): _ONCE_MORE,
+    ("apps", "replicasets"): _ONCE_MORE,
+    ("certificates.k8s.io", "certificatesigningrequests"): _ONCE_MORE,
+    ("discovery.k8s.io", "endpointslices"): _AS_NEW,
+    ("flowcontrol.apiserver.k8s.io", "flowschemas"): _AS_NEW,
+    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"): _AS_NEW,
+    ("networking.k8s.io", "ingressclasses"): _ONCE_MORE,
+    ("networking.k8s.io", "ipaddresses"): _ONCE_MORE,
+    ("networking.k8s.io", "networkpolicies"): _ONCE_MORE,
+    ("networking.k8s.io", "servicecidrs"): _ONCE_MORE,
     ("node.k8s.io", "runtimeclasses"): _ONCE_MORE,
+    ("policy", "poddisruptionbudgets"): _NOT_AGAIN,
+    ("rbac.authorization.k8s.io", "clusterrolebindings"): UpdateChecks(changes=1, whole=2),
+    ("rbac.authorization.k8s.io", "clusterroles"): UpdateChecks(changes=1, whole=2),
+    ("rbac.authorization.k8s.io", "rolebindings"): UpdateChecks(changes=1, whole=2),
+    ("rbac.authorization.k8s.io", "roles"): UpdateChecks(changes=1, whole=2),
+    ("resource.k8s.io", "deviceclasses"): _ONCE_MORE,
+    ("storage.k8s.io", "csinodes"): _AS_NEW,
+    ("storage.k8s.io", "csistoragecapacities"): _ONCE_MORE,
+    ("storage.k8s.io", "storageclasses"): _ONCE_MORE,
+    ("storage.k8s.io", "volumeattachments"): UpdateChecks(changes=0, whole=2),
+    ("storage.k8s.io", "volumeattributesclasses"): UpdateChecks(changes=1, whole=2),
 }
-"""Kinds whose strategy also checks metadata on updates as it does on creation, or does nothing else."""
+"""Kinds whose strategy does not check again what may change of metadata, or checks metadata as those of new objects."""
+
+_CHECKED_ALIKE = frozenset((
+    ("certificates.k8s.io", "certificatesigningrequests"),
+    ("policy", "poddisruptionbudgets"),
+    ("storage.k8s.io", "volumeattachments"),
+))  # fmt: skip
+"""Kinds whose subresources do so too; others check there what may change."""
 
 
 def changed_metadata_errors(kind: Kind, draft: Object, old: Object, subresource: str) -> list[FieldError]:
     """Errors of the metadata of a changed object, as often as clients of Kubernetes see them."""
     key = (kind.resource.group, kind.resource.plural)
-    checks = UpdateChecks(changes=0) if key in _CHECKED_ONCE else USUAL_CHECKS
-    if not subresource:
-        checks = _UPDATE_CHECKS.get(key, checks)
+    checks = USUAL_CHECKS if subresource and key not in _CHECKED_ALIKE else _UPDATE_CHECKS.get(key, USUAL_CHECKS)
     return metadata_update_errors(kind, draft, old, checks, builtin=not is_custom(kind))
 
 

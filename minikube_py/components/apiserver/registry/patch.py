@@ -14,11 +14,12 @@ from minikube_py.components.apiserver.registry.type_names import type_problem
 from minikube_py.components.apiserver.registry.update import MakeDraft, modify
 from minikube_py.components.apiserver.registry.versions import changes_elsewhere, converter_of
 from minikube_py.components.apiserver.types import RequestContext
-from minikube_py.machinery.decoding import check_types, drop_unknown, unknown_fields
+from minikube_py.machinery.decoding import check_type_meta, check_types, drop_unknown, unknown_fields
 from minikube_py.machinery.errors import (
     ApiError,
     FieldError,
     bad_request,
+    go_quote,
     go_value,
     invalid,
     invalid_value,
@@ -53,7 +54,7 @@ async def patch(
     ``problems`` are what a strict reader objects to in the text of the patch.
     """
     if patch_type is PatchType.APPLY:
-        return await _apply(core, ctx, kind, namespace, name, body, subresource)
+        return await _apply(core, ctx, kind, namespace, name, body, subresource, problems)
     change = patcher(core, ctx, kind, body, patch_type, problems)
     return await modify(core, ctx, kind, namespace, name, change, subresource=subresource, patch=True)
 
@@ -74,6 +75,10 @@ def patcher(
         )
     schema = schema_of(kind)
 
+    def shown(patched: Object) -> str:
+        """What an error shows: the patched text, but of a strategic patch, which makes no text, the patch itself."""
+        return go_map(body) if patch_type is PatchType.STRATEGIC else go_value(patched)
+
     def drafted(old: Object | None) -> Object:
         live = old or {}
         if patch_type is PatchType.JSON:
@@ -83,18 +88,18 @@ def patcher(
         else:
             patched = apply_strategic_patch(schema, live, body)
         if patch_type is not PatchType.STRATEGIC:
-            _check_patched_type(core, kind, patched)
-        if patch_type is PatchType.STRATEGIC:
+            _check_patched_type(core, ctx, kind, patched)
+        else:
             misfit = first_misfit(schema, patched)
             if misfit:
-                raise invalid("", "", "", [FieldError("FieldValueInvalid", "patch", go_map(body), misfit)])
+                raise _refused(go_map(body), misfit)
         problems = [*problems_of_text, *unknown_fields(schema, patched)] if ctx.field_validation != "Ignore" else []
         if problems and ctx.field_validation == "Strict":
-            raise _refused(patched, f"strict decoding error: {', '.join(problems)}")
+            raise _refused(shown(patched), f"strict decoding error: {', '.join(problems)}")
         try:
             check_types(schema, patched, kind.resource.kind)
         except ApiError as error:
-            raise _refused(patched, error.message.partition(": ")[2] or error.message) from error
+            raise _refused(shown(patched), error.message.partition(": ")[2] or error.message) from error
         drop_unknown(schema, patched)
         for problem in problems:
             if problem not in ctx.warnings:
@@ -104,27 +109,27 @@ def patcher(
     return drafted
 
 
-def _check_patched_type(core: Core, kind: Kind, patched: Object) -> None:
+def _check_patched_type(core: Core, ctx: RequestContext, kind: Kind, patched: Object) -> None:
     """Refuse a patch that makes something else of the object; its new type's decoder speaks first. ApiError 422.
 
-    Strategic patches do not come here: they are made on typed objects, where the type is no field.
+    A missing kind is that of the resource. Strategic patches do not come here: they are made on typed objects, where
+    the type is no field.
     """
     resource = kind.resource
-    name, api_version = patched.get("kind"), patched.get("apiVersion")
+    try:
+        check_type_meta(patched)
+    except ApiError as error:
+        raise _refused(go_value(patched), error.message) from error
+    name, api_version = str(patched.get("kind") or ""), str(patched.get("apiVersion") or "")
+    if is_custom(kind):
+        _check_custom_type(kind, patched, name, api_version)
+        return
+    if not api_version:
+        _forget_all(ctx, patched)
+        return
+    name = patched["kind"] = name or resource.kind
     if name == resource.kind and api_version == resource.api_version:
         return
-    if not isinstance(name, str) or not isinstance(api_version, str):
-        raise _refused(patched, "unable to get type info from the object")
-    if is_custom(kind):
-        errors = [
-            invalid_value(path, found, f"must be {wanted}")
-            for path, found, wanted in (
-                ("kind", name, resource.kind),
-                ("apiVersion", api_version, resource.api_version),
-            )
-            if found != wanted
-        ]
-        raise invalid(resource.group, resource.kind, str(patched["metadata"].get("name") or ""), errors)
     other = core.kinds.by_kind(api_version, name)
     if other is not None and name == resource.kind and other.resource.group == resource.group:
         return
@@ -132,28 +137,62 @@ def _check_patched_type(core: Core, kind: Kind, patched: Object) -> None:
         try:
             check_types(schema_of(other), patched, name)
         except ApiError as error:
-            raise _refused(patched, error.message.partition(": ")[2] or error.message) from error
+            raise _refused(go_value(patched), error.message.partition(": ")[2] or error.message) from error
     why = type_problem(core.kinds, api_version, name, wanted_group=resource.group, wanted_kind=resource.kind)
-    raise _refused(patched, why)
+    raise _refused(go_value(patched), why)
 
 
-def _refused(patched: Object, why: str) -> ApiError:
-    text = go_value(patched)
-    return invalid("", "", "", [FieldError("FieldValueInvalid", "patch", text, why)])
+def _check_custom_type(kind: Kind, patched: Object, name: str, api_version: str) -> None:
+    resource, shown = kind.resource, go_value(patched)
+    if not name:
+        raise _refused(shown, f"Object 'Kind' is missing in '{shown}'")
+    errors = [
+        invalid_value(path, found, f"must be {wanted}")
+        for path, found, wanted in (
+            ("kind", name, resource.kind),
+            ("apiVersion", api_version, resource.api_version),
+        )
+        if found != wanted
+    ]
+    if errors:
+        meta = patched.get("metadata")
+        called = str(meta.get("name") or "") if isinstance(meta, dict) else ""
+        raise invalid(resource.group, resource.kind, called, errors)
+
+
+def _forget_all(ctx: RequestContext, patched: Object) -> None:
+    """What becomes of an object without apiVersion. ApiError 422 for a strict client.
+
+    The reference reads it as its internal type, which has none of the fields that are written, so no name either.
+    """
+    unknown = [f"unknown field {go_quote(key)}" for key in sorted(patched) if key not in ("kind", "apiVersion")]
+    if unknown and ctx.field_validation == "Strict":
+        raise _refused(go_value(patched), f"strict decoding error: {', '.join(unknown)}")
+    if ctx.field_validation != "Ignore":
+        ctx.warnings.extend(problem for problem in unknown if problem not in ctx.warnings)
+    patched.clear()
+    patched["metadata"] = {}
+
+
+def _refused(shown: str, why: str) -> ApiError:
+    return invalid("", "", "", [FieldError("FieldValueInvalid", "patch", shown, why)])
 
 
 async def _apply(
-    core: Core, ctx: RequestContext, kind: Kind, namespace: str, name: str, body: Patch, subresource: str
+    core: Core,
+    ctx: RequestContext,
+    kind: Kind,
+    namespace: str,
+    name: str,
+    body: Patch,
+    subresource: str,
+    problems: Sequence[str],
 ) -> Outcome:
     if not isinstance(body, dict):
         raise bad_request("error decoding YAML: the patch is no object")
     applied = thaw(body)
-    meta = applied.setdefault("metadata", {})
-    if not isinstance(meta, dict):
-        raise bad_request("metadata must be an object")
-    meta.setdefault("name", name)
     _check_type(kind, applied)
-    drafted = _applier(core, ctx, kind, applied, subresource)
+    drafted = _applier(core, ctx, kind, applied, subresource, problems)
     return await modify(
         core,
         ctx,
@@ -179,10 +218,14 @@ def check_applied(kind: Kind, applied: Patch) -> None:
 def _check_type(kind: Kind, applied: Object) -> None:
     """Refuse an applied object of another type; ApiError 400."""
     resource = kind.resource
-    given = str(applied.get("apiVersion") or ""), str(applied.get("kind") or "")
-    if given != (resource.api_version, resource.kind):
-        shown = given[0] if "/" in given[0] else f"/{given[0]}"
-        raise bad_request(f"invalid object type: {shown}, Kind={given[1]}")
+    api_version, name = (
+        value if isinstance(value, str) else "" for value in (applied.get("apiVersion"), applied.get("kind"))
+    )
+    if (api_version, name) != (resource.api_version, resource.kind):
+        if api_version.count("/") > 1:  # which is no group and version, and then the kind does not count either
+            api_version, name = "", ""
+        shown = api_version if "/" in api_version else f"/{api_version}"
+        raise bad_request(f"invalid object type: {shown}, Kind={name}")
 
 
 def _check_conversion(kind: Kind, applied: Object) -> None:
@@ -194,7 +237,9 @@ def _check_conversion(kind: Kind, applied: Object) -> None:
         raise ApiError(500, "", f"failed to convert new object {described(applied)} to proper version: {why}")
 
 
-def _applier(core: Core, ctx: RequestContext, kind: Kind, applied: Object, subresource: str) -> MakeDraft:
+def _applier(
+    core: Core, ctx: RequestContext, kind: Kind, applied: Object, subresource: str, problems: Sequence[str]
+) -> MakeDraft:
     schema, reset = schema_of(kind), reset_fields(kind, subresource)
 
     def merged(old: Object | None, *, force: bool, elsewhere: Elsewhere | None = None) -> Object:
@@ -213,6 +258,9 @@ def _applier(core: Core, ctx: RequestContext, kind: Kind, applied: Object, subre
         if not is_custom(kind):  # what was applied becomes a typed object, which has no null in maps and lists
             _check_conversion(kind, applied)
             drop_unknown(schema, result)
+        if problems and ctx.field_validation == "Strict":
+            raise bad_request(f"error strict decoding YAML: {problems[0]}")
+        ctx.warnings.extend(problem for problem in problems if problem not in ctx.warnings)
         return result
 
     async def compared(old: Object | None) -> Object:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from minikube_py.client.types import DeleteOptions
 from minikube_py.components.apiserver.registry.core import Core, admission_request, in_version
 from minikube_py.components.apiserver.registry.delete import delete
+from minikube_py.components.apiserver.registry.metadata import place
 from minikube_py.components.apiserver.registry.outcome import Outcome
 from minikube_py.components.apiserver.registry.subresources import Part
 from minikube_py.components.apiserver.registry.update import modify
@@ -46,12 +47,12 @@ async def bind(
     core: Core, ctx: RequestContext, pods: Kind, bindings: Kind, namespace: str, name: str, body: Object
 ) -> Outcome:
     """Assign a pod to a node. Raises NotFound, Conflict (assigned, deleting, gated), Invalid."""
-    meta = body.get("metadata") or {}
-    if meta.get("name") and meta["name"] != name:
-        raise bad_request("name in URL does not match name in Binding object")
+    body = _placed(body, namespace, name, "Binding")
     errors = bindings.validate(body)
     if errors:
         raise ApiError(500, "", aggregate_text(errors))  # Kubernetes makes no Status of these
+    if not name:
+        raise bad_request("Name parameter required.")
     body = await _let_in(core, ctx, pods, "binding", namespace, name, body)
     meta = body.get("metadata") or {}
     node = str((body.get("target") or {}).get("name"))
@@ -75,6 +76,15 @@ async def bind(
         core, ctx, kind, namespace, name, drafted, subresource="binding", patch=True, tracked=True, admitted=True
     )
     return success(201)
+
+
+def _placed(body: Object, namespace: str, name: str, kind: str) -> Object:
+    """The body in the request's namespace. ApiError 400 when it is in another one, or has not the URL's name."""
+    meta: Object = {**(body.get("metadata") or {})}
+    place(meta, namespace)
+    if (meta.get("name") or "") != name:
+        raise bad_request(f"name in URL does not match name in {kind} object")
+    return {**body, "metadata": meta}
 
 
 async def _let_in(
@@ -115,9 +125,7 @@ async def evict(
     core: Core, ctx: RequestContext, pods: Kind, budgets: Kind, namespace: str, name: str, body: Object
 ) -> Outcome:
     """Delete a pod if its disruption budgets allow it. Raises NotFound, TooManyRequests, BadRequest."""
-    meta = body.get("metadata") or {}
-    if meta.get("name") and meta["name"] != name:
-        raise bad_request("name in URL does not match name in Eviction object")
+    body = _placed(body, namespace, name, "Eviction")
     options = _delete_options(body.get("deleteOptions") or {}, ctx)
     await _let_in(core, ctx, pods, "eviction", namespace, name, body)
     ctx = replace(ctx, dry_run=options.dry_run)

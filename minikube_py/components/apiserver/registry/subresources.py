@@ -82,8 +82,12 @@ def _only_status_and_no_labels(draft: Object, old: Object) -> None:
 
 
 def _only_status_and_no_metadata(draft: Object, old: Object) -> None:
-    """``metav1.ResetObjectMetaForStatus``."""
     _only_status(draft, old)
+    _keep_metadata(draft, old)
+
+
+def _keep_metadata(draft: Object, old: Object) -> None:
+    """``metav1.ResetObjectMetaForStatus``."""
     for field in ("labels", "annotations", "finalizers", "ownerReferences"):
         _put_back(draft["metadata"], old["metadata"], field)
 
@@ -111,30 +115,49 @@ def _only_conditions(draft: Object, old: Object) -> None:
 
 
 def _only_ephemeral_containers(draft: Object, old: Object) -> None:
+    """``dropNonEphemeralContainerUpdates``."""
     added = (draft.get("spec") or {}).get("ephemeralContainers")
     for field in (draft.keys() | old.keys()) - {"kind", "apiVersion", "metadata"}:
         _put_back(draft, old, field)
+    _keep_metadata(draft, old)
     spec = draft.setdefault("spec", {})
     spec.pop("ephemeralContainers", None)
     if added:
         spec["ephemeralContainers"] = added
 
 
+_CONTAINERS = ("containers", "initContainers")
+
+
 def _only_resources(draft: Object, old: Object) -> None:
-    """``resize`` of a pod writes the resources (and resize policies) of containers that exist."""
-    wanted = draft.get("spec") or {}
+    """``resize`` of a pod writes the pod's resources, and resources and resize policies of its containers.
+
+    Containers that come, go, move or get other names are left as the request has them, for validation to refuse
+    (``dropNonResizeUpdates``).
+    """
+    wanted, before = draft.get("spec") or {}, old.get("spec") or {}
+    if any(len(wanted.get(sort) or ()) != len(before.get(sort) or ()) for sort in _CONTAINERS):
+        return
     for field in (draft.keys() | old.keys()) - {"kind", "apiVersion", "metadata"}:
         _put_back(draft, old, field)
+    _keep_metadata(draft, old)
     spec = draft.get("spec") or {}
-    for group in ("containers", "initContainers"):
-        given = {item.get("name"): item for item in wanted.get(group) or ()}
-        for container in spec.get(group) or ():
-            new = given.get(container.get("name"))
+    _take(spec, wanted, "resources")
+    for sort in _CONTAINERS:
+        given = wanted.get(sort) or ()
+        if [each.get("name") for each in given] != [each.get("name") for each in before.get(sort) or ()]:
+            spec[sort] = given
+            continue
+        for container, new in zip(spec.get(sort) or (), given, strict=True):
             for field in ("resources", "resizePolicy"):
-                if new is not None and field in new:
-                    container[field] = new[field]
-                elif new is not None:
-                    container.pop(field, None)
+                _take(container, new, field)
+
+
+def _take(holder: Object, given: Object, field: str) -> None:
+    if field in given:
+        holder[field] = given[field]
+    else:
+        holder.pop(field, None)
 
 
 _RESTRICT_STATUS: dict[tuple[str, str], Change] = {

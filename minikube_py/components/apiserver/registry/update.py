@@ -90,7 +90,7 @@ async def modify(
             made = await done(is_heavy(kind, ctx), partial(drafted, None))
             draft = made if isinstance(made, dict) else await made
             if patch:
-                draft["metadata"].pop("resourceVersion", None)
+                _check_new(kind, draft, namespace, name)
             return await create(core, ctx, kind, namespace, draft, tracked=tracked)
         old = await read_entry(kind, entry)
         made = await done(is_heavy(kind, ctx, entry), partial(drafted, old))
@@ -108,6 +108,17 @@ async def modify(
             if guarded or attempt == ATTEMPTS:
                 raise conflict(kind.resource.group, kind.resource.plural, name) from error
     raise AssertionError("unreachable")
+
+
+def _check_new(kind: Kind, draft: Object, namespace: str, name: str) -> None:
+    """What a patch makes from nothing must be the object of the URL, and none that somebody saw. ApiError."""
+    uid = draft["metadata"].get("uid")
+    if uid:
+        why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        raise conflict(kind.resource.group, kind.resource.plural, name, why)
+    draft["metadata"].pop("resourceVersion", None)
+    identify(kind, draft, namespace)
+    check_name(draft, name)
 
 
 def _check_version(kind: Kind, draft: Object, entry: Entry, name: str, *, patch: bool) -> bool:
@@ -137,39 +148,37 @@ async def _apply(
     tracked: bool,
     admitted: bool,
 ) -> Outcome:
+    """Take a draft through all steps of an update and store it. Raises RevisionMismatch."""
     heavy = is_heavy(kind, ctx, entry)
     keep_system_fields(kind, draft, old)
     await done(heavy, partial(kind.default, draft))
     if not tracked:
         elsewhere = await changes_elsewhere(kind, old, draft, reset_fields(kind, part.tracked_as))
         await done(heavy, partial(core.track, ctx, kind, old, draft, part.tracked_as, elsewhere))
-    part.restrict(draft, old)
-    request = None
-    if not admitted:
-        request = admission_request(
-            ctx,
-            kind,
-            Operation.UPDATE,
-            namespace=entry.namespace,
-            name=entry.name,
-            draft=draft,
-            old=old,
-            subresource=part.name,
-        )
-        await core.admission.admit(request)
-        if request.reinvocation.wanted:  # a webhook or policy changed the draft, and may not do more than a client
-            identify(kind, draft, entry.namespace)
-            keep_system_fields(kind, draft, old)
-            part.restrict(draft, old)
+    await done(heavy, partial(part.restrict, draft, old))
+    request = None if admitted else await _admit(core, ctx, kind, entry, old, draft, part, large=heavy)
     drop_repeated_owners(ctx, draft, admitted=True)
-    part.prepare(draft, old)
-    if part.name in ("status", "approval"):
-        stamp_conditions(kind, draft, old, core.clock.now())
-        stamp = kind.extra.get("stamp_status")
-        if stamp is not None:
-            stamp(draft, old, rfc3339(core.clock.now()))
-    if kind.generation and not part.keeps_generation and spec_changed(kind, draft, old):
-        draft["metadata"]["generation"] = int(old["metadata"].get("generation") or 0) + 1
+    _prepare(core, kind, part, draft, old)
+    try:
+        return await _judge_and_store(core, ctx, kind, entry, old, draft, part, request, heavy=heavy)
+    finally:
+        if request is not None:
+            request.settle()
+
+
+async def _judge_and_store(
+    core: Core,
+    ctx: RequestContext,
+    kind: Kind,
+    entry: Entry,
+    old: Object,
+    draft: Object,
+    part: Part,
+    request: AdmissionRequest | None,
+    *,
+    heavy: bool,
+) -> Outcome:
+    """Validation, validating admission and the write, unless nothing changes. Raises RevisionMismatch, ApiError."""
     allocator = core.allocator(kind) if not part.name else None
     if allocator is None:
         await _check(core, ctx, kind, part, draft, old, request, heavy=heavy)
@@ -184,6 +193,49 @@ async def _apply(
             return Outcome(draft)
         store = _store(core, ctx, kind, entry, draft)
         return await reserved.spent_by(store, partial(allocator.released, old, draft))
+
+
+async def _admit(
+    core: Core,
+    ctx: RequestContext,
+    kind: Kind,
+    entry: Entry,
+    old: Object,
+    draft: Object,
+    part: Part,
+    *,
+    large: bool,
+) -> AdmissionRequest:
+    """Mutating admission; returns the request, for validating admission. ApiError."""
+    request = admission_request(
+        ctx,
+        kind,
+        Operation.UPDATE,
+        namespace=entry.namespace,
+        name=entry.name,
+        draft=draft,
+        old=old,
+        subresource=part.name,
+        large=large,
+    )
+    await core.admission.admit(request)
+    if request.reinvocation.wanted:  # a webhook or policy changed the draft, and may not do more than a client
+        identify(kind, draft, entry.namespace)
+        keep_system_fields(kind, draft, old)
+        part.restrict(draft, old)
+    return request
+
+
+def _prepare(core: Core, kind: Kind, part: Part, draft: Object, old: Object) -> None:
+    """What the server itself sets in a changed object: the kind's own fields, times of conditions, generation."""
+    part.prepare(draft, old)
+    if part.name in ("status", "approval"):
+        stamp_conditions(kind, draft, old, core.clock.now())
+        stamp = kind.extra.get("stamp_status")
+        if stamp is not None:
+            stamp(draft, old, rfc3339(core.clock.now()))
+    if kind.generation and not part.keeps_generation and spec_changed(kind, draft, old):
+        draft["metadata"]["generation"] = int(old["metadata"].get("generation") or 0) + 1
 
 
 async def _check(

@@ -12,17 +12,21 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 
 from minikube_py.components.apiserver.metrics.storage import CacheCounts
 from minikube_py.components.apiserver.storage.entry import Entry, Shape
 from minikube_py.components.apiserver.storage.keys import resource_prefix
 from minikube_py.datastore.types import Change, Record
+from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import Resource
 
 log = logging.getLogger(__name__)
 
 RECENT_EVENTS = 1024
+_GROWN = 1.25
+_NAME = attrgetter("name")
 
 
 class CacheEvent:
@@ -68,9 +72,18 @@ class WatchCache:
     """See the module."""
 
     def __init__(
-        self, resource: Resource, records: Iterable[Record], revision: int, *, versioned: bool = False
+        self,
+        resource: Resource,
+        records: Iterable[Record],
+        revision: int,
+        *,
+        versioned: bool = False,
+        offered: Mapping[int, Object] | None = None,
     ) -> None:
-        """``versioned``: objects may be stored in several versions, and keep the one they were stored in."""
+        """``versioned``: objects may be stored in several versions, and keep the one they were stored in.
+
+        ``offered``: what values say that are being written, by their identity (``Caches.offer``).
+        """
         self.resource = resource
         self.shape = Shape(resource, resource_prefix(resource), {} if versioned else None)
         self.revision = revision
@@ -78,7 +91,12 @@ class WatchCache:
         self.complete_after = revision
         self.events: deque[CacheEvent] = deque()
         self._namespaces: dict[str, dict[str, Entry]] = {}
+        self._offered = offered if offered is not None else {}
         self._ordered: dict[str, list[Entry]] = {}
+        self._laid_out: dict[str, int] = {}
+        """By namespace: how many objects it had when they were last laid out in the order of their names."""
+        self._joined: set[str] = set()
+        """Namespaces with objects that have joined since then, and stand at the end."""
         self._subscribers: list[Subscriber] = []
         self.count = 0
         self.bytes = 0
@@ -175,11 +193,18 @@ class WatchCache:
             current = None
             if not siblings:
                 del self._namespaces[namespace]
+                self._laid_out.pop(namespace, None)
+                self._joined.discard(namespace)
         else:
             current = self._entry(record)
             if current is None:
                 return None
-            siblings[name] = current
+            said = self._offered.get(id(record.value))
+            if said is not None:
+                current.take(said)
+            siblings[current.name] = current  # the same text, kept once
+            if previous is None:
+                self._joined.add(namespace)
         self.count += (current is not None) - (previous is not None)
         self.bytes += (len(current.item) if current else 0) - (len(previous.item) if previous else 0)
         self._ordered.pop("*", None)
@@ -190,9 +215,23 @@ class WatchCache:
         ordered = self._ordered.get(namespace)
         if ordered is None:
             found = self._namespaces.get(namespace, {})
-            ordered = [found[name] for name in sorted(found)]
+            if namespace in self._laid_out and namespace not in self._joined:
+                ordered = list(found.values())
+            else:
+                ordered = sorted(found.values(), key=_NAME)
+                self._lay_out(namespace, ordered)
             self._ordered[namespace] = ordered
         return ordered
+
+    def _lay_out(self, namespace: str, ordered: Sequence[Entry]) -> None:
+        """Keep the objects of a namespace in order, once many have joined: a list may follow on each of many writes.
+
+        What is in order needs no sorting while objects only change and go, and what is nearly so is sorted quickly.
+        """
+        if ordered and len(ordered) > _GROWN * self._laid_out.get(namespace, 0):
+            self._namespaces[namespace] = {entry.name: entry for entry in ordered}
+            self._laid_out[namespace] = len(ordered)
+            self._joined.discard(namespace)
 
     def _remember(self, event: CacheEvent) -> None:
         self.events.append(event)

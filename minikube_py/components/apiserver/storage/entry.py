@@ -11,11 +11,13 @@ Entries are immutable and shared. ``object`` is parsed when it is first asked fo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from sys import intern
 from typing import Any
 
 import orjson
 
 from minikube_py.machinery.objects import Object
+from minikube_py.machinery.raw_texts import RAW_FIELDS, text_of, with_texts
 from minikube_py.machinery.resources import Resource
 
 _METADATA = b'"metadata":{'
@@ -26,7 +28,7 @@ _NO_LABELS: Mapping[str, str] = {}
 class Shape:
     """What all objects of one stored resource have in common on the wire."""
 
-    __slots__ = ("_versions", "api_version", "head", "kind", "namespaced", "prefix", "stored_head")
+    __slots__ = ("_versions", "api_version", "has_raw_fields", "head", "kind", "namespaced", "prefix", "stored_head")
 
     def __init__(self, resource: Resource, prefix: str, versions: dict[str, Shape] | None = None) -> None:
         """``versions``: the shapes of other versions in which objects may be stored (custom kinds); shared by them."""
@@ -37,6 +39,7 @@ class Shape:
         self.prefix = prefix
         self.head = head_bytes(resource.kind, resource.api_version)
         self.stored_head = self.head + _METADATA
+        self.has_raw_fields = (resource.api_version, resource.kind) in RAW_FIELDS
         if versions is not None:
             versions[self.api_version] = self
 
@@ -79,7 +82,8 @@ class Entry:
         self.shape = shape
         self.revision = revision
         self.item = _ITEM_HEAD + str(revision).encode() + b'",' + value[len(head) :]
-        self.namespace, _, self.name = key[len(shape.prefix) :].rpartition("/")
+        namespace, _, self.name = key[len(shape.prefix) :].rpartition("/")
+        self.namespace = intern(namespace)  # one text for all objects in it
         self._object: Object | None = None
         self._labels: Mapping[str, str] | None = None
         self.converted: dict[str, tuple[object, Entry]] | None = None
@@ -92,7 +96,16 @@ class Entry:
         if found is None:
             shape = self.shape
             found = self._object = {"kind": shape.kind, "apiVersion": shape.api_version, **orjson.loads(self.item)}
+            if shape.has_raw_fields:
+                with_texts(found, self.item)
         return found
+
+    def take(self, said: Object) -> None:
+        """What the stored value says, for who has it parsed: ``object`` then need not do it."""
+        meta = {"resourceVersion": str(self.revision), **said["metadata"]}
+        meta["resourceVersion"] = str(self.revision)
+        head = {"kind": self.shape.kind, "apiVersion": self.shape.api_version, "metadata": meta}
+        self._object = {**head, **{key: value for key, value in said.items() if key not in head}}
 
     def peek(self) -> Object:
         """``object`` for a short look: what is parsed for this alone is not kept, so a long list leaves no trace."""
@@ -123,12 +136,15 @@ class Entry:
         return self.shape.stored_head + self.item[start:]
 
     def at(self, revision: int) -> Entry:
-        """The same state under another resourceVersion (a deletion's)."""
+        """The same state under another resourceVersion (a deletion's). Nothing is parsed twice."""
         other = Entry.__new__(Entry)
         start = len(_ITEM_HEAD) + len(str(self.revision)) + 2
         other.shape, other.revision, other.name, other.namespace = self.shape, revision, self.name, self.namespace
         other.item = _ITEM_HEAD + str(revision).encode() + b'",' + self.item[start:]
-        other._object = None
+        known = self._object
+        if known is not None:
+            known = {**known, "metadata": {**known["metadata"], "resourceVersion": str(revision)}}
+        other._object = known
         other._labels = self._labels
         other.converted = None
         return other
@@ -176,4 +192,8 @@ def encode_stored(obj: dict[str, Any], shape: Shape) -> bytes:
     for key, value in obj.items():
         if key not in ordered:
             ordered[key] = value
+    if shape.has_raw_fields:  # their texts are kept in the bytes alone
+        for name in RAW_FIELDS[shape.api_version, shape.kind]:
+            if isinstance(ordered.get(name), dict):
+                ordered[name] = orjson.Fragment(text_of(ordered[name]))
     return orjson.dumps(ordered)

@@ -13,6 +13,7 @@ from minikube_py.components.apiserver.storage.caches import Caches
 from minikube_py.components.apiserver.storage.continue_tokens import Place, compacted, decode_token, encode_token
 from minikube_py.components.apiserver.storage.entry import Entry
 from minikube_py.components.apiserver.storage.selection import Selection
+from minikube_py.components.apiserver.storage.slices import slices
 from minikube_py.datastore.types import Compacted, FutureRevision, StoreUnavailable
 from minikube_py.machinery.errors import (
     ApiError,
@@ -25,8 +26,10 @@ from minikube_py.machinery.errors import (
 )
 
 Convert = Callable[[Sequence[Entry]], Awaitable[Sequence[Entry]]]
-MATCHED_AT_ONCE = 128
+MATCHED_AT_ONCE, MATCHED_BYTES = 128, 512 * 1024
 """Objects that selectors are matched against before other requests get their turn; each may have to be parsed."""
+MADE_AT_ONCE, MADE_BYTES = 512, 2 * 1024 * 1024
+"""Entries that are made of the past's records before other requests get their turn."""
 _UINT64_DIGITS = 20
 _TOO_OLD = "The resourceVersion for the provided list is too old."
 
@@ -86,7 +89,8 @@ async def read_page(
     found = _after(entries, place.start, selection, namespaced=cache.shape.namespaced)
     if convert is not None and not selection.everything:
         found = await convert([entry for entry in found if selection.in_scope(entry.namespace, entry.name)])
-    page = await _cut(found, selection, options.limit, exact or newest, namespaced=cache.shape.namespaced)
+    limit = 0 if options.resource_version == "0" else options.limit  # as kube-apiserver's watch cache answers
+    page = await _cut(found, selection, limit, exact or newest, namespaced=cache.shape.namespaced)
     if convert is not None and selection.everything:
         page = replace(page, entries=await convert(page.entries))
     _count(cache, len(entries), len(page.entries), past=past, consistent=not options.resource_version and not exact)
@@ -123,7 +127,15 @@ async def _past_entries(
         raise service_unavailable(f"the datastore cannot read revision {revision} now: {error}") from error
     finally:
         caches.requests.took("list", cache.resource, monotonic() - begin, failed=failed)
-    return [Entry(cache.shape, record.key, record.value, record.mod_revision) for record in result.records]
+    entries: list[Entry] = []
+    number = size = 0
+    for record in result.records:
+        entries.append(Entry(cache.shape, record.key, record.value, record.mod_revision))
+        number, size = number + 1, size + len(record.value)
+        if number >= MADE_AT_ONCE or size >= MADE_BYTES:
+            number = size = 0
+            await asyncio.sleep(0)
+    return entries
 
 
 def _after(entries: Sequence[Entry], start: str, selection: Selection, *, namespaced: bool) -> Sequence[Entry]:
@@ -146,16 +158,17 @@ async def _cut(found: Sequence[Entry], selection: Selection, limit: int, revisio
         token = encode_token(revision, _relative(page[-1], scoped))
         return Page(page, revision, token, len(found) - limit)
     matching: list[Entry] = []
-    for number, entry in enumerate(found, 1):
-        if not number % MATCHED_AT_ONCE:
+    for number, piece in enumerate(slices(found, MATCHED_AT_ONCE, MATCHED_BYTES)):
+        if number:
             await asyncio.sleep(0)
-        if selection.name and entry.name != selection.name:
-            continue
-        if not selection.matches(entry):
-            continue
-        if 0 < limit <= len(matching):
-            return Page(matching, revision, encode_token(revision, _relative(matching[-1], scoped)))
-        matching.append(entry)
+        for entry in piece:
+            if selection.name and entry.name != selection.name:
+                continue
+            if not selection.matches(entry):
+                continue
+            if 0 < limit <= len(matching):
+                return Page(matching, revision, encode_token(revision, _relative(matching[-1], scoped)))
+            matching.append(entry)
     return Page(matching, revision)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from minikube_py.components.apiserver.http.call import Response
+from minikube_py.components.apiserver.http.call import Response, invite_body
 from minikube_py.components.apiserver.streaming.relay import unreachable
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ async def carry(
     if as_messages:
         headers = [(name, value) for name, value in headers if not name.lower().startswith(_HANDSHAKE)]
     with_body = with_body and request.body_exists
+    if with_body:
+        await invite_body(request)
     if with_body and request.content_length is not None:  # else it goes in chunks, which not every backend reads
         headers.append(("Content-Length", str(request.content_length)))
     started = False

@@ -13,6 +13,7 @@ from aiohttp import web
 from minikube_py.client.tls import client_context, files_context
 from minikube_py.components.apiserver.http.call import Call, Response
 from minikube_py.components.apiserver.http.discovery import no_such_resource
+from minikube_py.components.apiserver.http.negotiation import SERVED, check_produced
 from minikube_py.components.apiserver.registry.core import Core
 from minikube_py.components.apiserver.settings import KubeletTls
 from minikube_py.components.apiserver.streaming import targets
@@ -23,6 +24,7 @@ from minikube_py.machinery.errors import ApiError, bad_request, go_quote, servic
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.objects import Object
 
+_LOGS = ("text/plain", *SERVED)
 _SLICE_SERVICE = "kubernetes.io/service-name"
 
 
@@ -42,11 +44,13 @@ class KubeletStreams:
             if plural == "services":
                 return await self._proxy_service(kind, call)
             return await self._proxy_node(kind, call)
+        if subresource == "log":
+            check_produced(call.accept, _LOGS)
         pod = self._core.entry(kind, call.info.namespace, call.info.name).object
         if subresource == "log":
             return await self._log(pod, call)
-        node = targets.node_of(pod)
         target = targets.stream_target(pod, subresource, call.request.query_string)
+        node = targets.node_of(pod)
         if not wants_upgrade(call.request):
             raise bad_request("Upgrade request required")
         host, port = await self._kubelet(node)
@@ -65,11 +69,11 @@ class KubeletStreams:
         return await pass_on(call.request, host, port, target, tls, with_body=False, as_messages=as_messages)
 
     async def _proxy_pod(self, kind: Kind, call: Call) -> Response:
-        scheme, name, port_text = targets.split_target(call.info.name)
+        scheme, name, port_text = targets.split_target(call.info.name, "pod")
         pod = self._core.entry(kind, call.info.namespace, name).object
         host = str((pod.get("status") or {}).get("podIP") or "")
         if not host:
-            raise bad_request(f"address not allowed: pod {go_quote(name)} has no address yet")
+            raise bad_request("address not allowed")
         port = targets.pod_port(pod, port_text)
         return await self._proxy(call, host, port, insecure=scheme == "https")
 
@@ -100,7 +104,7 @@ class KubeletStreams:
         return random.choice(found)
 
     async def _proxy_node(self, kind: Kind, call: Call) -> Response:
-        _, name, port_text = targets.split_target(call.info.name)
+        _, name, port_text = targets.split_target(call.info.name, "node")
         node = self._core.entry(kind, "", name).object
         host, port = targets.kubelet_address(node)
         if port_text and port_text != str(port):

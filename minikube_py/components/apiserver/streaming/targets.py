@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl, urlencode
 
+from minikube_py.components.apiserver.http.options import integer
 from minikube_py.components.apiserver.http.request_info import Query, truth
 from minikube_py.machinery.errors import (
     ApiError,
@@ -19,13 +20,15 @@ from minikube_py.machinery.errors import (
     invalid_value,
 )
 from minikube_py.machinery.objects import Object
+from minikube_py.machinery.times import parse_time
 
 KUBELET_PORT = 10250
 _LOG_OPTIONS = (
-    "follow", "previous", "timestamps", "sinceSeconds", "sinceTime", "tailLines", "limitBytes", "stream",
+    "follow", "previous", "timestamps", "sinceSeconds", "sinceTime", "tailLines", "limitBytes",
     "insecureSkipTLSVerifyBackend",
 )  # fmt: skip
-_CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
+_LEAST = (("tailLines", 0), ("limitBytes", 1), ("sinceSeconds", 1))
+_CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
 
 
 def kubelet_address(node: Object) -> tuple[str, int]:
@@ -50,11 +53,7 @@ def container_of(pod: Object, asked: str) -> str:
     main = [str(item.get("name")) for item in spec.get("containers") or ()]
     if len(main) == 1:
         return main[0]
-    text = f"a container name must be specified for pod {name}, choose one of: [{' '.join(main)}]"
-    early = [str(item.get("name")) for item in spec.get("initContainers") or ()]
-    if early:
-        text += f" or one of the init containers: [{' '.join(early)}]"
-    raise bad_request(text)
+    raise bad_request(f"a container name must be specified for pod {name}, choose one of: [{' '.join(known)}]")
 
 
 def node_of(pod: Object) -> str:
@@ -96,26 +95,30 @@ def log_target(pod: Object, query: Query) -> str:
 
 
 def _check_log_options(name: str, query: Query) -> None:
-    errors: list[FieldError] = []
-    for field, least in (("tailLines", 0), ("limitBytes", 1), ("sinceSeconds", 1)):
-        text = query.get(field)
-        if not text:
-            continue
+    """``ValidatePodLogOptions``, without the feature gate PodLogsQuerySplitStreams, which is off by default."""
+    numbers = {field: integer(query, field) for field, _ in _LEAST}
+    since = query.get("sinceTime") or ""
+    if since and since != "null":
         try:
-            number = int(text)
+            parse_time(since)
         except ValueError as error:
-            raise bad_request(f"strconv.ParseInt: parsing {go_quote(text)}: invalid syntax") from error
-        if number < least:
+            raise bad_request(str(error)) from error
+    errors: list[FieldError] = []
+    for field, least in _LEAST:
+        number = numbers[field]
+        if field == "sinceSeconds" and number is not None and "sinceTime" in query:
+            errors.append(forbidden_field("[]", "at most one of `sinceTime` or `sinceSeconds` may be specified"))
+        elif number is not None and number < least:
             words = "must be greater than or equal to 0" if least == 0 else "must be greater than 0"
             errors.append(invalid_value(field, number, words))
-    if query.get("sinceSeconds") and query.get("sinceTime"):
-        errors.append(forbidden_field("[]", "at most one of `sinceTime` or `sinceSeconds` may be specified"))
+    if "stream" in query:
+        errors.append(forbidden_field("stream", "may not be specified"))
     if errors:
         raise invalid("", "PodLogOptions", name, errors)
 
 
-def split_target(name: str) -> tuple[str, str, str]:
-    """``[scheme:]name[:port]`` of a proxy path. ApiError 400 when malformed."""
+def split_target(name: str, kind: str = "service") -> tuple[str, str, str]:
+    """``[scheme:]name[:port]`` of a proxy path to a ``kind``. ApiError 400 when malformed."""
     parts = name.split(":")
     if len(parts) == 1:
         return "", parts[0], ""
@@ -123,7 +126,7 @@ def split_target(name: str) -> tuple[str, str, str]:
         return "", parts[0], parts[1]
     if len(parts) == 3 and parts[0] in ("", "http", "https"):
         return parts[0], parts[1], parts[2]
-    raise bad_request(f"invalid service request {go_quote(name)}")
+    raise bad_request(f"invalid {kind} request {go_quote(name)}")
 
 
 def pod_port(pod: Object, text: str) -> int:

@@ -14,17 +14,16 @@ import logging
 
 from minikube_py.client.types import EventType
 from minikube_py.client.workqueue import WorkQueue
+from minikube_py.components.controllers.certificates.deciding import approved, decide, is_pending
 from minikube_py.components.controllers.certificates.requests import (
     KUBELET_CLIENT_SIGNER,
     Asked,
-    RequestUnreadable,
-    condition_of,
+    asked_by,
     kubelet_client_problem,
-    parse_request,
 )
-from minikube_py.components.controllers.kit import WRITE, Kit, follow
+from minikube_py.components.controllers.kit import Kit, follow
 from minikube_py.machinery.errors import ApiError, is_not_found
-from minikube_py.machinery.objects import Object, name_of, thaw
+from minikube_py.machinery.objects import Object, name_of
 from minikube_py.machinery.resources import CERTIFICATE_SIGNING_REQUESTS, NODES, SUBJECT_ACCESS_REVIEWS
 
 log = logging.getLogger(__name__)
@@ -50,23 +49,21 @@ class ApprovingController:
         await follow(self._kit, name, self._queue, self.reconcile, (self._requests, self._on_request), workers=1)
 
     def _on_request(self, type: EventType, request: Object, old: Object | None) -> None:
-        if type is not EventType.DELETED and _is_pending(request):
+        if type is not EventType.DELETED and is_pending(request):
             self._queue.add(name_of(request))
 
     async def reconcile(self, key: str) -> None:
         """Approve one request if its maker may have it."""
         request = self._requests.get(key)
-        if request is None or not _is_pending(request):
+        if request is None or not is_pending(request):
             return
-        try:
-            asked = parse_request(request)
-        except RequestUnreadable as error:
-            log.warning("cannot read a certificate request", extra={"request": key, "error": str(error)})
+        asked = asked_by(request)
+        if asked is None:
             return
         tried = recognized(request, asked)
         for permission in tried:
             if await self._allowed(request, permission):
-                await self._decide(request, await self._decision(request, asked, permission))
+                await decide(self._kit, request, await self._decision(request, asked, permission))
                 return
         if tried:
             log.info("recognized certificate request is not allowed", extra={"request": key, "tried": tried})
@@ -101,7 +98,7 @@ class ApprovingController:
             if await self._exists(name):
                 text = f'a node named "{name}" exists already'
                 return {"type": "Denied", "status": "True", "reason": NODE_NAME_TAKEN, "message": text}
-        return {"type": "Approved", "status": "True", "reason": "AutoApproved", "message": _MESSAGES[permission]}
+        return approved(_MESSAGES[permission])
 
     async def _exists(self, node: str) -> bool:
         try:
@@ -112,11 +109,6 @@ class ApprovingController:
             raise
         return True
 
-    async def _decide(self, request: Object, condition: Object) -> None:
-        draft = thaw(request)
-        draft.setdefault("status", {}).setdefault("conditions", []).append(condition)
-        await self._kit.client.update(CERTIFICATE_SIGNING_REQUESTS, draft, subresource="approval", options=WRITE)
-
 
 def recognized(request: Object, asked: Asked) -> list[str]:
     """The permissions of which one lets the maker have this; none for a request of another sort."""
@@ -124,9 +116,3 @@ def recognized(request: Object, asked: Asked) -> list[str]:
     if spec.get("signerName") != KUBELET_CLIENT_SIGNER or kubelet_client_problem(asked, spec.get("usages") or ()):
         return []
     return ["selfnodeclient", "nodeclient"] if spec.get("username") == asked.common_name else ["nodeclient"]
-
-
-def _is_pending(request: Object) -> bool:
-    if (request.get("status") or {}).get("certificate"):
-        return False
-    return condition_of(request, "Approved") is None and condition_of(request, "Denied") is None

@@ -1,17 +1,20 @@
 """What a certificate signing request asks for, and whether a signer may give it (``pkg/apis/certificates``).
 
-Pure functions over the parsed request. The texts are Kubernetes' own: they end up in conditions.
+Functions over the parsed request, without effects. The texts are Kubernetes' own: they end up in conditions.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minikube_py.machinery.objects import Object
+from minikube_py.machinery.objects import Object, name_of
+
+log = logging.getLogger(__name__)
 
 CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
 KUBELET_CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
@@ -60,6 +63,15 @@ def parse_request(request: Object) -> Asked:
         [str(item.value) for item in parsed.subject.get_attributes_for_oid(oid.ORGANIZATION_NAME)],
         *names,
     )
+
+
+def asked_by(request: Object) -> Asked | None:
+    """What a request asks for; None, and a line in the log, for one that cannot be read."""
+    try:
+        return parse_request(request)
+    except RequestUnreadable as error:
+        log.warning("cannot read a certificate request", extra={"request": name_of(request), "error": str(error)})
+        return None
 
 
 def _names(parsed: Any) -> tuple[list[str], list[str], list[str], list[str]]:

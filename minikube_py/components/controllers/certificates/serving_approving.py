@@ -13,16 +13,15 @@ from collections.abc import Iterable, Sequence
 
 from minikube_py.client.types import EventType
 from minikube_py.client.workqueue import WorkQueue
+from minikube_py.components.controllers.certificates.deciding import approved, decide, is_pending
 from minikube_py.components.controllers.certificates.requests import (
     KUBELET_SERVING_SIGNER,
     Asked,
-    RequestUnreadable,
-    condition_of,
+    asked_by,
     kubelet_serving_problem,
-    parse_request,
 )
-from minikube_py.components.controllers.kit import WRITE, Kit, follow
-from minikube_py.machinery.objects import Object, name_of, thaw
+from minikube_py.components.controllers.kit import Kit, follow
+from minikube_py.machinery.objects import Object, name_of
 from minikube_py.machinery.resources import CERTIFICATE_SIGNING_REQUESTS, NODES
 
 log = logging.getLogger(__name__)
@@ -46,34 +45,29 @@ class ServingApprovingController:
         await follow(self._kit, "kubelet-serving-approving", self._queue, self.reconcile, *sources, workers=1)
 
     def _on_request(self, type: EventType, request: Object, old: Object | None) -> None:
-        if type is not EventType.DELETED and _is_pending(request):
+        if type is not EventType.DELETED and _is_ours(request):
             self._queue.add(name_of(request))
 
     def _on_node(self, type: EventType, node: Object, old: Object | None) -> None:
         if old is not None and type is not EventType.DELETED and addresses_of(node) == addresses_of(old):
             return
         for request in self._requests.list():
-            if _is_pending(request):
+            if _is_ours(request):
                 self._queue.add(name_of(request))
 
     async def reconcile(self, key: str) -> None:
         """Approve one request if it is as the module says."""
         request = self._requests.get(key)
-        if request is None or not _is_pending(request):
+        if request is None or not _is_ours(request):
             return
-        try:
-            asked = parse_request(request)
-        except RequestUnreadable as error:
-            log.warning("cannot read a certificate request", extra={"request": key, "error": str(error)})
+        asked = asked_by(request)
+        if asked is None:
             return
         why_not = problem(request, asked, self._nodes.list())
         if why_not:
             log.info("serving certificate waits for approval", extra={"request": key, "why": why_not})
             return
-        draft = thaw(request)
-        condition = {"type": "Approved", "status": "True", "reason": "AutoApproved", "message": MESSAGE}
-        draft.setdefault("status", {}).setdefault("conditions", []).append(condition)
-        await self._kit.client.update(CERTIFICATE_SIGNING_REQUESTS, draft, subresource="approval", options=WRITE)
+        await decide(self._kit, request, approved(MESSAGE))
 
 
 def problem(request: Object, asked: Asked, nodes: Iterable[Object]) -> str:
@@ -103,9 +97,6 @@ def addresses_of(node: Object) -> Sequence[str]:
     return [str(one.get("address")) for one in listed if one.get("type") in ("InternalIP", "ExternalIP")]
 
 
-def _is_pending(request: Object) -> bool:
-    if (request.get("spec") or {}).get("signerName") != KUBELET_SERVING_SIGNER:
-        return False
-    if (request.get("status") or {}).get("certificate"):
-        return False
-    return condition_of(request, "Approved") is None and condition_of(request, "Denied") is None
+def _is_ours(request: Object) -> bool:
+    """Pending, and for this signer."""
+    return (request.get("spec") or {}).get("signerName") == KUBELET_SERVING_SIGNER and is_pending(request)

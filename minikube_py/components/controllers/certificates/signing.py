@@ -8,23 +8,19 @@ condition Failed and is never looked at again; a failure to sign is tried again.
 from __future__ import annotations
 
 import base64
-import logging
 
 from minikube_py.client.types import EventType
 from minikube_py.client.workqueue import WorkQueue
 from minikube_py.components.controllers.certificates.requests import (
     SIGNER_PROBLEMS,
-    RequestUnreadable,
+    asked_by,
     condition_of,
-    parse_request,
 )
 from minikube_py.components.controllers.kit import WRITE, Kit, follow
 from minikube_py.components.controllers.settings import SignRequest
 from minikube_py.machinery.objects import Object, name_of, thaw
 from minikube_py.machinery.resources import CERTIFICATE_SIGNING_REQUESTS
 from minikube_py.machinery.times import rfc3339
-
-log = logging.getLogger(__name__)
 
 shortest_seconds = 600.0
 
@@ -55,10 +51,8 @@ class SigningController:
         if request is None or not _is_due(request):
             return
         spec = request.get("spec") or {}
-        try:
-            asked = parse_request(request)
-        except RequestUnreadable as error:
-            log.warning("cannot read a certificate request", extra={"request": key, "error": str(error)})
+        asked = asked_by(request)
+        if asked is None:
             return
         usages = spec.get("usages") or ()
         problem = SIGNER_PROBLEMS[spec["signerName"]](asked, usages)

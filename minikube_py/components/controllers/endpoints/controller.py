@@ -11,14 +11,16 @@ from collections.abc import Sequence
 from minikube_py.client.types import EventType
 from minikube_py.client.workqueue import WorkQueue
 from minikube_py.components.controllers.batches import all_at_once
-from minikube_py.components.controllers.endpoints.model import (
-    PortKey,
-    address_types,
-    desired,
-    slice_ports,
-    subsets,
-)
+from minikube_py.components.controllers.endpoints.model import address_types, desired, subsets
 from minikube_py.components.controllers.endpoints.slices import plan_slices
+from minikube_py.components.controllers.endpoints.writing import (
+    MANAGED_BY,
+    SERVICE_NAME,
+    delete_slice,
+    new_slice,
+    service_of,
+    write_plan,
+)
 from minikube_py.components.controllers.kit import WRITE, Kit, follow
 from minikube_py.components.controllers.pods import is_ready, namespace_is_terminating
 from minikube_py.machinery.errors import ApiError, is_already_exists, is_not_found
@@ -34,13 +36,10 @@ from minikube_py.machinery.objects import (
     split_key,
     thaw,
 )
-from minikube_py.machinery.owners import owner_reference
 from minikube_py.machinery.resources import ENDPOINT_SLICES, ENDPOINTS, NODES, PODS, SERVICES
 from minikube_py.machinery.selectors import selector_from_map
 from minikube_py.machinery.times import rfc3339
 
-SERVICE_NAME = "kubernetes.io/service-name"
-MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
 ENDPOINTS_MANAGED_BY = "endpoints.kubernetes.io/managed-by"
 ENDPOINTS_MANAGER = "endpoint-controller"
@@ -51,10 +50,7 @@ _BY_SERVICE = "service"
 
 
 def _service_of(piece: Object) -> Sequence[str]:
-    labels = labels_of(piece)
-    if labels.get(MANAGED_BY) != MANAGER or not labels.get(SERVICE_NAME):
-        return ()
-    return (f"{namespace_of(piece)}/{labels[SERVICE_NAME]}",)
+    return service_of(piece, MANAGER)
 
 
 class EndpointsController:
@@ -146,30 +142,20 @@ class EndpointsController:
             if piece.get("addressType") == family and not is_deleting(piece)
         ]
         plan = plan_slices(present, desired(service, pods, nodes, family), self._kit.settings.max_endpoints_per_slice)
-        namespace, labels = namespace_of(service), _slice_labels(service)
-        stamp = self._stamp(service, pods)
-        updated = {name_of(piece) for piece, _ in plan.update} | {name_of(piece) for piece in plan.delete}
-        stale = [
-            (piece, piece.get("endpoints") or [])
-            for piece in present
-            if name_of(piece) not in updated and dict(labels_of(piece)) != labels
-        ]
-        for ports, entries in plan.create:
-            draft = _new_slice(service, family, ports, entries, labels, stamp)
-            try:
-                await self._kit.client.create(ENDPOINT_SLICES, draft, namespace, options=WRITE)
-            except ApiError as error:
-                if not namespace_is_terminating(error):
-                    raise
-        for piece, entries in [*plan.update, *stale]:
-            draft = thaw(piece)
-            draft["endpoints"] = entries
+        labels, stamp = _slice_labels(service), self._stamp(service, pods)
+
+        def mark(draft: Object) -> None:
             draft["metadata"]["labels"] = labels
-            if stamp:
-                draft["metadata"].setdefault("annotations", {})[LAST_CHANGE] = stamp
-            await self._kit.client.update(ENDPOINT_SLICES, draft, namespace, options=WRITE)
-        for piece in plan.delete:
-            await self._delete_slice(piece)
+            draft["metadata"].setdefault("annotations", {})[LAST_CHANGE] = stamp
+
+        await write_plan(
+            self._kit,
+            plan,
+            present,
+            new_slice(service, "Service", family, labels, {LAST_CHANGE: stamp}),
+            describes=lambda piece: dict(labels_of(piece)) == labels,
+            mark=mark,
+        )
 
     def _stamp(self, service: Object, pods: Sequence[Object]) -> str:
         """When the newest change happened that this write publishes (``EndpointsLastChangeTriggerTime``)."""
@@ -186,14 +172,7 @@ class EndpointsController:
         families = address_types(service)
         for piece in self._slices.by_index(_BY_SERVICE, key_of(service)):
             if piece.get("addressType") not in families:
-                await self._delete_slice(piece)
-
-    async def _delete_slice(self, piece: Object) -> None:
-        try:
-            await self._kit.client.delete(ENDPOINT_SLICES, name_of(piece), namespace_of(piece))
-        except ApiError as error:
-            if not is_not_found(error):
-                raise
+                await delete_slice(self._kit, piece)
 
     async def _write_endpoints(self, service: Object, pods: Sequence[Object]) -> None:
         namespace, name = namespace_of(service), name_of(service)
@@ -224,7 +203,7 @@ class EndpointsController:
     async def _forget(self, namespace: str, name: str) -> None:
         """The Service is gone: so are its Endpoints and slices (collection would be slower)."""
         for piece in self._slices.by_index(_BY_SERVICE, f"{namespace}/{name}"):
-            await self._delete_slice(piece)
+            await delete_slice(self._kit, piece)
         live = self._endpoints.get(name, namespace)
         if live is None or LAST_CHANGE not in annotations_of(live):
             return
@@ -258,26 +237,6 @@ def _slice_labels(service: Object) -> dict[str, str]:
     if _is_headless(service):
         own[HEADLESS] = ""
     return {**rest, **own}
-
-
-def _new_slice(
-    service: Object, family: str, ports: PortKey, entries: list[Object], labels: dict[str, str], stamp: str
-) -> Object:
-    name = name_of(service)
-    return {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "generateName": f"{name}-",
-            "namespace": namespace_of(service),
-            "labels": labels,
-            "annotations": {LAST_CHANGE: stamp},
-            "ownerReferences": [owner_reference(service, "v1", "Service")],
-        },
-        "addressType": family,
-        "endpoints": entries,
-        "ports": slice_ports(ports),
-    }
 
 
 def _new_endpoints(service: Object) -> Object:

@@ -12,11 +12,17 @@ from collections.abc import Mapping, Sequence
 
 from minikube_py.client.types import EventType
 from minikube_py.client.workqueue import WorkQueue
-from minikube_py.components.controllers.endpoints.model import PortKey, slice_ports
+from minikube_py.components.controllers.endpoints.model import PortKey
 from minikube_py.components.controllers.endpoints.slices import endpoint_key, plan_slices, slice_port_key
-from minikube_py.components.controllers.kit import WRITE, Kit, follow
-from minikube_py.components.controllers.pods import namespace_is_terminating
-from minikube_py.machinery.errors import ApiError, is_not_found
+from minikube_py.components.controllers.endpoints.writing import (
+    MANAGED_BY,
+    SERVICE_NAME,
+    delete_slice,
+    new_slice,
+    service_of,
+    write_plan,
+)
+from minikube_py.components.controllers.kit import Kit, follow
 from minikube_py.machinery.objects import (
     Object,
     annotations_of,
@@ -24,15 +30,10 @@ from minikube_py.machinery.objects import (
     key_of,
     labels_of,
     name_of,
-    namespace_of,
     split_key,
-    thaw,
 )
-from minikube_py.machinery.owners import owner_reference
 from minikube_py.machinery.resources import ENDPOINT_SLICES, ENDPOINTS, SERVICES
 
-SERVICE_NAME = "kubernetes.io/service-name"
-MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 MIRROR = "endpointslicemirroring-controller.k8s.io"
 SKIP = "endpointslice.kubernetes.io/skip-mirror"
 LEADER = "control-plane.alpha.kubernetes.io/leader"
@@ -42,8 +43,7 @@ _BY_SERVICE = "mirrored-service"
 
 
 def _service_of(piece: Object) -> Sequence[str]:
-    labels = labels_of(piece)
-    return (f"{namespace_of(piece)}/{labels.get(SERVICE_NAME, '')}",) if labels.get(MANAGED_BY) == MIRROR else ()
+    return service_of(piece, MIRROR)
 
 
 def is_mirrored(endpoints: Object | None, service: Object | None) -> bool:
@@ -128,7 +128,7 @@ class EndpointsMirror:
         present = [piece for piece in self._slices.by_index(_BY_SERVICE, key) if not is_deleting(piece)]
         if endpoints is None or not is_mirrored(endpoints, service):
             for piece in present:
-                await self._delete(piece)
+                await delete_slice(self._kit, piece)
             return
         wanted = wanted_endpoints(endpoints)
         for family in sorted({*wanted, *(str(piece.get("addressType")) for piece in present)}):
@@ -138,35 +138,20 @@ class EndpointsMirror:
     async def _write(
         self, endpoints: Object, family: str, present: Sequence[Object], wanted: Mapping[PortKey, Mapping[str, Object]]
     ) -> None:
-        most, namespace = self._kit.settings.max_endpoints_per_slice, namespace_of(endpoints)
-        plan = plan_slices(present, wanted, most, placeholder=False)
-        for ports, entries in plan.create:
-            try:
-                draft = _new_slice(endpoints, family, ports, entries)
-                await self._kit.client.create(ENDPOINT_SLICES, draft, namespace, options=WRITE)
-            except ApiError as error:
-                if not namespace_is_terminating(error):
-                    raise
-        touched = {name_of(piece) for piece, _ in plan.update} | {name_of(piece) for piece in plan.delete}
-        stale = [
-            (piece, piece.get("endpoints") or [])
-            for piece in present
-            if name_of(piece) not in touched and not _describes(piece, endpoints)
-        ]
-        for piece, entries in [*plan.update, *stale]:
-            draft = thaw(piece)
-            draft["endpoints"] = entries
-            draft["metadata"] |= {"labels": _labels(endpoints), "annotations": _annotations(endpoints)}
-            await self._kit.client.update(ENDPOINT_SLICES, draft, namespace, options=WRITE)
-        for piece in plan.delete:
-            await self._delete(piece)
+        plan = plan_slices(present, wanted, self._kit.settings.max_endpoints_per_slice, placeholder=False)
+        labels, annotations = _labels(endpoints), _annotations(endpoints)
 
-    async def _delete(self, piece: Object) -> None:
-        try:
-            await self._kit.client.delete(ENDPOINT_SLICES, name_of(piece), namespace_of(piece))
-        except ApiError as error:
-            if not is_not_found(error):
-                raise
+        def mark(draft: Object) -> None:
+            draft["metadata"] |= {"labels": labels, "annotations": annotations}
+
+        await write_plan(
+            self._kit,
+            plan,
+            present,
+            new_slice(endpoints, "Endpoints", family, labels, annotations),
+            describes=lambda piece: dict(labels_of(piece)) == labels and dict(annotations_of(piece)) == annotations,
+            mark=mark,
+        )
 
 
 def _selects(service: Object) -> bool:
@@ -179,24 +164,3 @@ def _labels(endpoints: Object) -> dict[str, str]:
 
 def _annotations(endpoints: Object) -> dict[str, str]:
     return {key: value for key, value in annotations_of(endpoints).items() if key not in _LEFT_OUT}
-
-
-def _describes(piece: Object, endpoints: Object) -> bool:
-    return dict(labels_of(piece)) == _labels(endpoints) and dict(annotations_of(piece)) == _annotations(endpoints)
-
-
-def _new_slice(endpoints: Object, family: str, ports: PortKey, entries: list[Object]) -> Object:
-    return {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "generateName": f"{name_of(endpoints)}-",
-            "namespace": namespace_of(endpoints),
-            "labels": _labels(endpoints),
-            "annotations": _annotations(endpoints),
-            "ownerReferences": [owner_reference(endpoints, "v1", "Endpoints")],
-        },
-        "addressType": family,
-        "endpoints": entries,
-        "ports": slice_ports(ports),
-    }

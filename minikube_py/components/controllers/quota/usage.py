@@ -30,6 +30,7 @@ COUNTED_BY_NAME = {
     )
 }  # fmt: skip
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")
+_DEVICES_SUFFIX = ".deviceclass.resource.k8s.io/devices"
 CLASS_INFIX = ".storageclass.storage.k8s.io/"
 
 
@@ -51,6 +52,8 @@ def _resource_for(name: str, served: Sequence[Resource]) -> Resource | None:
         return COUNTED_BY_NAME[name]
     if name in ("services.loadbalancers", "services.nodeports"):
         return SERVICES
+    if name.endswith(_DEVICES_SUFFIX):
+        return next((each for each in served if each.qualified == "resourceclaims.resource.k8s.io"), None)
     if name == "requests.storage" or CLASS_INFIX in name:
         return PERSISTENT_VOLUME_CLAIMS
     bare = name.removeprefix("requests.").removeprefix("limits.")

@@ -39,6 +39,7 @@ class Measured:
     memory_available: int
     memory_total: int
     memory_rss: int
+    swap_used: int
     disk: Disk
     image_systems: Sequence[FilesystemUsage]
     containers: Mapping[str, Sequence[ContainerStats]]
@@ -55,8 +56,8 @@ class Measures:
 
     def __init__(self, kit: Kit, pods: Pods, machine: Machine) -> None:
         self._kit = kit
-        self._pods = pods
-        self._machine = machine
+        self.pods = pods
+        self.machine = machine
         self._last: dict[str, tuple[float, int]] = {}
 
     async def take(self) -> Measured:
@@ -77,10 +78,11 @@ class Measures:
             memory_available=available,
             memory_total=memory.get("MemTotal", 0),
             memory_rss=memory.get("AnonPages", 0),
+            swap_used=memory.get("SwapTotal", 0) - memory.get("SwapFree", 0),
             disk=disk,
             image_systems=systems,
             containers=by_pod,
-            pods={worker.uid: worker.pod for worker in self._pods.workers},
+            pods={worker.uid: worker.pod for worker in self.pods.workers},
             rates=rates,
             boot_time=boot,
         )

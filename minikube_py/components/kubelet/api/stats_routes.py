@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from minikube_py.components.kubelet.api.cadvisor import cadvisor_text
+from minikube_py.components.kubelet.api.exposition import head, line
 from minikube_py.components.kubelet.api.measures import Measured, Measures
 from minikube_py.components.kubelet.api.summary import summary
 from minikube_py.components.kubelet.kit import Kit
@@ -37,6 +40,7 @@ class StatsRoutes:
         return web.Response(body=orjson.dumps(body), content_type="application/json")
 
     async def metrics(self, request: web.Request) -> web.Response:
+        self._measures.pods.count()
         return _text(generate_latest(self._kit.metrics.registry).decode())
 
     async def probes(self, request: web.Request) -> web.Response:
@@ -47,7 +51,9 @@ class StatsRoutes:
         return _text("".join(resource_metrics(await self._measure())))
 
     async def cadvisor(self, request: web.Request) -> web.Response:
-        return _text("".join(cadvisor_metrics(await self._measure())))
+        seen, kit = await self._measure(), self._kit
+        root = kit.settings.cgroup_root
+        return _text(await asyncio.to_thread(cadvisor_text, seen, kit.cgroups, root, self._measures.machine))
 
     async def configz(self, request: web.Request) -> web.Response:
         settings = {
@@ -75,10 +81,10 @@ def _text(body: str) -> web.Response:
 def resource_metrics(seen: Measured) -> Iterator[str]:
     """``/metrics/resource``: what metrics-server and autoscalers read."""
     moment = int(seen.time * 1000)
-    yield _head("node_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the node in core-seconds")
-    yield _line("node_cpu_usage_seconds_total", {}, seen.cpu_nanoseconds / 1e9, moment)
-    yield _head("node_memory_working_set_bytes", "gauge", "Current working set of the node in bytes")
-    yield _line("node_memory_working_set_bytes", {}, seen.memory_total - seen.memory_available, moment)
+    yield head("node_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the node in core-seconds")
+    yield line("node_cpu_usage_seconds_total", {}, seen.cpu_nanoseconds / 1e9, moment)
+    yield head("node_memory_working_set_bytes", "gauge", "Current working set of the node in bytes")
+    yield line("node_memory_working_set_bytes", {}, seen.memory_total - seen.memory_available, moment)
     yield from _each_container(
         seen,
         "container_cpu_usage_seconds_total",
@@ -97,84 +103,27 @@ def resource_metrics(seen: Measured) -> Iterator[str]:
         ("pod_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the pod in core-seconds", "cpu"),
         ("pod_memory_working_set_bytes", "gauge", "Current working set of the pod in bytes", "memory"),
     ):
-        yield _head(name, kind, text)
+        yield head(name, kind, text)
         for uid, items in seen.containers.items():
             pod = seen.pods.get(uid)
             if pod is not None:
                 labels = {"namespace": namespace_of(pod), "pod": name_of(pod)}
-                yield _line(name, labels, sum(_amount(item, what) for item in items), moment)
-    yield _head(
-        "resource_scrape_error", "gauge", "1 if there was an error while getting container metrics, 0 otherwise"
-    )
-    yield _line("resource_scrape_error", {}, 0, None)
+                yield line(name, labels, sum(_amount(item, what) for item in items), moment)
+    yield head("node_swap_usage_bytes", "gauge", "Current swap usage of the node in bytes.")
+    yield line("node_swap_usage_bytes", {}, seen.swap_used, moment)
+    yield head("resource_scrape_error", "gauge", "1 if there was an error while getting container metrics, 0 otherwise")
+    yield line("resource_scrape_error", {}, 0, None)
 
 
 def _each_container(seen: Measured, name: str, kind: str, text: str, what: str) -> Iterator[str]:
-    yield _head(name, kind, text)
+    yield head(name, kind, text)
     for uid, items in seen.containers.items():
         pod = seen.pods.get(uid)
         if pod is not None:
             for item in items:
                 labels = {"container": item.name, "namespace": namespace_of(pod), "pod": name_of(pod)}
-                yield _line(name, labels, _amount(item, what), item.timestamp // 1_000_000)
+                yield line(name, labels, _amount(item, what), item.timestamp // 1_000_000)
 
 
 def _amount(item: ContainerStats, what: str) -> float:
     return item.cpu_core_nanoseconds / 1e9 if what == "cpu" else item.memory_working_set_bytes
-
-
-_CADVISOR = (
-    ("container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds."),
-    ("container_memory_usage_bytes", "gauge", "Current memory usage in bytes, including all memory."),
-    ("container_memory_working_set_bytes", "gauge", "Current working set in bytes."),
-    ("container_memory_rss", "gauge", "Size of RSS in bytes."),
-    ("container_fs_usage_bytes", "gauge", "Number of bytes that are consumed by the container on this filesystem."),
-)
-
-
-def cadvisor_metrics(seen: Measured) -> Iterator[str]:
-    """``/metrics/cadvisor``: the container metrics that dashboards are built on."""
-    yield _head("machine_memory_bytes", "gauge", "Amount of memory installed on the machine.")
-    yield _line("machine_memory_bytes", {}, seen.memory_total, None)
-    for name, kind, text in _CADVISOR:
-        yield _head(name, kind, text)
-        for uid, items in seen.containers.items():
-            pod = seen.pods.get(uid)
-            if pod is None:
-                continue
-            for item in items:
-                labels = {
-                    "container": item.name,
-                    "id": f"/kubepods/pod{uid}/{item.container_id}",
-                    "image": "",
-                    "name": item.container_id,
-                    "namespace": namespace_of(pod),
-                    "pod": name_of(pod),
-                }
-                if name == "container_cpu_usage_seconds_total":
-                    labels["cpu"] = "total"
-                yield _line(name, labels, _cadvisor_value(name, item), item.timestamp // 1_000_000)
-
-
-def _cadvisor_value(name: str, item: ContainerStats) -> float:
-    return {
-        "container_cpu_usage_seconds_total": item.cpu_core_nanoseconds / 1e9,
-        "container_memory_usage_bytes": item.memory_usage_bytes,
-        "container_memory_working_set_bytes": item.memory_working_set_bytes,
-        "container_memory_rss": item.memory_rss_bytes,
-        "container_fs_usage_bytes": item.writable_layer_bytes,
-    }[name]
-
-
-def _head(name: str, kind: str, text: str) -> str:
-    return f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
-
-
-def _line(name: str, labels: Mapping[str, str], value: float, milliseconds: int | None) -> str:
-    inner = ",".join(f'{key}="{_escape(labels[key])}"' for key in sorted(labels))
-    stamp = f" {milliseconds}" if milliseconds else ""
-    return f"{name}{{{inner}}} {value!r}{stamp}\n" if inner else f"{name} {value!r}{stamp}\n"
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

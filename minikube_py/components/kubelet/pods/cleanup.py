@@ -28,7 +28,10 @@ async def free_node(kit: Kit, pod: Object, uid: str) -> None:
     """Unmount the pod's volumes and remove its cgroup. Raises OSError while one of them is busy."""
     await kit.volumes.remove(uid)
     path = pod_cgroup_path(pod, uid, kit.settings.cgroup_root)
-    if not await asyncio.to_thread(kit.cgroups.remove_pod, path):
+    begin = kit.clock.monotonic()
+    removed = await asyncio.to_thread(kit.cgroups.remove_pod, path)
+    kit.metrics.cgroup_seconds.labels("destroy").observe(kit.clock.monotonic() - begin)
+    if not removed:
         raise OSError(errno.EBUSY, "cgroup is busy", path)
 
 

@@ -151,8 +151,9 @@ def _id(status: ContainerStatus) -> str:
     return f"{RUNTIME_SCHEME}://{status.container.id}"
 
 
-def _time(nanoseconds: int) -> str | None:
-    return rfc3339(nanoseconds / 1e9) if nanoseconds > 0 else None
+def _time(nanoseconds: int) -> str:
+    """A runtime's time; 0, for a container that never started, is shown as 1970, as kubelets do."""
+    return rfc3339(nanoseconds / 1e9)
 
 
 def _api_state(status: ContainerStatus, messages: Mapping[str, str]) -> Object:

@@ -26,6 +26,7 @@ from minikube_py.components.kubelet.pods.kill import kill_container, kill_contai
 from minikube_py.components.kubelet.pods.model import (
     Role,
     container_hash,
+    containers,
     describe,
     find_container,
     grace_seconds,
@@ -74,6 +75,8 @@ class Execution:
         self._gate = gate
         self._wake = wake
         self._backoff = Backoff(kit.clock)
+        self.pull_seconds = 0.0
+        """What was spent on images so far."""
 
     async def carry_out(
         self, pod: Object, plan: Plan, state: PodState, on_sandbox: Callable[[SandboxStatus], None]
@@ -207,7 +210,7 @@ class Execution:
             )
 
     def _failed(self, role: Role, failure: _StartFailure, name: str, outcome: Outcome) -> None:
-        kind = _metric_type(role)
+        kind = metric_type(role)
         self._kit.metrics.started_containers_errors.labels(kind, failure.reason).inc()
         outcome.problems[name] = Problem(failure.reason, failure.message)
         outcome.retry(retry_seconds if failure.retry_after is None else failure.retry_after)
@@ -252,7 +255,11 @@ class Execution:
         def note(type: str, reason: str, message: str) -> None:
             note_container(kit.recorder, pod, name, type, reason, message)
 
-        pulled = await kit.images.ensure(pod, container, secrets, config, note)
+        begin = kit.clock.monotonic()
+        try:
+            pulled = await kit.images.ensure(pod, container, secrets, config, note)
+        finally:
+            self.pull_seconds += kit.clock.monotonic() - begin
         ips = kit.node.host_ips if host_network(pod) else sandbox.ips
         target = state.newest(container.get("targetContainerName") or "") if role is Role.EPHEMERAL else None
         making = Making(
@@ -276,7 +283,7 @@ class Execution:
             note("Normal", "Created", "Container created")
             await self._run(made)
         note("Normal", "Started", "Container started")
-        kit.metrics.started_containers.labels(_metric_type(role)).inc()
+        kit.metrics.started_containers.labels(metric_type(role)).inc()
         await asyncio.to_thread(_link_log, kit.settings.pod_logs_dir, pod, config.log_directory, wanted, made)
         await self._post_start(pod, container, made, ips[0] if ips else "")
 
@@ -338,7 +345,13 @@ def _attempt(plan: Plan, state: PodState) -> int:
     return state.sandboxes[0].sandbox.identity.attempt
 
 
-def _metric_type(role: Role) -> str:
+def type_in_metrics(pod: Object, name: str) -> str:
+    """What metrics call a container's type; one that the pod does not have (any more) is an ordinary one."""
+    found = (role for role in Role if any(item.get("name") == name for item in containers(pod, role)))
+    return metric_type(next(found, Role.REGULAR))
+
+
+def metric_type(role: Role) -> str:
     return {Role.INIT: "init_container", Role.REGULAR: "container", Role.EPHEMERAL: "ephemeral_container"}[role]
 
 

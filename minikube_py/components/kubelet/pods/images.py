@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from minikube_py.components.kubelet.gotext import go_duration, rpc_text
+from minikube_py.components.kubelet.metrics import KubeletMetrics
 from minikube_py.components.kubelet.pods.backoff import Backoff
 from minikube_py.components.kubelet.pods.credentials import credentials_for
 from minikube_py.components.kubelet.runtime.types import (
@@ -81,8 +82,11 @@ def pull_policy(container: Object) -> str:
 class Images:
     """The node's images as pods need them; shared by all pod workers."""
 
-    def __init__(self, runtime: Runtime, clock: Clock, *, parallel: int, timeout_seconds: float) -> None:
+    def __init__(
+        self, runtime: Runtime, clock: Clock, metrics: KubeletMetrics, *, parallel: int, timeout_seconds: float
+    ) -> None:
         self._runtime = runtime
+        self._metrics = metrics
         self._clock = clock
         self._places = asyncio.Semaphore(parallel)
         self._timeout = timeout_seconds
@@ -103,6 +107,7 @@ class Images:
             raise ImageProblem("InvalidImageName", message) from error
         policy = pull_policy(container)
         present = await self._status(image, note)
+        self._count(policy, present is not None)
         if present is not None and policy != "Always":
             text = f'Container image "{wanted}" already present on machine and can be accessed by the pod'
             note("Normal", "Pulled", text)
@@ -113,6 +118,11 @@ class Images:
             raise ImageProblem("ErrImageNeverPull", message)
         self._check_backoff(uid_of(pod), image, wanted, note)
         return await self._pull(pod, wanted, image, secrets, sandbox, note)
+
+    def _count(self, policy: str, present: bool) -> None:
+        required = policy == "Always" or (not present and policy != "Never")
+        labels = (str(present).lower(), policy.lower(), str(required).lower())
+        self._metrics.ensured_images.labels(*labels).inc()
 
     def forget(self, pod_uid: str) -> None:
         """The pod is gone."""

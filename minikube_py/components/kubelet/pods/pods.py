@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from minikube_py.client.types import EventType, Informer
 from minikube_py.components.kubelet.kit import Kit
-from minikube_py.components.kubelet.pods.admission import check, has_labels
+from minikube_py.components.kubelet.pods.admission import READ_ANEW, check, node_of
 from minikube_py.components.kubelet.pods.lifecycle import Stage
 from minikube_py.components.kubelet.pods.model import (
     POD_NAME_LABEL,
@@ -23,13 +23,14 @@ from minikube_py.components.kubelet.pods.model import (
     describe,
     is_finished,
     is_mirror,
+    spec_of,
 )
 from minikube_py.components.kubelet.pods.static import delete_mirror, ensure_mirror, follow_static_pods, mirrors
 from minikube_py.components.kubelet.pods.status import Verdict
 from minikube_py.components.kubelet.pods.worker import Origin, PodWorker
 from minikube_py.components.kubelet.runtime.types import Container, ContainerState, RuntimeFailure, Sandbox
 from minikube_py.machinery.errors import ApiError
-from minikube_py.machinery.objects import Object, key_of, labels_of, uid_of
+from minikube_py.machinery.objects import Object, key_of, uid_of
 from minikube_py.machinery.resources import NODES
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,11 @@ worker_retry_seconds = 5.0
 class Pods:
     """The workers of this node; tasks live in ``group``. All methods run on the event loop."""
 
-    def __init__(self, kit: Kit, group: asyncio.TaskGroup, informer: Informer, node_labels: Mapping[str, str]) -> None:
+    def __init__(
+        self, kit: Kit, group: asyncio.TaskGroup, informer: Informer, nodes: Informer, node_labels: Mapping[str, str]
+    ) -> None:
+        """``nodes`` shows this node; until it is registered it has ``node_labels``."""
+        self._nodes = nodes
         self._kit = kit
         self._group = group
         self._informer = informer
@@ -106,7 +111,8 @@ class Pods:
     def _begin(self, worker: PodWorker) -> None:
         self._workers[worker.uid] = worker
         self._group.create_task(self._keep(worker), name=f"pod-{key_of(worker.pod)}")
-        self._count()
+        self._kit.metrics.containers_per_pod.observe(len(spec_of(worker.pod).get("containers") or ()))
+        self.count()
 
     async def _keep(self, worker: PodWorker) -> None:
         """Run a worker to its end; a fault in one pod is logged and its worker begun anew."""
@@ -123,8 +129,10 @@ class Pods:
                 self._begin(again)
             return
         del self._workers[worker.uid]
-        self._count()
+        self.count()
         self._begin_waiting_static(key_of(worker.pod))
+        if worker.uid in self._workers:
+            self._kit.metrics.restarted_pods.labels("true" if worker.origin.static else "").inc()
 
     def _is_wanted(self, worker: PodWorker) -> bool:
         if worker.origin.static:
@@ -136,10 +144,16 @@ class Pods:
     async def _admit(self, pod: Object) -> Verdict | None:
         """The node's own check. It ends without an await, so no two pods are let in on the same room. ApiError.
 
-        The labels are read anew when the pod asks for others than are known: they may have been set a moment ago.
+        Where labels or taints stand in the way the Node is read anew: they may have been changed a moment ago.
         """
-        if not has_labels(pod, self._labels):
-            self._labels = labels_of(await self._kit.client.get(NODES, self._kit.settings.node_name))
+        name = self._kit.settings.node_name
+        node = self._nodes.get(name) or {"metadata": {"name": name, "labels": self._labels}}
+        verdict = self._judge(pod, node)
+        if verdict is not None and verdict.reason in READ_ANEW:
+            verdict = self._judge(pod, await self._kit.client.get(NODES, name))
+        return verdict
+
+    def _judge(self, pod: Object, node: Object) -> Verdict | None:
         others = [
             item.pod
             for item in self._workers.values()
@@ -149,21 +163,24 @@ class Pods:
             and not is_finished(item.pod)
             and item.admitted
         ]
-        return check(
-            pod,
-            others,
-            allocatable=self._kit.node.allocatable,
-            node_labels=self._labels,
-            unsafe_sysctls=self._kit.settings.allowed_unsafe_sysctls,
-        )
+        seen = node_of(node, self._kit.node.allocatable)
+        return check(pod, others, seen, unsafe_sysctls=self._kit.settings.allowed_unsafe_sysctls)
 
-    def _count(self) -> None:
+    def count(self) -> None:
+        """Bring the numbers of pods in the metrics up to date."""
         for static in (False, True):
             chosen = [item for item in self._workers.values() if item.origin.static is static]
             label = "true" if static else ""
             self._kit.metrics.desired_pods.labels(label).set(len(chosen))
             self._kit.metrics.active_pods.labels(label).set(sum(item.stage is Stage.SYNC for item in chosen))
         self._kit.metrics.mirror_pods.set(len(self._static))
+        self._kit.metrics.working_pods.clear()
+        for worker in self._workers.values():
+            if worker.stage is not Stage.GONE:
+                config, kind = "runtime_only" if worker.origin.orphan else "desired", worker.origin.static
+                self._kit.metrics.working_pods.labels(config, worker.stage.value, "true" if kind else "").inc()
+        specs = (spec_of(worker.pod) for worker in self._workers.values())
+        self._kit.metrics.ephemeral_containers.set(sum(len(spec.get("ephemeralContainers") or ()) for spec in specs))
 
     # -- static pods --
 
@@ -231,10 +248,15 @@ class Pods:
 
     async def _relist_forever(self) -> None:
         """The backstop: events may be lost with the runtime's connection; two calls a minute find that."""
+        before: float | None = None
         while True:
             begin = self._kit.clock.monotonic()
+            if before is not None:
+                self._kit.metrics.relist_interval_seconds.observe(begin - before)
+            before = begin
             try:
                 await self._relist()
+                self._kit.metrics.relisted.set(self._kit.clock.now())
             except (RuntimeFailure, OSError) as failure:
                 log.warning("relist failed", extra={"error": str(failure)})
             self._kit.metrics.relist_seconds.observe(self._kit.clock.monotonic() - begin)

@@ -7,7 +7,7 @@ of ended containers, each read once from its file.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from minikube_py.client.types import Client
@@ -17,7 +17,7 @@ from minikube_py.components.kubelet.pods.state import PodState
 from minikube_py.components.kubelet.pods.status import StatusInput, Verdict, pod_status
 from minikube_py.components.kubelet.pods.status_writer import StatusWriter
 from minikube_py.components.kubelet.pods.termination import termination_message
-from minikube_py.components.kubelet.runtime.types import ContainerState
+from minikube_py.components.kubelet.runtime.types import ContainerState, ContainerStatus
 from minikube_py.machinery.clock import Clock
 from minikube_py.machinery.objects import Object
 
@@ -37,9 +37,21 @@ class Situation:
 class Report:
     """The status of one pod, made by its worker and written by ``writer``'s task."""
 
-    def __init__(self, client: Client, clock: Clock, status: Object, host_ips: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        clock: Clock,
+        status: Object,
+        host_ips: tuple[str, ...],
+        *,
+        took: Callable[[float], None],
+        ended: Callable[[ContainerStatus], None],
+    ) -> None:
+        """``took``: see ``StatusWriter``. ``ended`` is called once for each container that ends from now on."""
         self.status = status
-        self.writer = StatusWriter(client, clock)
+        self.writer = StatusWriter(client, clock, took)
+        self._ended = ended
+        self._has_looked = False
         self._clock = clock
         self._host_ips = host_ips
         self._messages: dict[str, str] = {}
@@ -49,6 +61,9 @@ class Report:
         for item in state.containers:
             if item.container.state is ContainerState.EXITED and item.container.id not in self._messages:
                 self._messages[item.container.id] = await asyncio.to_thread(termination_message, item)
+                if self._has_looked:
+                    self._ended(item)
+        self._has_looked = True
         known = {item.container.id for item in state.containers}
         for gone in self._messages.keys() - known:
             del self._messages[gone]

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from minikube_py.components.kubelet.kit import Kit
 from minikube_py.components.kubelet.pods.kill import kill_container
 from minikube_py.components.kubelet.pods.model import Role, containers, grace_seconds, is_sidecar
-from minikube_py.components.kubelet.pods.resources import container_resources, pod_cgroup
+from minikube_py.components.kubelet.pods.resources import PodCgroup, container_resources, pod_cgroup
 from minikube_py.components.kubelet.pods.state import PodState, container_name
 from minikube_py.components.kubelet.runtime.types import ContainerState, ContainerStatus
 from minikube_py.machinery.objects import Object, uid_of
@@ -86,13 +86,19 @@ def needs_restart(container: Object, before: Object) -> bool:
     return False
 
 
+async def _set_cgroup(kit: Kit, group: PodCgroup) -> None:
+    begin = kit.clock.monotonic()
+    await asyncio.to_thread(kit.cgroups.ensure_pod, group)
+    kit.metrics.cgroup_seconds.labels("update").observe(kit.clock.monotonic() - begin)
+
+
 async def resize(kit: Kit, pod: Object, state: PodState, applied: Applied) -> bool:
     """Carry out every pending resize; whether there was one. Raises RuntimeFailure."""
     pending = pending_resizes(pod, state, applied)
     if not pending:
         return False
     group = pod_cgroup(pod, uid_of(pod), kit.settings.cgroup_root, pids=kit.settings.pod_pids_limit)
-    await asyncio.to_thread(kit.cgroups.ensure_pod, group)
+    await _set_cgroup(kit, group)
     for container, status in pending:
         own_id = status.container.id
         if needs_restart(container, applied.of(own_id)):
@@ -106,5 +112,5 @@ async def resize(kit: Kit, pod: Object, state: PodState, applied: Applied) -> bo
         await kit.runtime.update_resources(own_id, wanted)
         applied.set(own_id, container.get("resources") or {})
     # Once more: a shrinking pod's limits can only be set after those of its containers.
-    await asyncio.to_thread(kit.cgroups.ensure_pod, group)
+    await _set_cgroup(kit, group)
     return True

@@ -6,7 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from minikube_py.components.kubelet.pods.model import CONTAINER_NAME_LABEL, HASH_ANNOTATION, RESTART_COUNT_ANNOTATION
+from minikube_py.components.kubelet.pods.model import (
+    CONTAINER_NAME_LABEL,
+    HASH_ANNOTATION,
+    RESTART_COUNT_ANNOTATION,
+    Role,
+    containers,
+    is_sidecar,
+)
 from minikube_py.components.kubelet.runtime.types import (
     Container,
     ContainerState,
@@ -16,6 +23,7 @@ from minikube_py.components.kubelet.runtime.types import (
     RuntimeFailure,
     SandboxStatus,
 )
+from minikube_py.machinery.objects import Object
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,13 @@ class PodState:
 
 def container_name(status: ContainerStatus) -> str:
     return status.container.labels.get(CONTAINER_NAME_LABEL) or status.container.name
+
+
+def init_seconds(pod: Object, state: PodState) -> float:
+    """How long the init containers ran that have ended; sidecars run beside the others and do not count."""
+    names = {item["name"] for item in containers(pod, Role.INIT) if not is_sidecar(Role.INIT, item)}
+    ended = (item for item in state.containers if container_name(item) in names and item.finished_at)
+    return sum(item.finished_at - item.started_at for item in ended) / 1e9
 
 
 def restart_count(status: ContainerStatus) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from minikube_py.client.types import Client, PatchType
 from minikube_py.machinery.clock import Clock
@@ -84,11 +85,15 @@ def _same(before: object, after: object) -> bool:
 class StatusWriter:
     """The one writer of a pod's status. ``target`` is written by the pod's worker."""
 
-    def __init__(self, client: Client, clock: Clock) -> None:
+    def __init__(self, client: Client, clock: Clock, took: Callable[[float], None]) -> None:
+        """``took`` gets the seconds from a change of the status to the API's having it."""
         self._client = client
         self._clock = clock
         self._target: Object | None = None
         self._wanted: Object | None = None
+        self._took = took
+        self._wanted_since: float | None = None
+        """When the oldest change was posted that the API does not have yet."""
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -116,6 +121,8 @@ class StatusWriter:
     def post(self, status: Object) -> None:
         """Have this status written."""
         self._wanted = status
+        if self._wanted_since is None:
+            self._wanted_since = self._clock.monotonic()
         self._idle.clear()
         self._changed.set()
 
@@ -147,8 +154,13 @@ class StatusWriter:
             patch = status_patch(target.get("status") or {}, wanted)
             if patch and not await self._send(target, patch):
                 break
+            if patch and self._wanted_since is not None:
+                self._took(self._clock.monotonic() - self._wanted_since)
+            self._wanted_since = None
             if wanted is self._wanted:
                 self._wanted = None
+            elif self._wanted is not None:
+                self._wanted_since = self._clock.monotonic()
         if self._wanted is None or self.gone:
             self._idle.set()
 

@@ -17,7 +17,7 @@ from minikube_py.components.kubelet.kit import Kit
 from minikube_py.components.kubelet.pods.cleanup import delete_object, forget_pod, free_node, prune_dead
 from minikube_py.components.kubelet.pods.container_status import Problem
 from minikube_py.components.kubelet.pods.events import note_pod
-from minikube_py.components.kubelet.pods.execution import Execution
+from minikube_py.components.kubelet.pods.execution import Execution, type_in_metrics
 from minikube_py.components.kubelet.pods.kill import kill_containers, stop_sandboxes
 from minikube_py.components.kubelet.pods.lifecycle import Stage, advance
 from minikube_py.components.kubelet.pods.model import describe, grace_seconds, host_network, is_finished, spec_of
@@ -25,10 +25,11 @@ from minikube_py.components.kubelet.pods.plan import ProbeView, decide, names_in
 from minikube_py.components.kubelet.pods.report import Report, Situation
 from minikube_py.components.kubelet.pods.resize import Applied, resize
 from minikube_py.components.kubelet.pods.resources import pod_cgroup
-from minikube_py.components.kubelet.pods.state import PodState, read_pod_state
+from minikube_py.components.kubelet.pods.state import PodState, container_name, init_seconds, read_pod_state
 from minikube_py.components.kubelet.pods.status import Verdict
 from minikube_py.components.kubelet.probes.prober import Probes
 from minikube_py.components.kubelet.runtime.types import (
+    ContainerStatus,
     EventKind,
     RuntimeEvent,
     RuntimeFailure,
@@ -80,7 +81,14 @@ class PodWorker:
         self._shorter = asyncio.Event()
         self._verdict: Verdict | None = None
         self._grace: int | None = None
-        self._report = Report(kit.client, kit.clock, pod.get("status") or {}, kit.node.host_ips)
+        self._report = Report(
+            kit.client,
+            kit.clock,
+            pod.get("status") or {},
+            kit.node.host_ips,
+            took=kit.metrics.status_sync_seconds.observe,
+            ended=self._count_ended,
+        )
         self._writer = self._report.writer
         self._execution = Execution(kit, gate, self.wake)
         self._applied = Applied(self.status)
@@ -90,7 +98,7 @@ class PodWorker:
         """Whether the node has let the pod in (or is about to end it for not letting it in)."""
         self._cgroup_made = False
         self._first_seen = kit.clock.monotonic()
-        self._started_seen = False
+        self._started_seen = (pod.get("status") or {}).get("phase") == "Running"
         self._problems: dict[str, Problem] = {}
         if not origin.static:
             self._writer.observe(pod)
@@ -192,6 +200,7 @@ class PodWorker:
         """Stage SYNC: sync whenever woken, until the pod is to end or has finished."""
         if is_finished(self.pod) and not self.origin.orphan:
             return
+        self._kit.metrics.worker_start_seconds.observe(self._kit.clock.monotonic() - self._first_seen)
         while not self._stopping.is_set():
             self._woken.clear()
             self._deadline = None
@@ -298,7 +307,9 @@ class PodWorker:
             return
         settings = self._kit.settings
         group = pod_cgroup(self.pod, self.uid, settings.cgroup_root, pids=settings.pod_pids_limit)
+        begin = self._kit.clock.monotonic()
         await asyncio.to_thread(self._kit.cgroups.ensure_pod, group)
+        self._kit.metrics.cgroup_seconds.labels("create").observe(self._kit.clock.monotonic() - begin)
         await asyncio.to_thread(settings.pod_dir(self.uid).mkdir, parents=True, exist_ok=True, mode=0o750)
         self._cgroup_made = True
 
@@ -355,6 +366,17 @@ class PodWorker:
         if not self._started_seen and self.status.get("phase") == "Running":
             self._started_seen = True
             self._kit.metrics.pod_start_seconds.observe(self._kit.clock.monotonic() - self._first_seen)
+            created = self.pod["metadata"].get("creationTimestamp")
+            if created and not self.origin.static:
+                total = self._kit.clock.now() - parse_time(created)
+                self._kit.metrics.pod_start_total_seconds.observe(max(total, 0))
+                spent = self._execution.pull_seconds + init_seconds(self.pod, self.state)
+                self._kit.metrics.pod_start_sli_seconds.observe(max(total - spent, 0))
+
+    def _count_ended(self, status: ContainerStatus) -> None:
+        kind = type_in_metrics(self.pod, container_name(status))
+        labels = (kind, str(status.exit_code), status.reason)
+        self._kit.metrics.terminated_containers.labels(*labels).inc()
 
     def _wake_in(self, seconds: float) -> None:
         """Have the pod looked at again after this time at the latest."""

@@ -37,22 +37,34 @@ def bind_subpath(volume: Path, subpath: str, target: Path) -> Path:
 
 
 def _open_inside(root: Path, relative: Path) -> int:
-    """Open the path below ``root`` without following any link; folders that are missing are made (0750)."""
+    """Open the path below ``root`` without following any link; folders that are missing are made like their parents."""
     descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
     for part in relative.parts:
         try:
             following = os.open(part, os.O_PATH | os.O_NOFOLLOW, dir_fd=descriptor)
         except FileNotFoundError:
-            parent = os.fstat(descriptor)
-            os.mkdir(part, stat.S_IMODE(parent.st_mode) & 0o777, dir_fd=descriptor)
-            os.chown(part, parent.st_uid, parent.st_gid, dir_fd=descriptor, follow_symlinks=False)
-            following = os.open(part, os.O_PATH | os.O_NOFOLLOW, dir_fd=descriptor)
+            following = _make_folder(part, descriptor)
         finally:
             os.close(descriptor)
         descriptor = following
         if stat.S_ISLNK(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise VolumeProblem(f'subpath "{relative}" changed while it was opened')
+    return descriptor
+
+
+def _make_folder(name: str, parent: int) -> int:
+    """Make a folder with the owner and the mode of its parent, and open it.
+
+    The mode is set once more afterwards, since this process's mask took some of it away, and users other than root
+    are to write where they may write to the volume.
+    """
+    like = os.fstat(parent)
+    os.mkdir(name, 0o700, dir_fd=parent)
+    os.chown(name, like.st_uid, like.st_gid, dir_fd=parent, follow_symlinks=False)
+    descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent)
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        Path(f"/proc/self/fd/{descriptor}").chmod(stat.S_IMODE(like.st_mode))
     return descriptor
 
 

@@ -15,8 +15,8 @@ from minikube_py.components.scheduler.framework import (
     unschedulable,
 )
 from minikube_py.components.scheduler.node_info import NodeInfo
-from minikube_py.components.scheduler.plugins.taints import tolerates
 from minikube_py.components.scheduler.pod_info import PodInfo
+from minikube_py.machinery.placement import tolerates
 
 mebibyte = 1024 * 1024
 smallest_image_bytes = 23 * mebibyte

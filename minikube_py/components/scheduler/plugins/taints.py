@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from minikube_py.components.scheduler.framework import (
     SUCCESS,
@@ -14,39 +14,7 @@ from minikube_py.components.scheduler.framework import (
 )
 from minikube_py.components.scheduler.node_info import NodeInfo
 from minikube_py.components.scheduler.pod_info import PodInfo
-from minikube_py.machinery.objects import Object
-
-
-def toleration_matches(toleration: Object, taint: Object) -> bool:
-    """``Toleration.ToleratesTaint`` of k8s.io/api/core/v1."""
-    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
-        return False
-    if toleration.get("key") and toleration["key"] != taint["key"]:
-        return False
-    operator = toleration.get("operator") or "Equal"
-    if operator == "Exists":
-        return True
-    if not toleration.get("key"):
-        return False
-    mine, theirs = toleration.get("value") or "", taint.get("value") or ""
-    if operator == "Equal":
-        return bool(mine == theirs)
-    if operator in ("Lt", "Gt") and _is_integer(mine) and _is_integer(theirs):
-        return int(theirs) < int(mine) if operator == "Lt" else int(theirs) > int(mine)
-    return False
-
-
-def _is_integer(text: str) -> bool:
-    return text.removeprefix("-").isdigit()
-
-
-def tolerates(tolerations: Iterable[Object], taint: Object) -> bool:
-    return any(toleration_matches(toleration, taint) for toleration in tolerations)
-
-
-def untolerated(taints: Iterable[Object], tolerations: Sequence[Object], effects: Sequence[str]) -> Object | None:
-    """The first taint with one of the effects that nothing tolerates."""
-    return next((t for t in taints if t.get("effect") in effects and not tolerates(tolerations, t)), None)
+from minikube_py.machinery.placement import tolerates, untolerated
 
 
 class TaintToleration:

@@ -22,11 +22,10 @@ from minikube_py.components.scheduler.framework import (
     unschedulable,
 )
 from minikube_py.components.scheduler.node_info import NodeInfo
-from minikube_py.components.scheduler.plugins.node_affinity import required_matches
-from minikube_py.components.scheduler.plugins.taints import untolerated
 from minikube_py.components.scheduler.pod_info import PodInfo
 from minikube_py.machinery.objects import Object, is_deleting
 from minikube_py.machinery.owners import controller_of
+from minikube_py.machinery.placement import required_matches, untolerated
 from minikube_py.machinery.selectors import Selector, selector_from_label_selector, selector_from_map
 
 HOSTNAME = "kubernetes.io/hostname"

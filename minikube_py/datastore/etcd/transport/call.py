@@ -78,6 +78,7 @@ class Call:
         "outgoing",
         "queued",
         "receive_window",
+        "request",
         "send_window",
         "task",
         "trailer",
@@ -93,17 +94,18 @@ class Call:
         self.method = method
         self.task: asyncio.Future[Any] | None = None
         self.deadline: asyncio.TimerHandle | None = None
-        # In: bytes of a message that is not complete, and complete messages.
+        # In: a whole request (see `take_whole`); or bytes of a message that is not complete, and complete messages.
+        self.request: bytes | None = None
         self.incoming = bytearray()
         self._needed = PREFIX_BYTES
-        self.messages_in: deque[bytes] = deque()
+        self.messages_in: deque[bytes] | None = None
         self.held = 0
         self.receive_window = STREAM_WINDOW
         self.ended_by_client = False
         self._waiter: asyncio.Future[None] | None = None
         # Out: payload of DATA frames that waits for the client's window, then the trailers.
         self.head_sent = False
-        self.outgoing: deque[memoryview] = deque()
+        self.outgoing: deque[memoryview] | None = None
         self.queued = 0
         self.send_window = send_window
         self.trailer = b""
@@ -135,9 +137,12 @@ class Call:
 
     def only_message(self) -> bytes:
         """The request of a unary call. Raises StatusError."""
-        if len(self.messages_in) != 1 or self.incoming:
+        message = self.request
+        if message is not None:
+            return message
+        if not self.messages_in or len(self.messages_in) > 1 or self.incoming:
             raise StatusError(Code.INTERNAL, "grpc: a request must be one message")
-        message = self.messages_in.popleft()
+        message = self.request = self.messages_in.popleft()
         self._connection.consumed(self, len(message) + PREFIX_BYTES)
         return message
 
@@ -150,12 +155,14 @@ class Call:
         ):
             return False
         self.ended_by_client = True
-        self.messages_in.append(payload[PREFIX_BYTES:])
+        self.request = payload[PREFIX_BYTES:]
         return True
 
     def take(self, payload: bytes) -> None:
         """Add the content of a DATA frame. Raises StatusError: too large, or compressed."""
         data = payload
+        if self.messages_in is None:
+            self.messages_in = deque()
         if self.incoming:
             self.incoming += payload
             if len(self.incoming) < self._needed:

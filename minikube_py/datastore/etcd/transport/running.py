@@ -19,7 +19,6 @@ _log = logging.getLogger(__name__)
 class Answering(Protocol):
     """What this module needs of a connection. A call that was ended already is not ended again."""
 
-    def consumed(self, call: Call, octets: int) -> None: ...
     def answer(self, call: Call, message: bytes) -> None: ...
     def end(self, call: Call, code: Code, text: str = "") -> None: ...
 
@@ -82,10 +81,8 @@ class ShortReply:
 
 def _take_shortcut(connection: Answering, call: Call, shortcut: Shortcut) -> bool:
     """Do without a task; False: that cannot be."""
-    if len(call.messages_in) != 1 or call.incoming:
-        return False
     try:
-        begun = shortcut.begin(call.messages_in[0], call, ShortReply(connection, call, shortcut))
+        begun = shortcut.begin(call.only_message(), call, ShortReply(connection, call, shortcut))
     except StatusError as failure:
         connection.end(call, failure.code, failure.text)
         return True
@@ -93,9 +90,7 @@ def _take_shortcut(connection: Answering, call: Call, shortcut: Shortcut) -> boo
         _end_crashed(connection, call)
         return True
     if begun:
-        call.messages_in.clear()
-        if call.held:
-            connection.consumed(call, call.held)
+        call.request = None
     return begun
 
 

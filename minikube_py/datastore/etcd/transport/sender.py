@@ -8,7 +8,9 @@ Nothing is sent while the transport is ``paused`` but frames that are not subjec
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from struct import Struct
 
 from minikube_py.datastore.etcd.transport import frames
@@ -24,9 +26,24 @@ _PREFIX = Struct(">BI")
 _LAST = frames.END_HEADERS | frames.END_STREAM
 _RESPONSE_HEAD = response_head()
 _OK = trailers(Code.OK)
-# HEADERS frame, DATA frame's head, message prefix; then the message; then HEADERS frame with trailers.
-_BEFORE = Struct(f">HBBBI{len(_RESPONSE_HEAD)}sHBBBIBI")
-_AFTER = Struct(f">HBBBI{len(_OK)}s")
+_LAYOUTS = 256
+
+
+@lru_cache(_LAYOUTS)
+def _layout(size: int) -> tuple[Callable[..., bytes], bytes, bytes, bytes, bytes]:
+    """The frames of a unary answer of ``size`` bytes: their ``pack``, and what is in them beside stream and message.
+
+    HEADERS frame up to its stream; its block and the DATA frame; the message's prefix; HEADERS frame with trailers.
+    """
+    pack = Struct(f">5sI{len(_RESPONSE_HEAD) + 5}sI5s{size}s5sI{len(_OK)}s").pack
+    data_head = _RESPONSE_HEAD + _start_of(size + PREFIX_BYTES, frames.DATA, 0)
+    head = _start_of(len(_RESPONSE_HEAD), frames.HEADERS, frames.END_HEADERS)
+    return pack, head, data_head, _PREFIX.pack(0, size), _start_of(len(_OK), frames.HEADERS, _LAST)
+
+
+def _start_of(size: int, kind: int, flags: int) -> bytes:
+    """A frame's head without the stream."""
+    return frames.HEAD.pack(size >> 8, size & 0xFF, kind, flags, 0)[:5]
 
 
 class Sender:
@@ -86,11 +103,9 @@ class Sender:
             self.end(call, Code.OK)
             return
         self._window -= size
-        before = _BEFORE.pack(
-            *(0, len(_RESPONSE_HEAD), frames.HEADERS, frames.END_HEADERS, call.id, _RESPONSE_HEAD),
-            *(size >> 8, size & 0xFF, frames.DATA, 0, call.id, 0, len(message)),
-        )
-        self.put(before + message + _AFTER.pack(0, len(_OK), frames.HEADERS, _LAST, call.id, _OK))
+        stream = call.id
+        pack, head, data_head, prefix, last = _layout(len(message))
+        self.put(pack(head, stream, data_head, stream, prefix, message, last, stream, _OK))
         self._sent(call)
 
     def message(self, call: Call, message: bytes) -> None:
@@ -99,6 +114,8 @@ class Sender:
             call.head_sent = True
             self.block(call.id, _RESPONSE_HEAD, frames.END_HEADERS)
         data = _PREFIX.pack(0, len(message)) + message
+        if call.outgoing is None:
+            call.outgoing = deque()
         call.outgoing.append(memoryview(data))
         call.queued += len(data)
         self.queued += len(data)
@@ -119,7 +136,7 @@ class Sender:
         self._waiting.pop(call.id, None)
         self.queued -= call.queued
         call.queued = 0
-        call.outgoing.clear()
+        call.outgoing = None
         call.trailer = b""
 
     def widen(self, octets: int) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,31 +89,3 @@ async def _end(connections: set[Connection], tasks: set[asyncio.Future[Any]], gr
         connection.close()
     if tasks:
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def server_context(certificate: bytes, key: bytes, client_ca: bytes | None) -> ssl.SSLContext:
-    """TLS 1.2 or newer with ALPN h2; with ``client_ca`` every client must show a certificate of it. PEM.
-
-    Blocks; raises ssl.SSLError for texts that are no certificate or key. The key never touches a disk.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["h2"])
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    with _memory_file(certificate) as chain, _memory_file(key) as private:
-        context.load_cert_chain(chain, private)
-    if client_ca is not None:
-        context.load_verify_locations(cadata=client_ca.decode("ascii", "replace"))
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-@contextlib.contextmanager
-def _memory_file(content: bytes) -> Iterator[str]:
-    """The path of a file in memory, for what ssl only reads from files."""
-    number = os.memfd_create("pyk3s", os.MFD_CLOEXEC)
-    try:
-        os.write(number, content)
-        yield f"/proc/self/fd/{number}"
-    finally:
-        os.close(number)

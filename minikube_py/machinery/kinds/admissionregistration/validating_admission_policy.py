@@ -115,7 +115,10 @@ def validate_status(policy: Object, old: Object) -> list[FieldError]:
     errors: list[FieldError] = []
     for index, warning in enumerate(part(status, "typeChecking").get("expressionWarnings") or ()):
         path = f"status.typeChecking.expressionWarnings[{index}]"
-        errors += [required(f"{path}.{field}") for field in ("warning", "fieldRef") if not warning.get(field)]
+        if not warning.get("warning"):
+            errors.append(required(f"{path}.warning"))
+        if not (warning.get("fieldRef") or "").strip():
+            errors.append(required(f"{path}.fieldRef"))
     return errors + standard_condition_errors("status.conditions", status.get("conditions") or ())
 
 

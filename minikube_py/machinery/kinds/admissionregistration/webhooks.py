@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from minikube_py.machinery.errors import FieldError, duplicate, invalid_value, required, too_many
 from minikube_py.machinery.kinds.admissionregistration.expressions import BOOLEAN, Scope, expression_errors
 from minikube_py.machinery.kinds.common.checks import Errors, label_selector_errors, named, one_of, qualified_name
+from minikube_py.machinery.kinds.common.go_url import parse_url
 from minikube_py.machinery.kinds.common.setting import items, set_default
 from minikube_py.machinery.names import dns1035_label_errors, dns1123_subdomain_errors, in_range_errors
 from minikube_py.machinery.objects import Object
@@ -127,9 +127,9 @@ def client_config_errors(path: str, config: Mapping[str, Any]) -> Errors:
     if service is None:
         return _url_errors(f"{path}.url", url or "")
     errors: Errors = []
-    for field in ("name", "namespace"):
+    for field, told in (("namespace", "name"), ("name", "namespace")):  # Kubernetes confuses them
         if not service.get(field):
-            errors.append(required(f"{path}.service.{field}"))
+            errors.append(required(f"{path}.service.{told}"))
     port, target = service.get("port", 443), service.get("path")
     errors += [
         invalid_value(f"{path}.service.port", port, f"port is not valid: {text}")
@@ -139,13 +139,12 @@ def client_config_errors(path: str, config: Mapping[str, Any]) -> Errors:
 
 
 def _path_errors(path: str, target: str) -> Errors:
-    if not target.startswith("/"):
-        return [invalid_value(path, target, "must start with a '/'")]
-    text = target[1:].removesuffix("/")
-    if not text:
+    if target in ("", "/"):
         return []
-    errors: Errors = []
-    for index, step in enumerate(text.split("/")):
+    if target == "//":
+        return [invalid_value(path, target, "segment[0] may not be empty")]
+    errors: Errors = [] if target.startswith("/") else [invalid_value(path, target, "must start with a '/'")]
+    for index, step in enumerate(target[1:].removesuffix("/").split("/")):
         if not step:
             errors.append(invalid_value(path, target, f"segment[{index}] may not be empty"))
         else:
@@ -157,16 +156,18 @@ def _path_errors(path: str, target: str) -> Errors:
 
 
 def _url_errors(path: str, url: str) -> Errors:
+    """``ValidateWebhookURL``."""
     form = "; desired format: https://host[/path]"
-    found = urlsplit(url)
-    if found.scheme != "https":
-        return [invalid_value(path, found.scheme, f"'https' is the only allowed URL scheme{form}")]
+    found = parse_url(url)
+    if isinstance(found, str):
+        return [required(path, f"url must be a valid URL: {found}{form}")]
     errors: Errors = []
-    if not found.netloc:
-        errors.append(invalid_value(path, found.netloc, f"host must be specified{form}"))
-    if "@" in found.netloc:
-        user = found.netloc.rpartition("@")[0]
-        errors.append(invalid_value(path, user, "user information is not permitted in the URL"))
+    if found.scheme != "https":
+        errors.append(invalid_value(path, found.scheme, f"'https' is the only allowed URL scheme{form}"))
+    if not found.host:
+        errors.append(invalid_value(path, "", f"host must be specified{form}"))
+    if found.user is not None:
+        errors.append(invalid_value(path, found.user, "user information is not permitted in the URL"))
     if found.fragment:
         errors.append(invalid_value(path, found.fragment, "fragments are not permitted in the URL"))
     if found.query:
@@ -205,27 +206,36 @@ def _listed_errors(path: str, values: Sequence[str], what: str, *, empty_ok: boo
 
 
 def _resource_errors(path: str, resources: Sequence[str]) -> Errors:
+    """``validateResources``, which looks at what comes before each of them."""
     if not resources:
         return [required(path)]
     errors: Errors = []
-    if len(resources) > 1 and "*/*" in resources:
-        text = "if '*/*' is present, must not specify other resources"
-        errors.append(invalid_value(path, list(resources), text))
-    if len(resources) > 1 and "*" in resources and any("/" not in r for r in resources if r != "*"):
-        text = "if '*' is present, must not specify other resources without subresources"
-        errors.append(invalid_value(path, list(resources), text))
-    with_any = {r.removesuffix("/*") for r in resources if r.endswith("/*")}
-    any_with = {r.removeprefix("*/") for r in resources if r.startswith("*/")}
+    with_any: set[str] = set()
+    any_with: set[str] = set()
+    is_plain = False
     for index, resource in enumerate(resources):
         field = f"{path}[{index}]"
         if not resource:
             errors.append(required(field))
             continue
         main, slash, sub = resource.partition("/")
-        if slash and sub != "*" and main in with_any:
+        if not slash:
+            is_plain = resource != "*"
+            continue
+        if main in with_any:
             text = f"if '{main}/*' is present, must not specify {resource}"
             errors.append(invalid_value(field, resource, text))
-        if slash and main != "*" and sub in any_with:
+        if sub in any_with:
             text = f"if '*/{sub}' is present, must not specify {resource}"
             errors.append(invalid_value(field, resource, text))
+        if sub == "*":
+            with_any.add(main)
+        if main == "*":
+            any_with.add(sub)
+    if len(resources) > 1 and "*/*" in resources:
+        text = "if '*/*' is present, must not specify other resources"
+        errors.append(invalid_value(path, list(resources), text))
+    if "*" in resources and is_plain:
+        text = "if '*' is present, must not specify other resources without subresources"
+        errors.append(invalid_value(path, list(resources), text))
     return errors

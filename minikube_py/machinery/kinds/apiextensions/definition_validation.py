@@ -5,10 +5,7 @@ Follows ``ValidateCustomResourceDefinition`` and ``...Update``.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Iterable
 
 from minikube_py.machinery.custom_resources.places import RULES, marked_places
 from minikube_py.machinery.errors import (
@@ -20,6 +17,7 @@ from minikube_py.machinery.errors import (
     too_many,
 )
 from minikube_py.machinery.kinds.admissionregistration.webhooks import client_config_errors
+from minikube_py.machinery.kinds.apiextensions.approval import ANNOTATION, Approval, approval_of, is_protected
 from minikube_py.machinery.kinds.apiextensions.default_values import default_errors, has_unpruned_defaults
 from minikube_py.machinery.kinds.apiextensions.go_form import go_schema, go_versions, set_fields
 from minikube_py.machinery.kinds.apiextensions.hoisted import Hoisted, Part, hoist
@@ -33,12 +31,12 @@ from minikube_py.machinery.kinds.apiextensions.schema_rules import (
 )
 from minikube_py.machinery.kinds.apiextensions.schema_walk import Json, field_at, subschemas
 from minikube_py.machinery.kinds.apiextensions.structural import conversion_error, structural_errors
+from minikube_py.machinery.kinds.common.authorities import bundle_problem
 from minikube_py.machinery.kinds.common.checks import Errors, not_supported_in_order
 from minikube_py.machinery.kinds.common.strategy import immutable
 from minikube_py.machinery.names import dns1035_label_errors, dns1123_subdomain_errors
 from minikube_py.machinery.objects import Object, annotations_of, name_of
 
-_APPROVAL = "api-approved.kubernetes.io"
 _COLUMN_TYPES = "boolean,date,integer,number,string"
 _COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
 _AT_ROOT = (
@@ -54,7 +52,7 @@ def definition_errors(definition: Object, old: Object | None) -> list[FieldError
     """Everything against a new definition (``old`` is None) or a changed one."""
     spec, before = definition.get("spec") or {}, (old or {}).get("spec") or {}
     errors = _name_errors(definition, spec) if old is None else []
-    errors += _spec_errors(spec, before if old is not None else None)
+    errors += _spec_errors(spec, before if old is not None else None, judge_bundle=_judges_bundle(old))
     if old is not None:
         errors += _immutable_errors(spec, before, established=_is_established(old))
     status = definition.get("status") or {}
@@ -89,7 +87,19 @@ def _immutable_errors(spec: Json, before: Json, *, established: bool) -> Errors:
     return errors + immutable("spec.names.plural", names.get("plural") or "", old_names.get("plural") or "")
 
 
-def _spec_errors(spec: Json, before: Json | None) -> Errors:
+def _judges_bundle(old: Object | None) -> bool:
+    """Whether authorities of a conversion webhook must be some: not before it is used, nor if they never were."""
+    if old is None or not _is_established(old):
+        return False
+    bundle = _client_config((old.get("spec") or {}).get("conversion")).get("caBundle")
+    return not bundle or not bundle_problem(bundle)
+
+
+def _client_config(conversion: Json | None) -> Json:
+    return ((conversion or {}).get("webhook") or {}).get("clientConfig") or {}
+
+
+def _spec_errors(spec: Json, before: Json | None, *, judge_bundle: bool) -> Errors:
     hoisted = hoist(spec)
     options, structural = _demands(before)
     preserve = bool(spec.get("preserveUnknownFields"))
@@ -120,7 +130,7 @@ def _spec_errors(spec: Json, before: Json | None) -> Errors:
     if preserve and conversion and conversion.get("strategy") != "None":
         text = "must be None if spec.preserveUnknownFields is true"
         errors.append(invalid_value("spec.conversion.strategy", conversion.get("strategy") or "", text))
-    return errors + _conversion_errors(conversion, ((before or {}).get("conversion")) or {})
+    return errors + _conversion_errors(conversion, (before or {}).get("conversion") or {}, judge_bundle=judge_bundle)
 
 
 def _demands(before: Json | None) -> tuple[Options, bool]:
@@ -404,7 +414,7 @@ def _stored_version_errors(versions: Iterable[Json], stored: list[str] | None) -
     return errors
 
 
-def _conversion_errors(conversion: Json | None, before: Json) -> Errors:
+def _conversion_errors(conversion: Json | None, before: Json, *, judge_bundle: bool) -> Errors:
     if conversion is None:
         return []
     path, webhook = "spec.conversion", conversion.get("webhook") or {}
@@ -418,6 +428,9 @@ def _conversion_errors(conversion: Json | None, before: Json) -> Errors:
         errors.append(required(f"{path}.webhookClientConfig", "required when strategy is set to Webhook"))
     else:
         errors += client_config_errors(f"{path}.webhookClientConfig", config)
+        problem = bundle_problem(config.get("caBundle") or "") if judge_bundle else ""
+        if problem:
+            errors.append(invalid_value(f"{path}.webhookClientConfig.caBundle", config["caBundle"], problem))
     known = _are_known((before.get("webhook") or {}).get("conversionReviewVersions") or [])
     return errors + _review_version_errors(f"{path}.conversionReviewVersions", versions, demanded=known)
 
@@ -440,32 +453,14 @@ def _review_version_errors(path: str, versions: list[str], *, demanded: bool) ->
     return errors
 
 
-_PROTECTED = re.compile(r"(?:^|\.)(?:k8s|kubernetes)\.io$")
-
-
 def _approval_errors(definition: Object, old: Object | None) -> Errors:
     """Groups of the Kubernetes community need an approval in writing; an unchanged state is not asked again."""
-    if not _PROTECTED.search((definition.get("spec") or {}).get("group") or ""):
+    if not is_protected(definition):
         return []
-    state = _approval(definition)
-    if state in ("approved", "bypassed") or (old is not None and state == _approval(old)):
+    state, text = approval_of(definition)
+    if state in (Approval.APPROVED, Approval.BYPASSED) or (old is not None and approval_of(old)[0] is state):
         return []
-    path, value = f"metadata.annotations[{_APPROVAL}]", annotations_of(definition).get(_APPROVAL, "")
-    where, start = "see https://github.com/kubernetes/enhancements/pull/1111", "protected groups must have approval"
-    if state == "missing":
-        return [required(path, f'{start} annotation "{_APPROVAL}", {where}')]
-    text = f'{start} annotation "{_APPROVAL}" with either a URL or a reason starting with "unapproved", {where}'
-    return [invalid_value(path, value, text)]
-
-
-def _approval(definition: Mapping[str, Any]) -> str:
-    value = annotations_of(definition).get(_APPROVAL, "")
-    if not value:
-        return "missing"
-    if value.startswith("unapproved"):
-        return "bypassed"
-    try:
-        address = urlsplit(value)
-    except ValueError:
-        return "invalid"
-    return "approved" if address.scheme and address.netloc else "invalid"
+    path = f"metadata.annotations[{ANNOTATION}]"
+    if state is Approval.MISSING:
+        return [required(path, text)]
+    return [invalid_value(path, annotations_of(definition).get(ANNOTATION, ""), text)]

@@ -10,7 +10,8 @@ from minikube_py.machinery.kind import Cell, Kind, Subresource
 from minikube_py.machinery.kinds.common.checks import Errors, named, one_of_in_order, subdomain
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name, part
 from minikube_py.machinery.kinds.common.setting import child, set_default
-from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status, keep_metadata
+from minikube_py.machinery.kinds.common.shape import to_wire_form
+from minikube_py.machinery.kinds.common.strategy import defaults, keep_metadata
 from minikube_py.machinery.names import dns1035_label_errors, name_is_path_segment
 from minikube_py.machinery.objects import Object, name_of
 from minikube_py.machinery.resources import API_SERVICES
@@ -45,7 +46,7 @@ def validate(api_service: Object) -> list[FieldError]:
     if service is None:
         if spec.get("caBundle"):
             text = "local APIServices may not have a caBundle"
-            errors.append(invalid_value("spec.caBundle", f"{len(spec['caBundle'])} bytes", text))
+            errors.append(invalid_value("spec.caBundle", f"{_decoded_length(spec['caBundle'])} bytes", text))
         if spec.get("insecureSkipTLSVerify"):
             text = "local APIServices may not have insecureSkipTLSVerify"
             errors.append(invalid_value("spec.insecureSkipTLSVerify", True, text))
@@ -59,6 +60,29 @@ def validate(api_service: Object) -> list[FieldError]:
         text = "may not be true if caBundle is present"
         errors.append(invalid_value("spec.insecureSkipTLSVerify", True, text))
     return errors
+
+
+def _decoded_length(text: str) -> int:
+    """Bytes that base64 text stands for."""
+    return len(text.rstrip("=")) * 3 // 4
+
+
+def prepare_create(api_service: Object) -> None:
+    """``apiServerStrategy.PrepareForCreate``: what the API server serves itself is available at once."""
+    api_service["status"] = {}
+    if part(api_service, "spec").get("service") is None:
+        created = part(api_service, "metadata").get("creationTimestamp")
+        api_service["status"]["conditions"] = [{**_LOCAL, "lastTransitionTime": created}]
+    to_wire_form(DEFINITION, api_service)
+
+
+_LOCAL: Object = {
+    "type": "Available",
+    "status": "True",
+    "lastTransitionTime": None,
+    "reason": "Local",
+    "message": "Local APIServices are always available",
+}
 
 
 def validate_status(api_service: Object, old: Object) -> list[FieldError]:
@@ -92,7 +116,7 @@ KIND = Kind(
     categories=("api-extensions",),
     subresources=(Subresource("status"),),
     default=defaults(DEFINITION, fill),
-    prepare_create=fresh_status(DEFINITION),
+    prepare_create=prepare_create,
     prepare_status=keep_metadata,
     validate=validate,
     validate_update=lambda new, old: validate(new),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minikube_py.machinery.errors import FieldError, required
+from minikube_py.machinery.errors import FieldError, invalid_value, required
 from minikube_py.machinery.kind import Cell, Kind
 from minikube_py.machinery.kinds.common.checks import non_negative
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name
-from minikube_py.machinery.kinds.common.strategy import immutable, wire_form
+from minikube_py.machinery.kinds.common.strategy import wire_form
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.owners import controller_of
+from minikube_py.machinery.raw_texts import text_of
 from minikube_py.machinery.resources import CONTROLLER_REVISIONS
 
 DEFINITION = "io.k8s.api.apps.v1.ControllerRevision"
@@ -26,8 +27,11 @@ def validate(revision: Object) -> list[FieldError]:
 
 
 def validate_update(revision: Object, old: Object) -> list[FieldError]:
-    """The data never changes."""
-    return validate(revision) + immutable("data", revision.get("data"), old.get("data"))
+    """The data never changes, nor do the bytes in which it was written."""
+    new, before = revision.get("data"), old.get("data")
+    if text_of(new) != text_of(before):
+        return [*validate(revision), invalid_value("data", new, "field is immutable")]
+    return validate(revision)
 
 
 def row(revision: Mapping[str, Any], now: float) -> Sequence[Cell]:

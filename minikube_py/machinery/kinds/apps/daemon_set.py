@@ -14,7 +14,7 @@ from minikube_py.machinery.kinds.common.checks import (
     not_supported_in_order,
     percent_over_100,
 )
-from minikube_py.machinery.kinds.common.go_values import go_object
+from minikube_py.machinery.kinds.common.go_values import go_object, go_selector
 from minikube_py.machinery.kinds.common.pod_defaults import default_pod_template
 from minikube_py.machinery.kinds.common.pod_gates import gated_create, gated_update
 from minikube_py.machinery.kinds.common.pod_template_validation import pod_template_errors
@@ -66,18 +66,23 @@ _reset = fresh_status(DEFINITION)
 
 
 def prepare_create(daemon_set: Object) -> None:
-    """The template's generation, kept in an annotation since apps/v1, starts at 1."""
+    """The template's generation, kept in an annotation since apps/v1, starts at 1, or where it was left."""
     _reset(daemon_set)
-    child(child(daemon_set, "metadata"), "annotations")[TEMPLATE_GENERATION] = "1"
+    noted = child(child(daemon_set, "metadata"), "annotations")
+    noted[TEMPLATE_GENERATION] = str(max(_count(noted), 1))
 
 
 def prepare_update(daemon_set: Object, old: Object) -> None:
     """The template's generation counts its changes."""
-    before = ((old.get("metadata") or {}).get("annotations") or {}).get(TEMPLATE_GENERATION) or "0"
-    count = int(before) if before.isdigit() else 0
+    count = _count((old.get("metadata") or {}).get("annotations") or {})
     if (daemon_set.get("spec") or {}).get("template") != (old.get("spec") or {}).get("template"):
         count += 1
     child(child(daemon_set, "metadata"), "annotations")[TEMPLATE_GENERATION] = str(count)
+
+
+def _count(annotations: Mapping[str, str]) -> int:
+    text = annotations.get(TEMPLATE_GENERATION) or "0"
+    return int(text) if text.isdigit() else 0
 
 
 def validate(daemon_set: Object) -> list[FieldError]:
@@ -87,7 +92,7 @@ def validate(daemon_set: Object) -> list[FieldError]:
     errors: list[FieldError] = label_selector_errors("spec.selector", selector)
     errors += template_match_errors("spec.template.metadata.labels", selector, template)
     if selector is not None and not selector.get("matchLabels") and not selector.get("matchExpressions"):
-        errors.append(invalid_value("spec.selector", selector, "empty selector is invalid for daemonset"))
+        errors.append(invalid_value("spec.selector", {}, "empty selector is invalid for daemonset"))
     errors += pod_template_errors("spec.template", template)
     errors += always_restart_errors("spec.template.spec", template.get("spec") or {}, "DaemonSet")
     errors += non_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
@@ -120,7 +125,7 @@ def _strategy_errors(path: str, strategy: Mapping[str, Any]) -> list[FieldError]
 
 def validate_update(daemon_set: Object, old: Object) -> list[FieldError]:
     """``daemonSetStrategy.ValidateUpdate`` checks the spec twice; the selector of apps/v1 is immutable."""
-    selectors = [(obj.get("spec") or {}).get("selector") for obj in (daemon_set, old)]
+    selectors = [go_selector((obj.get("spec") or {}).get("selector")) for obj in (daemon_set, old)]
     return 2 * validate(daemon_set) + immutable("spec.selector", *selectors)
 
 

@@ -14,7 +14,7 @@ from minikube_py.machinery.kinds.common.checks import (
     not_supported_in_order,
     percent_over_100,
 )
-from minikube_py.machinery.kinds.common.go_values import go_object
+from minikube_py.machinery.kinds.common.go_values import go_object, go_selector
 from minikube_py.machinery.kinds.common.pod_defaults import default_pod_template
 from minikube_py.machinery.kinds.common.pod_gates import gated_create, gated_update
 from minikube_py.machinery.kinds.common.pod_template_warnings import template_warnings
@@ -73,9 +73,9 @@ def validate(deployment: Object) -> list[FieldError]:
     else:
         errors += label_selector_errors("spec.selector", selector)
         if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-            errors.append(invalid_value("spec.selector", selector, "empty selector is invalid for deployment"))
+            errors.append(invalid_value("spec.selector", {}, "empty selector is invalid for deployment"))
     if selector is not None and not valid_selector(selector):
-        errors.append(invalid_value("spec.selector", selector, "invalid label selector"))
+        errors.append(invalid_value("spec.selector", go_selector(selector), "invalid label selector"))
     else:
         template = spec.get("template") or {}
         errors += replicated_template_errors("spec.template", template, selector, spec.get("replicas") or 0)
@@ -118,7 +118,7 @@ def _rolling_errors(path: str, rolling: Mapping[str, Any]) -> list[FieldError]:
 
 def validate_update(deployment: Object, old: Object) -> list[FieldError]:
     """The selector of apps/v1 is immutable."""
-    selectors = [(obj.get("spec") or {}).get("selector") for obj in (deployment, old)]
+    selectors = [go_selector((obj.get("spec") or {}).get("selector")) for obj in (deployment, old)]
     return validate(deployment) + immutable("spec.selector", *selectors)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from minikube_py.machinery.errors import FieldError, invalid_value, required
 from minikube_py.machinery.kind import Cell, Kind, Scale, Subresource
 from minikube_py.machinery.kinds.common.checks import label_selector_errors, non_negative
+from minikube_py.machinery.kinds.common.go_values import go_selector
 from minikube_py.machinery.kinds.common.pod_defaults import default_pod_template
 from minikube_py.machinery.kinds.common.pod_gates import gated_create, gated_update
 from minikube_py.machinery.kinds.common.pod_template_warnings import template_warnings
@@ -52,7 +53,7 @@ def validate(replica_set: Object) -> list[FieldError]:
     else:
         errors += label_selector_errors("spec.selector", selector)
         if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-            errors.append(invalid_value("spec.selector", selector, "empty selector is invalid for deployment"))
+            errors.append(invalid_value("spec.selector", {}, "empty selector is invalid for deployment"))
     return errors + replicated_template_errors(
         "spec.template", spec.get("template") or {}, selector, spec.get("replicas") or 0
     )
@@ -60,7 +61,7 @@ def validate(replica_set: Object) -> list[FieldError]:
 
 def validate_update(replica_set: Object, old: Object) -> list[FieldError]:
     """``rsStrategy.ValidateUpdate`` checks the spec twice; the selector of apps/v1 is immutable."""
-    selectors = [(obj.get("spec") or {}).get("selector") for obj in (replica_set, old)]
+    selectors = [go_selector((obj.get("spec") or {}).get("selector")) for obj in (replica_set, old)]
     return 2 * validate(replica_set) + immutable("spec.selector", *selectors)
 
 

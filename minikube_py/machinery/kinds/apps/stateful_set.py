@@ -16,10 +16,10 @@ from minikube_py.machinery.kinds.common.checks import (
     percent_over_100,
 )
 from minikube_py.machinery.kinds.common.claim_validation import claim_spec_errors, claim_spec_warnings
-from minikube_py.machinery.kinds.common.go_values import go_object
+from minikube_py.machinery.kinds.common.go_values import go_object, go_selector
 from minikube_py.machinery.kinds.common.pod_defaults import default_claim_spec, default_pod_template
 from minikube_py.machinery.kinds.common.pod_gates import gated_create, gated_update
-from minikube_py.machinery.kinds.common.pod_template_validation import pod_template_errors
+from minikube_py.machinery.kinds.common.pod_template_validation import template_metadata_errors
 from minikube_py.machinery.kinds.common.pod_template_warnings import template_warnings
 from minikube_py.machinery.kinds.common.printing import (
     AGE,
@@ -114,12 +114,13 @@ def validate(stateful_set: Object) -> list[FieldError]:
     else:
         errors += label_selector_errors("spec.selector", selector)
         if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-            errors.append(invalid_value("spec.selector", selector, "empty selector is invalid for statefulset"))
+            errors.append(invalid_value("spec.selector", {}, "empty selector is invalid for statefulset"))
     if valid_selector(selector):
         errors += template_match_errors("spec.template.metadata.labels", selector, template)
-        errors += pod_template_errors("spec.template", template)
+        # the pod's spec is judged with each pod: its mounts may be of volumes that come from the claim templates
+        errors += template_metadata_errors("spec.template", template)
     else:
-        errors.append(invalid_value("spec.selector", selector, ""))
+        errors.append(invalid_value("spec.selector", go_selector(selector), ""))
     errors += always_restart_errors("spec.template.spec", template.get("spec") or {}, "StatefulSet")
     if spec.get("serviceName"):
         errors += label("spec.serviceName", spec["serviceName"])

@@ -12,6 +12,7 @@ from minikube_py.machinery.kinds.batch.job import default_failure_policy, job_sp
 from minikube_py.machinery.kinds.batch.job_validation import job_spec_errors
 from minikube_py.machinery.kinds.batch.schedule import schedule_error, zone_exists
 from minikube_py.machinery.kinds.common.checks import non_negative, not_supported_in_order
+from minikube_py.machinery.kinds.common.go_values import go_selector
 from minikube_py.machinery.kinds.common.pod_defaults import default_pod_template
 from minikube_py.machinery.kinds.common.pod_gates import gated_create, gated_update
 from minikube_py.machinery.kinds.common.printing import (
@@ -78,7 +79,7 @@ def _spec_errors(spec: Mapping[str, Any], before: Mapping[str, Any] | None) -> l
     errors += job_spec_errors("spec.jobTemplate.spec", job_spec)
     if job_spec.get("selector") is not None:
         text = "`selector` will be auto-generated"
-        errors.append(invalid_value("spec.jobTemplate.spec.selector", job_spec["selector"], text))
+        errors.append(invalid_value("spec.jobTemplate.spec.selector", go_selector(job_spec["selector"]), text))
     if job_spec.get("manualSelector"):
         errors.append(not_supported_in_order("spec.jobTemplate.spec.manualSelector", True, ("nil", "false")))
     for field in ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"):

@@ -16,7 +16,7 @@ from minikube_py.machinery.kinds.common.checks import (
     one_of_in_order,
     qualified_name,
 )
-from minikube_py.machinery.kinds.common.go_values import go_object, go_pod_template
+from minikube_py.machinery.kinds.common.go_values import go_object, go_pod_template, go_selector
 from minikube_py.machinery.kinds.common.omitted import invalid_without_value
 from minikube_py.machinery.kinds.common.pod_template_validation import pod_template_errors
 from minikube_py.machinery.kinds.common.strategy import IMMUTABLE, immutable
@@ -78,10 +78,7 @@ def _generated_selector_errors(job: Object) -> Errors:
     if not label_selector_errors("", selector) and not selector_from_label_selector(selector).matches(
         {CONTROLLER_UID: uid}
     ):
-        shown = {**selector}
-        if selector.get("matchLabels"):
-            shown["matchLabels"] = dict(sorted(selector["matchLabels"].items()))
-        errors.append(invalid_value("spec.selector", shown, "`selector` not auto-generated"))
+        errors.append(invalid_value("spec.selector", go_selector(selector), "`selector` not auto-generated"))
     return errors
 
 
@@ -312,13 +309,23 @@ def validate_job_update(job: Object, old: Object) -> Errors:
     spec, before = job.get("spec") or {}, old.get("spec") or {}
     errors = validate_job(job) + _selected_spec_errors("spec", spec)
     errors += _completion_errors(spec, before)
-    errors += immutable("spec.selector", spec.get("selector"), before.get("selector"))
+    errors += immutable("spec.selector", go_selector(spec.get("selector")), go_selector(before.get("selector")))
     if not _template_may_change(job, old):
         template = spec.get("template") or {}
         errors.append(invalid_value("spec.template", go_pod_template(template), IMMUTABLE))
-    for field in ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"):
-        errors += immutable(f"spec.{field}", spec.get(field), before.get(field))
+    for field, layout in _FIXED:
+        values = (found.get(field) for found in (spec, before))
+        errors += immutable(f"spec.{field}", *(go_object(layout, value) if layout else value for value in values))
     return errors
+
+
+_FIXED = (
+    ("completionMode", ""),
+    ("podFailurePolicy", "PodFailurePolicy"),
+    ("backoffLimitPerIndex", ""),
+    ("managedBy", ""),
+    ("successPolicy", "SuccessPolicy"),
+)
 
 
 def _completion_errors(spec: Mapping[str, Any], before: Mapping[str, Any]) -> Errors:

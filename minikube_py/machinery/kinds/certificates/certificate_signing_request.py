@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from minikube_py.machinery.errors import (
@@ -16,6 +16,7 @@ from minikube_py.machinery.errors import (
     invalid_value,
     not_supported,
     required,
+    too_long,
 )
 from minikube_py.machinery.kind import Cell, Kind, Subresource
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, human_duration, name, part
@@ -48,6 +49,8 @@ defaulted:
 Distribution of trust for signers happens out of band. You can select on this field using `spec.signerName`."""
 _LEGACY_SIGNER = "kubernetes.io/legacy-unknown"
 _MIN_SECONDS = 600
+_LONGEST_DOMAIN = 253
+_LONGEST_SIGNER = _LONGEST_DOMAIN + 1 + (253 + 63 + 1)
 _SIGNER_TEXT = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
 
 
@@ -70,6 +73,7 @@ def validate(request: Object) -> list[FieldError]:
     for index, usage in enumerate(usages):
         if usage not in _USAGES:
             errors.append(not_supported(f"spec.usages[{index}]", usage, _USAGES))
+    for index, usage in enumerate(usages):
         if usage in usages[:index]:
             errors.append(duplicate(f"spec.usages[{index}]", usage))
     signer = spec.get("signerName") or ""
@@ -86,20 +90,29 @@ def validate(request: Object) -> list[FieldError]:
 
 
 def _request_problem(encoded: str | None) -> str:
-    """Why the PEM request does not parse; empty when it does."""
+    """Why the first PEM block is no request that its key has signed; empty when it is."""
     try:
         data = base64.b64decode(encoded or "")
     except binascii.Error:
         data = b""
-    if b"-----BEGIN CERTIFICATE REQUEST-----" not in data:
+    block = _BLOCK.search(data.replace(b"\r\n", b"\n"))
+    if block is None or block[1] != b"CERTIFICATE REQUEST":
         return "PEM block type must be CERTIFICATE REQUEST"
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
     try:
-        x509.load_pem_x509_csr(data)
-    except ValueError as error:
+        request = x509.load_pem_x509_csr(block[0] + b"\n")
+        if request.is_signature_valid:
+            return ""
+        key = request.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
         return str(error)
-    return ""
+    if isinstance(key, RSAPublicKey):
+        return "crypto/rsa: verification error"
+    return f"x509: {'ECDSA' if isinstance(key, EllipticCurvePublicKey) else 'Ed25519'} verification failure"
 
 
 _BLOCK = re.compile(rb"-----BEGIN ([^-\n]*)-----\n(.*?)-----END \1-----", re.DOTALL)
@@ -125,17 +138,28 @@ def certificate_problem(encoded: str) -> str:
 
 
 def _signer_errors(path: str, signer: str) -> list[FieldError]:
+    """``ValidateSignerName``; of each half the first bad label is told."""
     if not signer:
         return [required(path)]
     segments = signer.split("/")
     if len(segments) != 2:
         return [invalid_value(path, signer, _SIGNER_TEXT)]
     domain, rest = segments
-    errors = [invalid_value(path, domain, f"validating label \"{label}\": {text}") for label in domain.split(".")
-              for text in dns1123_label_errors(label)]  # fmt: skip
+    errors = [too_long(path, _LONGEST_DOMAIN)] if len(domain) > _LONGEST_DOMAIN else []
+    errors += _label_errors(path, domain, dns1123_label_errors)
     if "." not in domain:
         errors.append(invalid_value(path, domain, "should be a domain with at least two segments separated by dots"))
-    return errors + [invalid_value(path, rest, text) for text in dns1123_subdomain_errors(rest)]
+    errors += _label_errors(path, rest, dns1123_subdomain_errors)
+    if len(signer) > _LONGEST_SIGNER:
+        errors.append(too_long(path, _LONGEST_SIGNER))
+    return errors
+
+
+def _label_errors(path: str, dotted: str, check: Callable[[str], list[str]]) -> list[FieldError]:
+    for label in dotted.split("."):
+        if texts := check(label):
+            return [invalid_value(path, dotted, f"validating label {go_quote(label)}: {text}") for text in texts]
+    return []
 
 
 def _condition_errors(status: Mapping[str, Any]) -> list[FieldError]:

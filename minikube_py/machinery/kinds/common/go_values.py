@@ -5,6 +5,7 @@ show their zero value. A layout lists a type's fields in order, each ``GoName`` 
 
     "" text   0 number   ? boolean   - null when unset (pointers, lists, maps)
     T struct of layout T   *T pointer to one   []T list of them   ! kept as it is in JSON (tagged types)
+    ~ label selector
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _LAYOUTS = {
     "PodIP": 'IP""',
     "ScopedResourceSelectorRequirement": 'ScopeName"" Operator"" Values-',
     "ScopeSelector": "MatchExpressions[]ScopedResourceSelectorRequirement",
-    "ClusterTrustBundleProjection": 'Name- SignerName- LabelSelector! Optional- Path""',
+    "ClusterTrustBundleProjection": 'Name- SignerName- LabelSelector~ Optional- Path""',
     "PodResourceClaim": 'Name"" ResourceClaimName- ResourceClaimTemplateName-',
     "Capabilities": "Add- Drop-",
     "SELinuxOptions": 'User"" Role"" Type"" Level""',
@@ -60,9 +61,10 @@ _LAYOUTS = {
     'LivenessProbe- ReadinessProbe- StartupProbe- Lifecycle- TerminationMessagePath"" TerminationMessagePolicy"" '
     'ImagePullPolicy"" SecurityContext*SecurityContext Stdin? StdinOnce? TTY? TargetContainerName""',
     "VolumeResourceRequirements": "Limits- Requests-",
+    "Toleration": 'Key"" Operator"" Value"" Effect"" TolerationSeconds-',
     "TypedLocalObjectReference": 'APIGroup- Kind"" Name""',
     "TypedObjectReference": 'APIGroup- Kind"" Name"" Namespace-',
-    "PersistentVolumeClaimSpec": 'AccessModes- Selector! ResourcesVolumeResourceRequirements VolumeName"" '
+    "PersistentVolumeClaimSpec": 'AccessModes- Selector~ ResourcesVolumeResourceRequirements VolumeName"" '
     "StorageClassName- VolumeMode- DataSource*TypedLocalObjectReference DataSourceRef*TypedObjectReference "
     "VolumeAttributesClassName-",
     "PodSecurityContext": "HostNetwork? HostPID? HostIPC? ShareProcessNamespace- HostUsers- "
@@ -83,7 +85,12 @@ _LAYOUTS = {
     "DaemonSetUpdateStrategy": 'Type"" RollingUpdate*RollingUpdateDaemonSet',
     "SuccessPolicyRule": "SucceededIndexes- SucceededCount-",
     "SuccessPolicy": "Rules[]SuccessPolicyRule",
-    "PodDisruptionBudgetSpec": "MinAvailable- Selector! MaxUnavailable- UnhealthyPodEvictionPolicy-",
+    "PodFailurePolicyOnExitCodesRequirement": 'ContainerName- Operator"" Values-',
+    "PodFailurePolicyOnPodConditionsPattern": 'Type"" Status""',
+    "PodFailurePolicyRule": 'Action"" OnExitCodes*PodFailurePolicyOnExitCodesRequirement '
+    "OnPodConditions[]PodFailurePolicyOnPodConditionsPattern",
+    "PodFailurePolicy": "Rules[]PodFailurePolicyRule",
+    "PodDisruptionBudgetSpec": "MinAvailable- Selector~ MaxUnavailable- UnhealthyPodEvictionPolicy-",
     "ServiceCIDRSpec": "CIDRs-",
     "PriorityLevelConfigurationReference": 'Name""',
     "FlowDistinguisherMethod": 'Type""',
@@ -147,11 +154,28 @@ def go_list(layout: str, values: Any) -> Any:
     return [go_object(layout, value) for value in values] if values else None
 
 
+def go_selector(selector: Mapping[str, Any] | None) -> Any:
+    """A label selector, whose type has JSON tags: labels are sorted, what is empty is left out."""
+    if selector is None:
+        return None
+    shown: dict[str, Any] = {}
+    if selector.get("matchLabels"):
+        shown["matchLabels"] = dict(sorted(selector["matchLabels"].items()))
+    if selector.get("matchExpressions"):
+        shown["matchExpressions"] = [
+            {"key": "", "operator": ""} | {key: each[key] for key in ("key", "operator", "values") if each.get(key)}
+            for each in selector["matchExpressions"]
+        ]
+    return shown
+
+
 def _field(sort: str, value: Any) -> Any:
     if sort.startswith("[]"):
         return go_list(sort[2:], value)
     if sort.startswith("*"):
         return go_object(sort[1:], value)
+    if sort == "~":
+        return go_selector(value)
     if sort in _ZEROS:
         if value is not None:
             return dict(sorted(value.items())) if isinstance(value, dict) else value
@@ -159,7 +183,7 @@ def _field(sort: str, value: Any) -> Any:
     return go_object(sort, value or {})
 
 
-_ZEROS: dict[str, Any] = {'""': "", "0": 0, "?": False, "-": None, "!": None}
+_ZEROS: dict[str, Any] = {'""': "", "0": 0, "?": False, "-": None, "!": None, "~": None}
 
 
 @cache
@@ -168,7 +192,7 @@ def _fields(layout: str) -> tuple[tuple[str, str, str], ...]:
 
 
 def _parse(text: str) -> tuple[str, str, str]:
-    for mark in ('""', "0", "?", "-", "!"):
+    for mark in ('""', "0", "?", "-", "!", "~"):
         if text.endswith(mark):
             name = text.removesuffix(mark)
             return name, json_name(name), mark

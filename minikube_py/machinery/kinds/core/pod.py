@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from minikube_py.machinery.kind import Kind, Subresource
+from minikube_py.machinery.kind import Alike, Kind, Subresource
 from minikube_py.machinery.kinds.common.pod_defaults import default_pod
 from minikube_py.machinery.kinds.common.printing import part, yes_no
-from minikube_py.machinery.kinds.common.strategy import defaults
+from minikube_py.machinery.kinds.common.strategy import defaults, wire_form
 from minikube_py.machinery.kinds.core import pod_app_armor, pod_printer, pod_strategy, pod_validation
-from minikube_py.machinery.kinds.core.pod_judged import judged_text
+from minikube_py.machinery.kinds.core.pod_likeness import likeness
 from minikube_py.machinery.kinds.core.pod_resize import validate_resize
 from minikube_py.machinery.kinds.core.pod_warnings import pod_warnings
 from minikube_py.machinery.resources import PODS
@@ -41,7 +41,7 @@ KIND = Kind(
     validate_status=pod_validation.validate_pod_status,
     early_warnings=pod_app_armor.early_warnings,
     warnings=pod_warnings,
-    judged_text=judged_text,
+    alike=Alike(likeness, wire_form(pod_strategy.DEFINITION)),
     generation=True,
     has_status=True,
     grace_period=pod_strategy.grace_period,

@@ -57,12 +57,27 @@ def prepare_status(draft: Object, old: Object) -> None:
     before = (old.get("status") or {}).get("qosClass")
     if before and not status.get("qosClass"):
         status["qosClass"] = before
+    _keep_observed_generations(status, old.get("status") or {})
     drop_gated_status(status, old.get("status") or {})
     meta, old_meta = draft["metadata"], old.get("metadata") or {}
     for name in ("ownerReferences", "deletionTimestamp", "deletionGracePeriodSeconds"):
         meta.pop(name, None)
         if name in old_meta:
             meta[name] = old_meta[name]
+
+
+def _keep_observed_generations(status: Object, before: Mapping[str, Any]) -> None:
+    """``preserveOldObservedGeneration``: clients that do not know the field do not clear it."""
+    if before.get("observedGeneration") and not status.get("observedGeneration"):
+        status["observedGeneration"] = before["observedGeneration"]
+    known: dict[str, list[int]] = {}
+    for condition in before.get("conditions") or ():
+        known.setdefault(condition.get("type") or "", []).append(condition.get("observedGeneration") or 0)
+    for condition in items(status, "conditions"):
+        generations = known.get(condition.get("type") or "")
+        earlier = generations.pop(0) if generations else 0
+        if earlier and not condition.get("observedGeneration"):
+            condition["observedGeneration"] = earlier
 
 
 def grace_period(pod: Object, requested: int | None) -> int:

@@ -85,8 +85,8 @@ def _external_ips(service: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
         return ",".join(addresses) or "<none>"
     if kind == "LoadBalancer":
         ingress = part(service, "status", "loadBalancer").get("ingress") or ()
-        balanced = [entry.get("ip") or entry.get("hostname") or "" for entry in ingress]
-        return ",".join([entry for entry in balanced if entry] + addresses) or "<pending>"
+        balanced = {entry.get("ip") or entry.get("hostname") or "" for entry in ingress}
+        return ",".join(sorted(filter(None, balanced)) + addresses) or "<pending>"
     return str(spec.get("externalName") or "") if kind == "ExternalName" else "<unknown>"
 
 

@@ -15,6 +15,12 @@ DEFINITION = "io.k8s.api.core.v1.ServiceAccount"
 _ENFORCE = "kubernetes.io/enforce-mountable-secrets"
 
 
+def prepare_create(account: Object) -> None:
+    """``cleanSecretReferences``: secrets are named, and nothing more is said of them."""
+    if account.get("secrets"):
+        account["secrets"] = [{"name": each["name"]} if each.get("name") else {} for each in account["secrets"]]
+
+
 def warnings(account: Object, old: Object | None) -> list[str]:
     """The annotation that limits mountable secrets is deprecated."""
     annotations = (account.get("metadata") or {}).get("annotations") or {}
@@ -36,6 +42,8 @@ KIND = Kind(
     short_names=("sa",),
     subresources=(Subresource("token", ("create",), kind="TokenRequest", group="authentication.k8s.io", version="v1"),),
     default=wire_form(DEFINITION),
+    prepare_create=prepare_create,
+    prepare_update=lambda account, old: prepare_create(account),
     warnings=warnings,
     columns=(NAME, column("Secrets", f"{DEFINITION}.secrets"), AGE),
     row=row,

@@ -68,34 +68,30 @@ def prepare_create(service: Object) -> None:
 
 
 def prepare_update(service: Object, old: Object) -> None:
-    """Keep linked fields in step, then what was allocated, then drop what the type has no use for."""
+    """Fill in what was allocated, keep linked fields in step, then drop what the type has no use for."""
     spec, before = child(service, "spec"), old.get("spec") or {}
-    _normalize_cluster_ips(spec, before)
     _keep_allocated(spec, before)
+    _normalize_cluster_ips(spec, before)
     _drop_by_type(spec, before)
+    if spec.get("type") != "LoadBalancer":
+        child(service, "status")["loadBalancer"] = {}
 
 
 def _normalize_cluster_ips(spec: Object, before: Mapping[str, Any]) -> None:
-    ip, ips = spec.get("clusterIP") or "", spec.get("clusterIPs") or []
-    old_ip, old_ips = before.get("clusterIP") or "", before.get("clusterIPs") or []
-    if old_ips and not ips and old_ip == ip:
-        spec["clusterIPs"] = list(old_ips)
+    """``normalizeClusterIPs``: who changes one of the two fields alone means both."""
+    ip, old_ip = spec.get("clusterIP") or "", before.get("clusterIP") or ""
+    if ip == old_ip or (spec.get("clusterIPs") or []) != (before.get("clusterIPs") or []):
         return
-    if ip == old_ip or ips != old_ips:
-        return
-    spec.pop("clusterIPs", None)
     if ip:
         spec["clusterIPs"] = [ip]
+    else:
+        spec.pop("clusterIPs", None)
 
 
 def _keep_allocated(spec: Object, before: Mapping[str, Any]) -> None:
     """``patchAllocatedValues``."""
     if spec.get("type") != "ExternalName" and before.get("type") != "ExternalName":
-        if not spec.get("clusterIP") and before.get("clusterIP"):
-            spec["clusterIP"] = before["clusterIP"]
-        if not spec.get("clusterIPs") and spec.get("clusterIP") == before.get("clusterIP") and before.get("clusterIPs"):
-            spec["clusterIPs"] = list(before["clusterIPs"])
-        for field in ("ipFamilyPolicy", "ipFamilies"):
+        for field in ("clusterIP", "clusterIPs", "ipFamilyPolicy", "ipFamilies"):
             if not spec.get(field) and before.get(field):
                 spec[field] = thaw(before[field])
     if _has_node_ports(spec) and _has_node_ports(before):
@@ -110,26 +106,28 @@ def _has_node_ports(spec: Mapping[str, Any]) -> bool:
 
 
 def _keep_node_ports(spec: Object, before: Mapping[str, Any]) -> None:
-    known = {(port.get("protocol"), port.get("port")): port.get("nodePort") for port in before.get("ports") or ()}
-    used = {port["nodePort"] for port in items(spec, "ports") if port.get("nodePort")}
+    """Ports are told apart by their names; a number that the request gives to one port is not kept for another."""
+    known = {port.get("name") or "": port.get("nodePort") for port in before.get("ports") or ()}
+    used = _node_ports(before) & _node_ports(spec)
     for port in items(spec, "ports"):
-        number = known.get((port.get("protocol"), port.get("port")))
+        number = known.get(port.get("name") or "")
         if not port.get("nodePort") and number and number not in used:
             port["nodePort"] = number
-            used.add(number)
+
+
+def _node_ports(spec: Mapping[str, Any]) -> set[int]:
+    return {port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")}
 
 
 def _drop_by_type(spec: Object, before: Mapping[str, Any]) -> None:
     """``dropTypeDependentFields``: values of the former type go, unless the request changed them."""
     if spec.get("type") == "ExternalName" and before.get("type") != "ExternalName":
-        _drop_unchanged(
-            spec, before, "clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"
-        )
-    if _has_node_ports(before) and not _has_node_ports(spec):
-        numbers = {port.get("nodePort") for port in before.get("ports") or ()}
+        if all((spec.get(field) or None) == (before.get(field) or None) for field in ("clusterIP", "clusterIPs")):
+            _drop_unchanged(spec, before, "clusterIP", "clusterIPs")
+        _drop_unchanged(spec, before, "ipFamilies", "ipFamilyPolicy")
+    if _has_node_ports(before) and not _has_node_ports(spec) and _node_ports(spec) <= _node_ports(before):
         for port in items(spec, "ports"):
-            if port.get("nodePort") in numbers:
-                port.pop("nodePort", None)
+            port.pop("nodePort", None)
     if needs_health_check(before) and not needs_health_check(spec):
         _drop_unchanged(spec, before, "healthCheckNodePort")
     if before.get("type") == "LoadBalancer" and spec.get("type") != "LoadBalancer":

@@ -26,26 +26,25 @@ def validate(service_cidr: Object) -> list[FieldError]:
     if len(cidrs) > 2:
         shown = go_object("ServiceCIDRSpec", spec)
         return [invalid_value("spec.cidrs", shown, "may only hold up to 2 values")]
-    errors: list[FieldError] = []
     found = [parse_cidr(cidr) for cidr in cidrs]
     if len(cidrs) > 1 and len({network.version for network in found if network is not None}) != len(cidrs):
         text = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"
-        errors.append(invalid_value("spec.cidrs", list(cidrs), text))
+        return [invalid_value("spec.cidrs", list(cidrs), text)]
+    errors: list[FieldError] = []
     for index, cidr in enumerate(cidrs):
         errors += canonical_cidr_errors(f"spec.cidrs[{index}]", cidr)
     return errors
 
 
 def validate_update(service_cidr: Object, old: Object) -> list[FieldError]:
-    """Ranges stay; a second one may be added."""
+    """``ValidateServiceCIDRUpdate``: ranges stay; a second one may be added."""
+    errors = validate(service_cidr)
     new, before = ((obj.get("spec") or {}).get("cidrs") or [] for obj in (service_cidr, old))
-    if len(before) == 1 and len(new) == 2 and new[0] == before[0]:
-        return validate(service_cidr)
-    if len(new) != len(before):
-        return [invalid_value("spec.cidrs", list(new), IMMUTABLE)]
-    return [
+    if len(new) != len(before) and (len(before), len(new)) != (1, 2):
+        return [*errors, invalid_value("spec.cidrs", list(new) or None, IMMUTABLE)]
+    return errors + [
         invalid_value(f"spec.cidrs[{index}]", cidr, IMMUTABLE)
-        for index, (cidr, was) in enumerate(zip(new, before, strict=True))
+        for index, (cidr, was) in enumerate(zip(new, before, strict=False))
         if cidr != was
     ]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minikube_py.machinery.errors import FieldError
+from minikube_py.machinery.errors import FieldError, duplicate
 from minikube_py.machinery.kind import Cell, Kind
 from minikube_py.machinery.kinds.common.checks import Errors, label
+from minikube_py.machinery.kinds.common.go_values import go_object
 from minikube_py.machinery.kinds.common.metadata import label_errors
 from minikube_py.machinery.kinds.common.node_labels import DEPRECATED_LABELS
 from minikube_py.machinery.kinds.common.podspec.scheduling import toleration_errors
@@ -26,7 +27,21 @@ def validate(runtime_class: Object) -> list[FieldError]:
     errors += requirements_errors("overhead", {"limits": (runtime_class.get("overhead") or {}).get("podFixed")})
     scheduling = runtime_class.get("scheduling") or {}
     errors += label_errors("scheduling.nodeSelector", scheduling.get("nodeSelector"))
-    return errors + toleration_errors("scheduling.tolerations", scheduling.get("tolerations") or ())
+    tolerations = scheduling.get("tolerations") or ()
+    errors += toleration_errors("scheduling.tolerations", tolerations)
+    return errors + _twice_tolerated_errors("scheduling.tolerations", tolerations)
+
+
+def _twice_tolerated_errors(path: str, tolerations: Sequence[Mapping[str, Any]]) -> Errors:
+    """Tolerations are told apart by all but their seconds."""
+    errors: Errors = []
+    seen = set()
+    for index, toleration in enumerate(tolerations):
+        key = tuple(toleration.get(field) or "" for field in ("key", "operator", "value", "effect"))
+        if key in seen:
+            errors.append(duplicate(f"{path}[{index}]", go_object("Toleration", toleration)))
+        seen.add(key)
+    return errors
 
 
 def validate_update(runtime_class: Object, old: Object) -> list[FieldError]:
@@ -52,6 +67,8 @@ KIND = Kind(
     validate=validate,
     validate_update=validate_update,
     warnings=warnings,
+    create_on_update=True,
+    unconditional_update=False,
     columns=(NAME, column("Handler"), AGE),
     row=row,
 )

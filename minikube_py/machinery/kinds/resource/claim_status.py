@@ -11,6 +11,8 @@ from minikube_py.machinery.kinds.common.condition_validation import condition_er
 from minikube_py.machinery.kinds.common.podspec.scheduling import node_selector_errors
 from minikube_py.machinery.kinds.resource.claims import (
     MAX_ENTRIES,
+    DeviceId,
+    device_id,
     reference_errors,
     references_errors,
     request_names,
@@ -23,6 +25,7 @@ from minikube_py.machinery.kinds.resource.names import (
     pool_name_errors,
     raw_object_errors,
     toleration_errors,
+    uid_errors,
     unique,
 )
 from minikube_py.machinery.objects import Object
@@ -30,7 +33,6 @@ from minikube_py.machinery.objects import Object
 _MAX_CONSUMERS, _MAX_CONDITIONS = 256, 8
 _MAX_INTERFACE_NAME, _MAX_HARDWARE_ADDRESS, _MAX_ADDRESSES = 256, 128, 16
 _SOURCES = ("FromClaim", "FromClass")
-DeviceId = tuple[str, str, str, str]
 
 
 def status_errors(claim: Object, old: Object) -> Errors:
@@ -40,9 +42,11 @@ def status_errors(claim: Object, old: Object) -> Errors:
     errors = limited("status.reservedFor", consumers, _MAX_CONSUMERS, _consumer_errors)
     errors += unique("status.reservedFor", [one.get("uid") or "" for one in consumers], _MAX_CONSUMERS)
     results = ((allocation or {}).get("devices") or {}).get("results") or ()
-    allocated = {_device_id(result) for result in results}
-    for index, device in enumerate(status.get("devices") or ()):
+    allocated = {device_id(result) for result in results}
+    devices = status.get("devices") or ()
+    for index, device in enumerate(devices):
         errors += _device_errors(f"status.devices[{index}]", device, allocated)
+    errors += unique("status.devices", [_shown_id(device_id(device)) for device in devices])
     if consumers and allocation is None:
         text = "may not be specified when `allocated` is not set"
         errors.append(forbidden_field("status.reservedFor", text))
@@ -65,17 +69,12 @@ def _consumer_errors(path: str, consumer: Mapping[str, Any]) -> Errors:
     return [required(f"{path}.{field}") for field in ("resource", "name", "uid") if not consumer.get(field)]
 
 
-def _device_id(device: Mapping[str, Any]) -> DeviceId:
-    driver, pool, called, share = (device.get(field) or "" for field in ("driver", "pool", "device", "shareID"))
-    return driver, pool, called, share
-
-
 def _allocation_errors(path: str, allocation: Mapping[str, Any], names: set[str]) -> Errors:
     devices = allocation.get("devices") or {}
 
     def result(at: str, entry: Mapping[str, Any]) -> Errors:
         errors = reference_errors(f"{at}.request", entry.get("request") or "", names)
-        errors += _place_errors(at, entry) + binding_errors(at, entry)
+        errors += _place_errors(at, entry) + binding_errors(at, entry) + _share_errors(at, entry)
         for index, toleration in enumerate(entry.get("tolerations") or ()):
             errors += toleration_errors(f"{at}.tolerations[{index}]", toleration)
         return errors
@@ -104,12 +103,19 @@ def _place_errors(path: str, device: Mapping[str, Any]) -> Errors:
     return errors + label(f"{path}.device", device.get("device") or "")
 
 
+def _share_errors(path: str, device: Mapping[str, Any]) -> Errors:
+    return uid_errors(f"{path}.shareID", device["shareID"]) if device.get("shareID") is not None else []
+
+
+def _shown_id(device: DeviceId) -> dict[str, str]:
+    return dict(zip(("Driver", "Pool", "Device", "ShareID"), device, strict=True))
+
+
 def _device_errors(path: str, device: Mapping[str, Any], allocated: set[DeviceId]) -> Errors:
-    errors = _place_errors(path, device)
-    found = _device_id(device)
+    errors = _place_errors(path, device) + _share_errors(path, device)
+    found = device_id(device)
     if found not in allocated:
-        shown = {"Driver": found[0], "Pool": found[1], "Device": found[2], "ShareID": found[3]}
-        errors.append(invalid_value(path, shown, "must be an allocated device in the claim"))
+        errors.append(invalid_value(path, _shown_id(found), "must be an allocated device in the claim"))
     conditions = device.get("conditions") or ()
     if len(conditions) > _MAX_CONDITIONS:
         errors.append(too_many(f"{path}.conditions", len(conditions), _MAX_CONDITIONS))

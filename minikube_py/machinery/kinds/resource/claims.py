@@ -21,6 +21,13 @@ MAX_ENTRIES = 32
 _MAX_ALTERNATIVES = 8
 _MAX_EXPRESSION_BYTES = 10 * 1024
 _MODES = ("All", "ExactCount")
+DeviceId = tuple[str, str, str, str]
+
+
+def device_id(device: Mapping[str, Any]) -> DeviceId:
+    """What tells an allocated device, or a report of one, from others: driver, pool, device, share."""
+    driver, pool, called, share = (device.get(field) or "" for field in ("driver", "pool", "device", "shareID"))
+    return driver, pool, called, share
 
 
 def default_claim_spec(spec: Object) -> None:

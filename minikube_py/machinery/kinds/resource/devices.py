@@ -136,14 +136,14 @@ def _range_errors(path: str, span: Mapping[str, Any], usual: Quantity, most: Qua
     if low.nano > most.nano:
         errors.append(invalid_value(f"{path}.min", str(low), f"min is larger than capacity value: {most}"))
     if usual.nano < low.nano:
-        errors.append(invalid_value(f"{path}.default", str(usual), f"default is less than min: {low}"))
+        errors.append(invalid_value(f"{path}.min", str(usual), f"default is less than min: {low}"))
     if high is not None:
         if low.nano > high.nano:
             errors.append(invalid_value(f"{path}.max", str(low), f"min is larger than max: {high}"))
         if high.nano > most.nano:
             errors.append(invalid_value(f"{path}.max", str(high), f"max is larger than capacity value: {most}"))
         if usual.nano > high.nano:
-            errors.append(invalid_value(f"{path}.default", str(usual), f"default is more than max: {high}"))
+            errors.append(invalid_value(f"{path}.max", str(usual), f"default is more than max: {high}"))
     if span.get("step") is None:
         return errors
     return errors + _step_errors(f"{path}.step", quantity(span["step"]), low, most, [usual, *([high] if high else [])])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from minikube_py.machinery.errors import duplicate, invalid_value, required, too_long, too_many
+from minikube_py.machinery.errors import duplicate, go_quote, invalid_value, required, too_long, too_many
 from minikube_py.machinery.kinds.common.checks import (
     Errors,
     named,
@@ -113,6 +114,42 @@ def configuration_errors(path: str, entry: Mapping[str, Any]) -> Errors:
         return [required(f"{path}.opaque")]
     errors = driver_errors(f"{path}.opaque.driver", opaque.get("driver") or "")
     return errors + raw_object_errors(f"{path}.opaque.parameters", opaque.get("parameters"))
+
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_BARE_UUID = re.compile(r"[0-9a-fA-F]{32}")
+_URN = "urn:uuid:"
+
+
+def uid_errors(path: str, uid: str) -> Errors:
+    """``validateUID``: a UUID in its usual form. Texts of what is none are those of Go's ``uuid.Validate``."""
+    why = _no_uuid(uid)
+    if why:
+        return [invalid_value(path, uid, f"error validating uid: {why}")]
+    if len(uid) == 36 and uid == uid.lower():
+        return []
+    text = (
+        "uid must be in RFC 4122 normalized form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` with lowercase hexadecimal "
+        "characters"
+    )
+    return [invalid_value(path, uid, text)]
+
+
+def _no_uuid(uid: str) -> str:
+    bare = uid
+    if len(uid) == len(_URN) + 36:
+        if uid[: len(_URN)].lower() != _URN:
+            return f"invalid urn prefix: {go_quote(uid[: len(_URN)])}"
+        bare = uid[len(_URN) :]
+    elif len(uid) == 38:
+        if uid[0] != "{" or uid[-1] != "}":
+            return "invalid bracketed UUID format"
+        bare = uid[1:-1]
+    elif len(uid) == 32:
+        return "" if _BARE_UUID.fullmatch(uid) else "invalid UUID format"
+    elif len(uid) != 36:
+        return f"invalid UUID length: {len(uid)}"
+    return "" if _UUID.fullmatch(bare) else "invalid UUID format"
 
 
 def raw_object_errors(path: str, value: Any) -> Errors:

@@ -11,7 +11,12 @@ from minikube_py.machinery.kinds.common.go_values import go_object
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name, part
 from minikube_py.machinery.kinds.common.setting import child
 from minikube_py.machinery.kinds.common.strategy import defaults, fresh_status, immutable, keep_metadata
-from minikube_py.machinery.kinds.resource.claims import claim_spec_errors, default_claim_spec
+from minikube_py.machinery.kinds.resource.claims import (
+    DeviceId,
+    claim_spec_errors,
+    default_claim_spec,
+    device_id,
+)
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import Resource
 
@@ -27,11 +32,25 @@ def validate(claim: Object) -> list[FieldError]:
 
 
 def validate_update(claim: Object, old: Object) -> list[FieldError]:
-    """The spec never changes; what is wrong with a changed one is told as well."""
+    """The spec never changes, so nothing else is looked at."""
     new, before = claim.get("spec") or {}, old.get("spec") or {}
-    if new == before:
-        return []
-    return immutable("spec", go_object("ResourceClaimSpec", new), before) + claim_spec_errors("spec", new)
+    return [] if new == before else immutable("spec", go_object("ResourceClaimSpec", new), before)
+
+
+def prepare_status(claim: Object, old: Object) -> None:
+    """Metadata stays; reports of devices that the claim gave back go with them (``dropDeallocatedStatusDevices``)."""
+    keep_metadata(claim, old)
+    status = claim.get("status") or {}
+    gone = _allocated(old) - _allocated(claim)
+    if not gone or not status.get("devices"):
+        return
+    status["devices"] = [device for device in status["devices"] if device_id(device) not in gone]
+    if not status["devices"]:
+        del status["devices"]
+
+
+def _allocated(claim: Object) -> set[DeviceId]:
+    return {device_id(result) for result in part(claim, "status", "allocation", "devices").get("results") or ()}
 
 
 def validate_status(claim: Object, old: Object) -> list[FieldError]:
@@ -61,7 +80,7 @@ KIND = Kind(
     subresources=(Subresource("status"),),
     default=defaults(DEFINITION, fill),
     prepare_create=fresh_status(DEFINITION),
-    prepare_status=keep_metadata,
+    prepare_status=prepare_status,
     validate=validate,
     validate_update=validate_update,
     validate_status=validate_status,

@@ -24,6 +24,11 @@ def fill(priority_class: Object) -> None:
     set_default(priority_class, preemptionPolicy="PreemptLowerPriority")
 
 
+def prepare_create(priority_class: Object) -> None:
+    """A class has a generation, which counts nothing: what may change of it does not make a new one."""
+    priority_class["metadata"]["generation"] = 1
+
+
 def validate(priority_class: Object) -> list[FieldError]:
     """``ValidatePriorityClass``."""
     called, value = name_of(priority_class), priority_class.get("value") or 0
@@ -72,9 +77,9 @@ KIND = Kind(
     definition=DEFINITION,
     short_names=("pc",),
     default=defaults(DEFINITION, fill),
+    prepare_create=prepare_create,
     validate=validate,
     validate_update=validate_update,
-    generation=True,
     columns=(
         NAME,
         column("Value", f"{DEFINITION}.value", type="integer"),

@@ -37,6 +37,12 @@ def fill(driver: Object) -> None:
         spec["volumeLifecycleModes"] = ["Persistent"]
 
 
+def prepare_update(driver: Object, old: Object) -> None:
+    """``csiDriverStrategy.PrepareForUpdate``: changes are counted, from none for a driver that never changed."""
+    if driver.get("spec") != old.get("spec"):
+        driver["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
+
+
 def validate(driver: Object) -> list[FieldError]:
     """``ValidateCSIDriver``."""
     spec = driver.get("spec") or {}
@@ -114,6 +120,7 @@ KIND = Kind(
     singular="csidriver",
     definition=DEFINITION,
     default=defaults(DEFINITION, fill),
+    prepare_update=prepare_update,
     validate=validate,
     validate_update=validate_update,
     warnings=warnings,

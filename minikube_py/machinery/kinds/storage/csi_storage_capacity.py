@@ -5,6 +5,7 @@ from __future__ import annotations
 from minikube_py.machinery.errors import FieldError
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.kinds.common.checks import label_selector_errors, non_negative_quantity, subdomain
+from minikube_py.machinery.kinds.common.go_values import go_selector
 from minikube_py.machinery.kinds.common.node_labels import node_selector_warnings
 from minikube_py.machinery.kinds.common.strategy import immutable, wire_form
 from minikube_py.machinery.objects import Object
@@ -25,7 +26,7 @@ def validate(capacity: Object) -> list[FieldError]:
 def validate_update(capacity: Object, old: Object) -> list[FieldError]:
     """Where and for which class never changes."""
     errors = validate(capacity)
-    errors += immutable("nodeTopology", capacity.get("nodeTopology"), old.get("nodeTopology"))
+    errors += immutable("nodeTopology", *(go_selector(each.get("nodeTopology")) for each in (capacity, old)))
     return errors + immutable("storageClassName", capacity.get("storageClassName"), old.get("storageClassName"))
 
 

@@ -88,10 +88,16 @@ def _term_errors(path: str, term: Mapping[str, Any]) -> Errors:
     return errors
 
 
+def fixed_parameters(obj: Object, old: Object) -> list[FieldError]:
+    """Parameters of a class never change; Go prints maps in the order of their keys."""
+    new, before = (dict(sorted((each.get("parameters") or {}).items())) or None for each in (obj, old))
+    return immutable("parameters", new, before)
+
+
 def validate_update(storage_class: Object, old: Object) -> list[FieldError]:
     """Everything that shapes volumes stays as it is."""
-    errors = validate(storage_class)
-    for field in ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"):
+    errors = validate(storage_class) + fixed_parameters(storage_class, old)
+    for field in ("provisioner", "reclaimPolicy", "volumeBindingMode"):
         errors += immutable(field, storage_class.get(field), old.get(field))
     return errors
 

@@ -30,8 +30,19 @@ def fill(attachment: Object) -> None:
 
 
 def validate(attachment: Object) -> list[FieldError]:
-    """``ValidateVolumeAttachmentV1``."""
+    """``ValidateVolumeAttachment``, and ``ValidateVolumeAttachmentV1`` for names in it."""
     spec = attachment.get("spec") or {}
+    attacher, volume = spec.get("attacher") or "", (spec.get("source") or {}).get("persistentVolumeName")
+    errors = _spec_errors(spec)
+    if attacher:
+        errors += driver_name_errors("spec.attacher", attacher)
+    if volume is not None:
+        errors += subdomain("spec.source.persistentVolumeName", volume)
+    return errors
+
+
+def _spec_errors(spec: Mapping[str, Any]) -> Errors:
+    """``validateVolumeAttachmentSpec``."""
     attacher, source, node = spec.get("attacher") or "", spec.get("source") or {}, spec.get("nodeName") or ""
     errors: Errors = [] if attacher else [required("spec.attacher")]
     volume, inline = source.get("persistentVolumeName"), source.get("inlineVolumeSpec")
@@ -45,18 +56,13 @@ def validate(attachment: Object) -> list[FieldError]:
         errors.append(required("spec.source.persistentVolumeName", "must specify non empty persistentVolumeName"))
     elif inline is not None:
         errors += inline_volume_errors("spec.source.inlineVolumeSpec", inline)
-    errors += subdomain("spec.nodeName", node)
-    if attacher:
-        errors += driver_name_errors("spec.attacher", attacher)
-    if volume is not None:
-        errors += subdomain("spec.source.persistentVolumeName", volume)
-    return errors
+    return errors + subdomain("spec.nodeName", node)
 
 
 def validate_update(attachment: Object, old: Object) -> list[FieldError]:
-    """The spec never changes. What is wrong with the status is told twice, as the strategy asks twice."""
+    """The spec never changes. What is wrong is told twice, as the strategy asks twice."""
     new, before = attachment.get("spec") or {}, old.get("spec") or {}
-    errors = 2 * _status_errors("status", attachment.get("status") or {})
+    errors = 2 * (_spec_errors(new) + _status_errors("status", attachment.get("status") or {}))
     return errors + (immutable("spec", go_object("VolumeAttachmentSpec", new), before) if new != before else [])
 
 

@@ -10,7 +10,7 @@ from minikube_py.machinery.kind import Cell, Kind
 from minikube_py.machinery.kinds.common.checks import qualified_name
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name
 from minikube_py.machinery.kinds.common.strategy import immutable, wire_form
-from minikube_py.machinery.kinds.storage.storage_class import parameter_errors
+from minikube_py.machinery.kinds.storage.storage_class import fixed_parameters, parameter_errors
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import Resource
 
@@ -30,8 +30,7 @@ def validate_update(attributes: Object, old: Object) -> list[FieldError]:
     """Nothing but metadata changes; the strategy checks the whole before and after that."""
     errors = validate(attributes)
     fixed = immutable("driverName", attributes.get("driverName"), old.get("driverName"))
-    fixed += immutable("parameters", attributes.get("parameters"), old.get("parameters"))
-    return errors + fixed + errors
+    return errors + fixed + fixed_parameters(attributes, old) + errors
 
 
 def row(attributes: Mapping[str, Any], now: float) -> Sequence[Cell]:

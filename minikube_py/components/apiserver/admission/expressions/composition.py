@@ -10,7 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from minikube_py.components.apiserver.admission.expressions.evaluation import Expression, ExpressionFailed
+from minikube_py.components.apiserver.admission.expressions.evaluation import (
+    Expression,
+    ExpressionFailed,
+    TooCostly,
+)
 from minikube_py.machinery.errors import go_quote
 from minikube_py.machinery.kinds.admissionregistration.expressions import ANY, Scope
 
@@ -59,7 +63,7 @@ class LazyVariables(dict[str, Any]):
         return name in self._expressions
 
     def __missing__(self, name: str) -> Any:
-        from minikube_py.machinery.cel import EvaluationError
+        from minikube_py.machinery.cel import PER_CALL, BudgetExceeded, EvaluationError
 
         expression = self._expressions[name]
         try:
@@ -69,6 +73,8 @@ class LazyVariables(dict[str, Any]):
         try:
             value, _ = program.run(self._values, self._budget)
         except EvaluationError as error:
+            if isinstance(error, BudgetExceeded) and self._budget.per_call < PER_CALL:
+                raise TooCostly from None
             raise EvaluationError(f"composited variable {go_quote(name)} fails to evaluate: {error}") from error
         self[name] = value
         return value

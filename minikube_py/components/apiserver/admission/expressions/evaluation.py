@@ -24,12 +24,16 @@ RUNTIME_BUDGET = 10_000_000
 MATCH_CONDITIONS_BUDGET = RUNTIME_BUDGET // 4
 
 _COSTLY = 5_000
-"""Cost of an evaluation that takes about a millisecond here."""
+"""Cost of an evaluation that takes about a millisecond here; on the event loop none may spend more."""
 OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
 
 
 class ExpressionFailed(Exception):
     """An expression gave no value; the text is Kubernetes'."""
+
+
+class TooCostly(Exception):
+    """An evaluation costs more than may be spent on the event loop. No error of the expression: nothing absorbs it."""
 
 
 class OutOfBudget(ExpressionFailed):
@@ -53,15 +57,21 @@ class Expression:
     _program: Program | None = field(default=None, repr=False)
     _problem: str = field(default="", repr=False)
 
+    @property
+    def compiled(self) -> bool:
+        """Whether ``program`` answers at once."""
+        return self._program is not None or bool(self._problem)
+
     def program(self) -> Program:
         """The compiled expression. Raises ExpressionFailed when it does not compile."""
-        if self._program is None and not self._problem:
-            self._compile()
+        if not self.compiled:
+            self.compile()
         if self._program is None:
             raise ExpressionFailed(self._problem)
         return self._program
 
-    def _compile(self) -> None:
+    def compile(self) -> None:
+        """Compile it, with the variables that it sees; takes milliseconds, the first one of a process tens of them."""
         from minikube_py.machinery.cel import CompileError, WrongResult
 
         scope = self.scope
@@ -89,13 +99,20 @@ async def evaluate(
     from minikube_py.components.apiserver.admission.expressions.authorizing import AnswerMissing
     from minikube_py.machinery.cel import BudgetExceeded, EvaluationError
 
-    program = expression.program()
+    if not expression.compiled:
+        await asyncio.to_thread(expression.compile)
+    program, variables = expression.program(), values.get("variables")
     while True:
-        left = budget.left
+        left, known = budget.left, dict(variables or ())
         try:
             if expression.costly:
                 return await asyncio.to_thread(program.evaluate, values, budget=budget)
-            return program.evaluate(values, budget=budget)
+            return _tried(program, values, budget)
+        except TooCostly:
+            expression.costly, budget.left = True, left
+            if variables is not None:  # what was computed in vain is computed, and paid for, once more
+                variables.clear()
+                variables.update(known)
         except AnswerMissing as missing:
             budget.left = left
             if authorizations is None:
@@ -109,3 +126,16 @@ async def evaluate(
             raise ExpressionFailed(f"expression '{expression.text}' resulted in error: {error}") from error
         finally:
             expression.costly = expression.costly or left - budget.left > _COSTLY
+
+
+def _tried(program: Program, values: Mapping[str, Any], budget: Budget) -> Any:
+    """The value, if it costs as little as may be spent on the event loop. Raises TooCostly, EvaluationError."""
+    from minikube_py.machinery.cel import BudgetExceeded
+
+    whole, budget.per_call = budget.per_call, _COSTLY
+    try:
+        return program.evaluate(values, budget=budget)
+    except BudgetExceeded:
+        raise TooCostly from None
+    finally:
+        budget.per_call = whole

@@ -13,6 +13,7 @@ from minikube_py.components.apiserver.admission.pod_security.findings import (
     quote,
     setters,
 )
+from minikube_py.machinery.errors import go_quote
 from minikube_py.machinery.objects import Object
 
 _DEFAULT_CAPABILITIES = frozenset(
@@ -33,6 +34,13 @@ _DEFAULT_CAPABILITIES = frozenset(
     ]
 )
 _APPARMOR_PREFIX = "container.apparmor.security.beta.kubernetes.io/"
+_SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
+_SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
+_PROFILE_TYPES = ("RuntimeDefault", "Localhost")
+# Since this version user namespaces loosen what is asked of pods in them (KEP-127).
+user_namespaces_since_minor = 35
+# Until this version seccomp profiles were annotations.
+seccomp_fields_since_minor = 19
 _SELINUX_TYPES = frozenset({"", "container_t", "container_init_t", "container_kvm_t"})
 _SYSCTLS_SINCE = (
     (0, "kernel.shm_rmid_forced"),
@@ -51,25 +59,37 @@ _SYSCTLS_SINCE = (
 
 
 def app_armor_profile(subject: Subject, minor: int) -> Finding | None:
-    bad_values: list[str] = []
-    pod = _profile_type(subject.pod_context, "appArmorProfile") == "Unconfined"
-    names = [n for n, context in subject.contexts() if _profile_type(context, "appArmorProfile") == "Unconfined"]
-    places = [setters(pod, names)] if pod or names else []
-    if places:
-        bad_values.append("Unconfined")
-    annotations = []
-    for key, value in sorted((subject.metadata.get("annotations") or {}).items()):
-        allowed = value in ("", "runtime/default") or str(value).startswith("localhost/")
-        if key.startswith(_APPARMOR_PREFIX) and not allowed:
-            annotations.append(f'"{key}"="{value}"')
-    if not places and not annotations:
-        return None
-    parts = [f'{places[0]} must not set AppArmor profile type to "Unconfined"'] if places else []
+    """Fields and annotations in one sentence; an annotation is shown with its value, quoted inside quotes."""
+    values: set[str] = set()
+
+    def judge(context: Mapping[str, Any]) -> bool:
+        profile = context.get("appArmorProfile")
+        if profile is None or profile.get("type") in _PROFILE_TYPES:
+            return False
+        values.add(str(profile.get("type") or ""))
+        return True
+
+    pod = judge(subject.pod_context)
+    names = [name for name, context in subject.contexts() if judge(context)]
+    annotations = [
+        f"{key}={go_quote(value)}"
+        for key, value in sorted((subject.metadata.get("annotations") or {}).items())
+        if key.startswith(_APPARMOR_PREFIX) and not _allows_app_armor(value)
+    ]
+    where = [setters(pod, names)] if pod or names else []
     if annotations:
-        word = plural("annotation", "annotations", len(annotations))
-        parts.append(f"{word} {', '.join(annotations)} must not be set to forbidden AppArmor profiles")
-    count = len(bad_values) + len(annotations)
-    return Finding(plural("forbidden AppArmor profile", "forbidden AppArmor profiles", count), "; ".join(parts))
+        where.append(plural("annotation", "annotations", len(annotations)))
+    if not where:
+        return None
+    listed = [*sorted(values), *annotations]
+    return Finding(
+        plural("forbidden AppArmor profile", "forbidden AppArmor profiles", len(listed)),
+        f"{' and '.join(where)} must not set AppArmor profile type to {quote(listed)}",
+    )
+
+
+def _allows_app_armor(annotation: str) -> bool:
+    return annotation in ("", "runtime/default") or annotation.startswith("localhost/")
 
 
 def capabilities(subject: Subject, minor: int) -> Finding | None:
@@ -127,7 +147,7 @@ def host_probes(subject: Subject, minor: int) -> Finding | None:
         return None
     word = plural("probe or lifecycle host", "probe or lifecycle hosts", len(hosts))
     verb = plural("uses", "use", len(names))
-    return Finding("probe or lifecycle host", f"{containers_named(names)} {verb} {word} {quote(sorted(hosts))}")
+    return Finding("probe or lifecycle host", f"{containers_named(sorted(names))} {verb} {word} {quote(sorted(hosts))}")
 
 
 def _hosts(container: Object) -> Iterator[str]:
@@ -146,7 +166,17 @@ def privileged(subject: Subject, minor: int) -> Finding | None:
     return Finding("privileged", f"{containers_named(names)} must not set securityContext.privileged=true")
 
 
+def in_user_namespace(subject: Subject, minor: int) -> bool:
+    """Whether root in the pod is nobody on its node, and the policy knows of such pods."""
+    return minor >= user_namespaces_since_minor and subject.spec.get("hostUsers") is False
+
+
 def proc_mount(subject: Subject, minor: int) -> Finding | None:
+    return None if in_user_namespace(subject, minor) else any_proc_mount(subject, minor)
+
+
+def any_proc_mount(subject: Subject, minor: int) -> Finding | None:
+    """As the restricted level asks it, also of pods in user namespaces."""
     bad = {
         name: str(context["procMount"])
         for name, context in subject.contexts()
@@ -184,16 +214,39 @@ def se_linux_options(subject: Subject, minor: int) -> Finding | None:
 
 
 def seccomp_profile(subject: Subject, minor: int) -> Finding | None:
-    pod = _profile_type(subject.pod_context, "seccompProfile") == "Unconfined"
-    names = [n for n, context in subject.contexts() if _profile_type(context, "seccompProfile") == "Unconfined"]
+    if minor < seccomp_fields_since_minor:
+        return _seccomp_annotations(subject)
+    values: set[str] = set()
+
+    def judge(context: Mapping[str, Any]) -> bool:
+        profile = context.get("seccompProfile")
+        if profile is None or profile.get("type") in _PROFILE_TYPES:
+            return False
+        values.add(str(profile.get("type") or ""))
+        return True
+
+    pod = judge(subject.pod_context)
+    names = [name for name, context in subject.contexts() if judge(context)]
     if not pod and not names:
         return None
     where = setters(pod, names)
-    return Finding("seccompProfile", f'{where} must not set securityContext.seccompProfile.type to "Unconfined"')
+    listed = quote(sorted(values))
+    return Finding("seccompProfile", f"{where} must not set securityContext.seccompProfile.type to {listed}")
 
 
-def _profile_type(context: Mapping[str, Any], field: str) -> str:
-    return str((context.get(field) or {}).get("type") or "")
+def _seccomp_annotations(subject: Subject) -> Finding | None:
+    given = subject.metadata.get("annotations") or {}
+    keys = [_SECCOMP_POD, *(f"{_SECCOMP_CONTAINER}{name}" for name, _ in subject.contexts())]
+    bad = {f"{key}={go_quote(given[key])}" for key in keys if key in given and not _allows_seccomp(given[key])}
+    if not bad:
+        return None
+    return Finding(
+        "seccompProfile", f"forbidden {plural('annotation', 'annotations', len(bad))} {', '.join(sorted(bad))}"
+    )
+
+
+def _allows_seccomp(annotation: str) -> bool:
+    return annotation in ("runtime/default", "docker/default") or annotation.startswith("localhost/")
 
 
 def sysctls(subject: Subject, minor: int) -> Finding | None:

@@ -36,6 +36,7 @@ BASELINE = (
 RESTRICTED = (
     Check(restricted.allow_privilege_escalation, since=8),
     Check(restricted.capabilities, since=22, replaces=baseline.capabilities),
+    Check(baseline.any_proc_mount, since=35, replaces=baseline.proc_mount),
     Check(restricted.restricted_volumes, replaces=baseline.host_path_volumes),
     Check(restricted.run_as_non_root),
     Check(restricted.run_as_user, since=23),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +20,9 @@ from minikube_py.components.apiserver.admission.refusal import refuse, request_n
 from minikube_py.components.apiserver.lookup import Lookup
 from minikube_py.components.apiserver.metrics.admission import VALIDATE, AdmissionMetrics
 from minikube_py.components.apiserver.types import AdmissionRequest, Operation
-from minikube_py.machinery.errors import invalid
+from minikube_py.machinery.errors import FieldError, aggregate_text, invalid
 from minikube_py.machinery.objects import Object, labels_of, metadata, name_of
+from minikube_py.machinery.owners import controller_of
 
 _AUDIT = "pod-security.kubernetes.io/"
 _TEMPLATES = frozenset(
@@ -35,7 +37,10 @@ _TEMPLATES = frozenset(
         ("batch", "cronjobs"),
     }
 )
+_SECCOMP = "container.seccomp.security.alpha.kubernetes.io/"
 most_pods_checked = 3000
+most_seconds_checking = 1.0
+_PODS_BETWEEN_PAUSES = 50
 _MOST_POLICIES = 1024
 _COUNTED_AS, _OTHERS = {"pods": "pod", "namespaces": "namespace"}, "controller"
 Evaluated = Callable[[AdmissionRequest, str, LevelVersion, str], None]
@@ -70,7 +75,7 @@ class PodSecurity:
         self._pods = pods
         self._defaults = defaults or Policy()
         self._exemptions = exemptions or Exemptions()
-        self._policies: dict[str, tuple[Mapping[str, str], Policy]] = {}
+        self._policies: dict[str, tuple[Mapping[str, str], tuple[Policy, list[FieldError]]]] = {}
 
     def handles(self, request: AdmissionRequest) -> bool:
         if request.operation not in (Operation.CREATE, Operation.UPDATE):
@@ -90,36 +95,43 @@ class PodSecurity:
         if request.kind.resource.plural == "namespaces":
             await self._namespace(request, request.object)
             return
-        if request.user.name in self._exemptions.users or request.namespace in self._exemptions.namespaces:
-            request.audit_annotations[f"{_AUDIT}exempt"] = (
-                "user" if request.user.name in self._exemptions.users else "namespace"
-            )
+        if exempt := self._exempt(request):
+            request.audit_annotations[f"{_AUDIT}exempt"] = exempt
             self._exempted(request)
             return
         namespace = await self._namespaces.get(request.namespace)
-        policy = self._policy(request.namespace, labels_of(namespace or {}))
+        policy, errors = self._policy(request.namespace, labels_of(namespace or {}))
         is_pod = request.kind.resource.plural == "pods"
-        if policy.privileged:
+        if policy.privileged and not errors:
             if is_pod:
                 self._evaluated(request, "enforce", policy.enforce, "allow")
             return
         subject = _subject(request.kind.resource.kind, request.object)
         if subject is None:
             return
-        if subject.spec.get("runtimeClassName") in self._exemptions.runtime_classes:
-            self._exempted(request)
-            return
         if is_pod and request.old is not None and not _is_significant(request.object, request.old):
             return
+        if subject.spec.get("runtimeClassName") in self._exemptions.runtime_classes:
+            request.audit_annotations[f"{_AUDIT}exempt"] = "runtimeClass"
+            self._exempted(request)
+            return
+        if errors:
+            request.audit_annotations[f"{_AUDIT}error"] = f"Failed to parse policy: {aggregate_text(errors)}"
         _judge(request, policy, subject, self._evaluated, enforces=is_pod)
 
-    def _policy(self, namespace: str, labels: Mapping[str, str]) -> Policy:
-        """The policy that a namespace's labels choose; read anew when the namespace has changed."""
+    def _exempt(self, request: AdmissionRequest) -> str:
+        """Why the request is not judged at all; empty when it is."""
+        if request.namespace in self._exemptions.namespaces:
+            return "namespace"
+        return "user" if request.user.name in self._exemptions.users else ""
+
+    def _policy(self, namespace: str, labels: Mapping[str, str]) -> tuple[Policy, list[FieldError]]:
+        """The policy that a namespace's labels choose, and what is wrong with them; read anew when they changed."""
         known = self._policies.get(namespace)
         if known is None or known[0] is not labels:
             if len(self._policies) >= _MOST_POLICIES:
                 self._policies.clear()
-            known = self._policies[namespace] = (labels, policy_of(labels, self._defaults)[0])
+            known = self._policies[namespace] = (labels, policy_of(labels, self._defaults))
         return known[1]
 
     def _exempted(self, request: AdmissionRequest) -> None:
@@ -138,18 +150,42 @@ class PodSecurity:
 
     async def _namespace(self, request: AdmissionRequest, namespace: Object) -> None:
         """Labels must make sense; a stricter level warns of pods that it would refuse."""
-        policy, errors = policy_of(labels_of(namespace), self._defaults)
+        labels = labels_of(namespace)
+        policy, errors = policy_of(labels, self._defaults)
         before, old_errors = policy_of(labels_of(request.old or {}), self._defaults)
-        if errors and (request.old is None or len(errors) > len(old_errors)):
-            raise invalid("", "Namespace", request_name(request), errors)
-        if request.old is None or errors or policy.enforce.privileged or policy.enforce == before.enforce:
+        name = request_name(request)
+        if errors and (request.old is None or errors != old_errors):
+            raise invalid("", "Namespace", name, errors)
+        if request.old is not None and not _tightens(policy.enforce, before.enforce):
             return
-        weaker = LEVELS.index(policy.enforce.level) < LEVELS.index(before.enforce.level)
-        same_version = policy.enforce.minor == before.enforce.minor
-        if (weaker and same_version) or request.name in self._exemptions.namespaces:
-            return
-        pods = sorted(await self._pods.list(request.name), key=name_of)[:most_pods_checked]
-        request.warnings.extend(_existing_warnings(request.name, policy.enforce, pods))
+        if name in self._exemptions.namespaces:
+            if not policy.privileged and policy != self._defaults:
+                request.warnings.append(_exempt_warning(name, policy, labels))
+        elif request.old is not None:
+            request.warnings.extend(await self._existing_warnings(name, policy.enforce))
+
+    async def _existing_warnings(self, namespace: str, level: LevelVersion) -> list[str]:
+        """What pods of a namespace would be refused for: a line for each set of violations, with a pod that has it.
+
+        At most ``most_pods_checked`` pods are looked at, and no longer than ``most_seconds_checking``.
+        """
+        exempt = self._exemptions.runtime_classes
+        known = [pod for pod in await self._pods.list(namespace) if _spec(pod).get("runtimeClassName") not in exempt]
+        pods = _one_of_each_controller_first(sorted(known, key=name_of))
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + most_seconds_checking
+        groups: dict[str, list[str]] = {}
+        checked = 0
+        for pod in pods[:most_pods_checked]:
+            subject = _subject("Pod", pod)
+            if subject is not None and (found := evaluate(level, subject)):
+                groups.setdefault(", ".join(finding.reason for finding in found), []).append(name_of(pod))
+            checked += 1
+            if checked % _PODS_BETWEEN_PAUSES == 0:
+                await asyncio.sleep(0)
+            if loop.time() >= deadline:
+                break
+        return list(_warning_lines(namespace, level, groups, checked, len(pods)))
 
 
 def _judge(
@@ -193,36 +229,64 @@ def _subject(kind: str, obj: Object) -> Subject | None:
     return Subject(metadata(holder), spec) if spec else None
 
 
+def _spec(pod: Object) -> Mapping[str, Any]:
+    return pod.get("spec") or {}
+
+
 def _is_significant(new: Object, old: Object) -> bool:
-    """Whether an update of a pod can change the verdict: images, ephemeral containers, profile annotations."""
+    """Whether an update of a pod can change the verdict: images, ephemeral containers, seccomp annotations."""
     return _judged_part(new) != _judged_part(old)
 
 
-def _judged_part(pod: Object) -> tuple[Any, ...]:
-    spec = pod.get("spec") or {}
-    fields = ("initContainers", "containers", "ephemeralContainers")
-    images = [[item.get("image") for item in spec.get(field) or ()] for field in fields]
+def _judged_part(pod: Object) -> list[list[tuple[Any, ...]]]:
     annotations = metadata(pod).get("annotations") or {}
-    profiles = {key: value for key, value in annotations.items() if "apparmor" in key or "seccomp" in key}
-    return images, profiles
+    fields = ("initContainers", "containers", "ephemeralContainers")
+    return [
+        [(item.get("image"), annotations.get(f"{_SECCOMP}{item.get('name')}")) for item in _spec(pod).get(field) or ()]
+        for field in fields
+    ]
 
 
-def _existing_warnings(namespace: str, level: LevelVersion, pods: Sequence[Object]) -> Iterator[str]:
-    """One line for each set of violations, naming the first pod that has it."""
-    groups: dict[str, list[str]] = {}
+def _tightens(new: LevelVersion, old: LevelVersion) -> bool:
+    """Whether pods that were fine under the old level may not be under the new one."""
+    if new == old or new.privileged:
+        return False
+    return new.minor != old.minor or LEVELS.index(new.level) > LEVELS.index(old.level)
+
+
+def _exempt_warning(name: str, policy: Policy, labels: Mapping[str, str]) -> str:
+    """That labels of an exempt namespace do nothing; only levels that they set are shown."""
+    shown = [
+        f"{mode}={level}"
+        for mode, level in (("enforce", policy.enforce), ("audit", policy.audit), ("warn", policy.warn))
+        if not level.privileged and {f"{_AUDIT}{mode}", f"{_AUDIT}{mode}-version"} & labels.keys()
+    ]
+    return f'namespace "{name}" is exempt from Pod Security, and the policy ({", ".join(shown)}) will be ignored'
+
+
+def _one_of_each_controller_first(pods: Sequence[Object]) -> list[Object]:
+    """Further pods of a controller are most likely like its first one, so they come last."""
+    first: list[Object] = []
+    alike: list[Object] = []
+    seen: set[str] = set()
     for pod in pods:
-        subject = _subject("Pod", pod)
-        if subject is None:
-            continue
-        reasons = ", ".join(finding.reason for finding in evaluate(level, subject))
-        if reasons:
-            groups.setdefault(reasons, []).append(name_of(pod))
-    if not groups:
-        return
-    yield f'existing pods in namespace "{namespace}" violate the new PodSecurity enforce level "{level}"'
+        owner = controller_of(pod)
+        uid = str((owner or {}).get("uid") or "")
+        (alike if owner and uid in seen else first).append(pod)
+        seen.add(uid)
+    return first + alike
+
+
+def _warning_lines(
+    namespace: str, level: LevelVersion, groups: Mapping[str, Sequence[str]], checked: int, total: int
+) -> Iterator[str]:
+    if checked < total:
+        yield f"new PodSecurity enforce level only checked against the first {checked} of {total} existing pods"
+    if groups:
+        yield f'existing pods in namespace "{namespace}" violate the new PodSecurity enforce level "{level}"'
     lines = []
     for reasons, names in groups.items():
         others = len(names) - 1
         more = f" (and {others} other {'pod' if others == 1 else 'pods'})" if others else ""
-        lines.append(f"{names[0]}{more}: {reasons}")
+        lines.append(f"{min(names)}{more}: {reasons}")
     yield from sorted(lines)

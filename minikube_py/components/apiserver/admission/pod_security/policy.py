@@ -66,7 +66,7 @@ def policy_of(labels: Mapping[str, str], defaults: Policy) -> tuple[Policy, list
     that cannot be read counts as latest.
     """
     errors: list[FieldError] = []
-    chosen = {}
+    chosen: dict[str, LevelVersion] = {}
     for mode in ("enforce", "audit", "warn"):
         default: LevelVersion = getattr(defaults, mode)
         level, minor = default.level, default.minor
@@ -82,9 +82,12 @@ def policy_of(labels: Mapping[str, str], defaults: Policy) -> tuple[Policy, list
             if why:
                 errors.append(invalid_value(f"metadata.labels[{label}-version]", version, why))
         chosen[mode] = LevelVersion(level, minor)
+    enforce, warn = chosen["enforce"], chosen["warn"]
     # As documented: without a warn label, warnings follow what is enforced.
-    if PREFIX + "enforce" in labels and PREFIX + "warn" not in labels and _stricter(chosen["enforce"], chosen["warn"]):
-        chosen["warn"] = chosen["enforce"]
+    follows = PREFIX + "warn" not in labels and labels.get(PREFIX + "enforce") in LEVELS
+    if follows and _stricter(enforce, warn):
+        minor = warn.minor if f"{PREFIX}warn-version" in labels else enforce.minor
+        chosen["warn"] = LevelVersion(enforce.level, minor)
     return Policy(**chosen), errors
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from minikube_py.components.apiserver.admission.pod_security.baseline import in_user_namespace
 from minikube_py.components.apiserver.admission.pod_security.findings import (
     Finding,
     Subject,
@@ -87,17 +88,19 @@ def restricted_volumes(subject: Subject, minor: int) -> Finding | None:
 
 
 def run_as_non_root(subject: Subject, minor: int) -> Finding | None:
+    if in_user_namespace(subject, minor):
+        return None
     pod_setting = subject.pod_context.get("runAsNonRoot")
     bad: list[str] = []
     unset: list[str] = []
     for name, context in subject.contexts():
         setting = context.get("runAsNonRoot")
-        if setting is None and pod_setting is None:
+        if setting is None and pod_setting is not True:
             unset.append(name)
         elif setting is False:
             bad.append(name)
-    # A pod that says false is fine where every container says otherwise.
-    pod_bad = pod_setting is False and any(context.get("runAsNonRoot") is not True for _, context in subject.contexts())
+    # A pod that says false is refused even where every container says otherwise.
+    pod_bad = pod_setting is False
     if pod_bad or bad:
         where = setters(pod_bad, bad)
         return Finding("runAsNonRoot != true", f"{where} must not set securityContext.runAsNonRoot=false")
@@ -108,6 +111,8 @@ def run_as_non_root(subject: Subject, minor: int) -> Finding | None:
 
 
 def run_as_user(subject: Subject, minor: int) -> Finding | None:
+    if in_user_namespace(subject, minor):
+        return None
     pod = subject.pod_context.get("runAsUser") == 0
     names = [name for name, context in subject.contexts() if context.get("runAsUser") == 0]
     if not pod and not names:

@@ -8,6 +8,7 @@ changed, the chain runs once more, and of the policies those again that want it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from minikube_py.components.apiserver.admission.expressions.authorizing import Authorizations
@@ -21,12 +22,17 @@ from minikube_py.components.apiserver.admission.policies.matched import (
     Match,
 )
 from minikube_py.components.apiserver.admission.policies.source import Mutation
+from minikube_py.components.apiserver.admission.refusal import request_name
 from minikube_py.components.apiserver.admission.rounds import Memory, mutating_round
 from minikube_py.components.apiserver.admission.subjects import Subject
+from minikube_py.components.apiserver.metrics.admission import ADMIT
+from minikube_py.components.apiserver.registry.heavy import done
 from minikube_py.components.apiserver.types import AdmissionRequest
-from minikube_py.machinery.errors import ApiError, forbidden
+from minikube_py.machinery.decoding import unknown_fields
+from minikube_py.machinery.errors import ApiError, forbidden, internal
 from minikube_py.machinery.objects import Object, key_of, thaw
 from minikube_py.machinery.patching.json_patch import apply_json_patch, is_failed_test, why_not_applied
+from minikube_py.machinery.schema import Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,7 @@ class MutatingAdmissionPolicy:
     """See the module."""
 
     name = "MutatingAdmissionPolicy"
+    phases = (ADMIT,)
 
     def __init__(self, evaluating: Evaluating) -> None:
         self._evaluating = evaluating
@@ -110,21 +117,29 @@ class MutatingAdmissionPolicy:
         scope = Scope(match.policy, await self._evaluating.values(match, subject), authorizations)
         result = await scope.evaluate(mutation.expression)
         if mutation.patch_type == "ApplyConfiguration":
-            changed = apply_configuration(subject.schema(match.target), obj, result)
+            change = partial(apply_configuration, subject.schema(match.target), obj, result)
         else:
-            changed = _patched(obj, result)
+            change = partial(_patched, subject.schema(match.target), obj, result)
+        changed = await done(subject.request.large, change)
         return await subject.accept(match.target, changed)
 
 
-def _patched(obj: Object, operations: list[Any]) -> Object:
-    """The object after a JSON patch; as it was when a test of the patch fails. Raises CannotApply."""
+def _patched(schema: Schema, obj: Object, operations: list[Any]) -> Object:
+    """The object after a JSON patch; as it was when a test of the patch fails.
+
+    Raises CannotApply; ApiError(500) for a field that the object's type does not have (custom objects may have any).
+    """
     cleaned = [{key: value for key, value in operation.items() if key != "from" or value} for operation in operations]
     try:
-        return apply_json_patch(obj, cleaned)
+        patched = apply_json_patch(obj, cleaned)
     except ApiError as error:
         if is_failed_test(error):
             return thaw(obj)
-        raise CannotApply(f"JSONPath: {why_not_applied(error)}") from error
+        raise CannotApply(f"JSON Patch: {why_not_applied(error)}") from error
+    unknown = [] if schema.structural else unknown_fields(schema, patched)
+    if unknown:
+        raise internal(f"strict decoding error: {', '.join(unknown)}")
+    return patched
 
 
 def _denied(policy: str, binding: str, why: str) -> str:
@@ -136,6 +151,6 @@ def _denied(policy: str, binding: str, why: str) -> str:
 def _refused(subject: Subject, failures: list[_Failure]) -> ApiError:
     """The error that failed policies make of the request; the first one speaks."""
     target = subject.target
-    plain = forbidden(target.group, target.plural, subject.name, failures[0].text)
+    plain = forbidden(target.group, target.plural, request_name(subject.request), failures[0].text)
     details: Object = {**(plain.details or {}), "causes": [{"message": failure.text} for failure in failures]}
     return ApiError(403, failures[0].reason or "Forbidden", failures[0].text, details=details)

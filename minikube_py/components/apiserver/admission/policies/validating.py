@@ -21,7 +21,9 @@ from minikube_py.components.apiserver.admission.policies.matched import (
     Problem,
 )
 from minikube_py.components.apiserver.admission.policies.source import Validation
+from minikube_py.components.apiserver.admission.refusal import request_name
 from minikube_py.components.apiserver.admission.subjects import Subject
+from minikube_py.components.apiserver.metrics.admission import VALIDATE
 from minikube_py.components.apiserver.types import AdmissionRequest
 from minikube_py.machinery.errors import ApiError, forbidden
 from minikube_py.machinery.kinds.common.go_text import go_json
@@ -59,6 +61,7 @@ class ValidatingAdmissionPolicy:
     """See the module."""
 
     name = "ValidatingAdmissionPolicy"
+    phases = (VALIDATE,)
 
     def __init__(self, evaluating: Evaluating) -> None:
         self._evaluating = evaluating
@@ -186,6 +189,6 @@ async def _message(validation: Validation, scope: Scope) -> str:
 def refused(subject: Subject, denial: Denial) -> ApiError:
     """The error that the first denial makes of the request."""
     target, message, reason = subject.target, denial.text(), denial.reason or "Invalid"
-    plain = forbidden(target.group, target.plural, subject.name, message)
+    plain = forbidden(target.group, target.plural, request_name(subject.request), message)
     details: Object = {**(plain.details or {}), "causes": [{"message": message}]}
     return ApiError(_CODES.get(reason, 422), reason, plain.message, details=details)

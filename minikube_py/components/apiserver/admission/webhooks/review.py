@@ -162,7 +162,7 @@ def refusal(webhook: str, result: Mapping[str, Any]) -> ApiError:
         message = f"{denied} without explanation"
     details = result.get("details")
     return ApiError(
-        code if isinstance(code, int) and 400 <= code <= 599 else 400,
+        code if isinstance(code, int) and 400 <= code <= 999 else 400,
         reason,
         message,
         details=details if isinstance(details, dict) else None,

@@ -15,6 +15,7 @@ from minikube_py.components.apiserver.admission.webhooks.dispatch import (
     failed_open,
 )
 from minikube_py.components.apiserver.admission.webhooks.hooks import Hook
+from minikube_py.components.apiserver.metrics.admission import VALIDATE
 from minikube_py.components.apiserver.types import AdmissionRequest
 from minikube_py.machinery.errors import ApiError
 
@@ -23,6 +24,7 @@ class ValidatingAdmissionWebhook:
     """See the module."""
 
     name = "ValidatingAdmissionWebhook"
+    phases = (VALIDATE,)
 
     def __init__(self, asking: Asking) -> None:
         self._asking = asking

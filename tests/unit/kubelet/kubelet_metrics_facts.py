@@ -1,0 +1,107 @@
+"""Metrics of a kubelet v1.36 that have a meaning here: name, type, labels (recorded, in compact form)."""
+
+KUBELET = """
+kubelet_active_pods gauge static
+kubelet_cgroup_manager_duration_seconds histogram operation_type
+kubelet_cgroup_version gauge
+kubelet_containers_per_pod_count histogram
+kubelet_desired_pods gauge static
+kubelet_http_inflight_requests gauge long_running,method,path,server_type
+kubelet_http_requests_total counter long_running,method,path,server_type
+kubelet_image_manager_ensure_image_requests_total counter present_locally,pull_policy,pull_required
+kubelet_managed_ephemeral_containers gauge
+kubelet_mirror_pods gauge
+kubelet_node_name gauge node
+kubelet_orphaned_runtime_pods_total counter
+kubelet_pleg_last_seen_seconds gauge
+kubelet_pleg_relist_duration_seconds histogram
+kubelet_pleg_relist_interval_seconds histogram
+kubelet_pod_start_duration_seconds histogram
+kubelet_pod_start_sli_duration_seconds histogram
+kubelet_pod_start_total_duration_seconds histogram
+kubelet_pod_status_sync_duration_seconds histogram
+kubelet_pod_worker_duration_seconds histogram operation_type
+kubelet_pod_worker_start_duration_seconds histogram
+kubelet_restarted_pods_total counter static
+kubelet_run_podsandbox_duration_seconds histogram runtime_handler
+kubelet_running_containers gauge container_state
+kubelet_running_pods gauge
+kubelet_runtime_operations_duration_seconds histogram operation_type
+kubelet_runtime_operations_total counter operation_type
+kubelet_started_containers_total counter container_type
+kubelet_started_pods_errors_total counter
+kubelet_started_pods_total counter
+kubelet_terminated_containers_total counter container_type,exit_code,reason
+kubelet_working_pods gauge config,lifecycle,static
+kubernetes_build_info gauge build_date,compiler,git_commit,git_tree_state,git_version,go_version,major,minor,platform
+"""
+CADVISOR = """
+cadvisor_version_info gauge cadvisorRevision,cadvisorVersion,dockerVersion,kernelVersion,osVersion
+container_cpu_load_average_10s gauge container,id,image,name,namespace,pod
+container_cpu_load_d_average_10s gauge container,id,image,name,namespace,pod
+container_cpu_system_seconds_total counter container,id,image,name,namespace,pod
+container_cpu_usage_seconds_total counter container,cpu,id,image,name,namespace,pod
+container_cpu_user_seconds_total counter container,id,image,name,namespace,pod
+container_file_descriptors gauge container,id,image,name,namespace,pod
+container_fs_inodes_free gauge container,device,id,image,name,namespace,pod
+container_fs_inodes_total gauge container,device,id,image,name,namespace,pod
+container_fs_io_current gauge container,device,id,image,name,namespace,pod
+container_fs_io_time_seconds_total counter container,device,id,image,name,namespace,pod
+container_fs_io_time_weighted_seconds_total counter container,device,id,image,name,namespace,pod
+container_fs_limit_bytes gauge container,device,id,image,name,namespace,pod
+container_fs_read_seconds_total counter container,device,id,image,name,namespace,pod
+container_fs_reads_merged_total counter container,device,id,image,name,namespace,pod
+container_fs_reads_total counter container,device,id,image,name,namespace,pod
+container_fs_sector_reads_total counter container,device,id,image,name,namespace,pod
+container_fs_sector_writes_total counter container,device,id,image,name,namespace,pod
+container_fs_usage_bytes gauge container,device,id,image,name,namespace,pod
+container_fs_write_seconds_total counter container,device,id,image,name,namespace,pod
+container_fs_writes_merged_total counter container,device,id,image,name,namespace,pod
+container_fs_writes_total counter container,device,id,image,name,namespace,pod
+container_health_state gauge container,id,image,name,namespace,pod
+container_last_seen gauge container,id,image,name,namespace,pod
+container_memory_cache gauge container,id,image,name,namespace,pod
+container_memory_failcnt counter container,id,image,name,namespace,pod
+container_memory_failures_total counter container,failure_type,id,image,name,namespace,pod,scope
+container_memory_kernel_usage gauge container,id,image,name,namespace,pod
+container_memory_mapped_file gauge container,id,image,name,namespace,pod
+container_memory_max_usage_bytes gauge container,id,image,name,namespace,pod
+container_memory_rss gauge container,id,image,name,namespace,pod
+container_memory_swap gauge container,id,image,name,namespace,pod
+container_memory_total_active_file_bytes gauge container,id,image,name,namespace,pod
+container_memory_total_inactive_file_bytes gauge container,id,image,name,namespace,pod
+container_memory_usage_bytes gauge container,id,image,name,namespace,pod
+container_memory_working_set_bytes gauge container,id,image,name,namespace,pod
+container_network_receive_bytes_total counter container,id,image,interface,name,namespace,pod
+container_network_receive_errors_total counter container,id,image,interface,name,namespace,pod
+container_network_receive_packets_dropped_total counter container,id,image,interface,name,namespace,pod
+container_network_receive_packets_total counter container,id,image,interface,name,namespace,pod
+container_network_transmit_bytes_total counter container,id,image,interface,name,namespace,pod
+container_network_transmit_errors_total counter container,id,image,interface,name,namespace,pod
+container_network_transmit_packets_dropped_total counter container,id,image,interface,name,namespace,pod
+container_network_transmit_packets_total counter container,id,image,interface,name,namespace,pod
+container_oom_events_total counter container,id,image,name,namespace,pod
+container_processes gauge container,id,image,name,namespace,pod
+container_scrape_error gauge
+container_sockets gauge container,id,image,name,namespace,pod
+container_spec_cpu_period gauge container,id,image,name,namespace,pod
+container_spec_cpu_shares gauge container,id,image,name,namespace,pod
+container_spec_memory_limit_bytes gauge container,id,image,name,namespace,pod
+container_spec_memory_reservation_limit_bytes gauge container,id,image,name,namespace,pod
+container_spec_memory_swap_limit_bytes gauge container,id,image,name,namespace,pod
+container_start_time_seconds gauge container,id,image,name,namespace,pod
+container_tasks_state gauge container,id,image,name,namespace,pod,state
+container_threads gauge container,id,image,name,namespace,pod
+container_threads_max gauge container,id,image,name,namespace,pod
+container_ulimits_soft gauge container,id,image,name,namespace,pod,ulimit
+machine_cpu_books gauge boot_id,machine_id,system_uuid
+machine_cpu_cores gauge boot_id,machine_id,system_uuid
+machine_cpu_drawers gauge boot_id,machine_id,system_uuid
+machine_cpu_physical_cores gauge boot_id,machine_id,system_uuid
+machine_cpu_sockets gauge boot_id,machine_id,system_uuid
+machine_memory_bytes gauge boot_id,machine_id,system_uuid
+machine_nvm_avg_power_budget_watts gauge boot_id,machine_id,system_uuid
+machine_nvm_capacity gauge boot_id,machine_id,mode,system_uuid
+machine_scrape_error gauge
+machine_swap_bytes gauge boot_id,machine_id,system_uuid
+"""
