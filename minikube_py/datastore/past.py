@@ -3,7 +3,8 @@
 A row of the log names the row that it supersedes. So the first row of a key above a revision tells what the key was
 at that revision, and a key that has no such row is what it is now. No index of the log by keys is needed, which
 every write would have to keep up (half of what a put wrote to the disk), and a read costs what has changed
-since, not what the log holds.
+since, not what the log holds. A single key that was there all the time is found quicker, along its own rows
+(``ancestor`` in the engines' ``log``).
 
 Invariant: what is published while the log is read is taken from memory, and from then on nothing is awaited until
 everything that is to be told has been picked: all of it is of one moment.

@@ -269,6 +269,12 @@ def read(scan: Scan, index: KeyIndex, revision: int) -> RangeResult:
     return RangeResult(without_values(records, scan.keys_only), revision, count, len(records) < count)
 
 
+def one_record(record: Record | None, revision: int, keys_only: bool, count_only: bool) -> RangeResult:
+    """The answer to a scan of one key."""
+    records = [record] if record is not None else []
+    return RangeResult(() if count_only else without_values(records, keys_only), revision, len(records))
+
+
 async def read_the_past(plan: Plan, store: TransactionalStore) -> None:
     """Carry out the scans of older revisions in a plan that took place."""
     for step in plan.walk():

@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from minikube_py.machinery.go_floats import go_float
 from minikube_py.machinery.objects import Object
 
 
@@ -216,7 +217,9 @@ def go_value(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float):
+    if isinstance(value, float):
+        return go_float(value)
+    if isinstance(value, int):
         return str(value)
     return orjson.dumps(value).decode()
 

@@ -139,11 +139,16 @@ def _int_or_string(value: Any) -> str | None:
 def _bytes(value: Any, schema: Schema, path: str, struct: str, owner: str, key: str) -> str | None:
     if not isinstance(value, str):
         return _misfit(value, schema, path, struct, owner, key)
+    return bad_base64(value) or None
+
+
+def bad_base64(text: str) -> str:
+    """What Go's decoder says of a text that is no base64; empty for others."""
     try:
-        base64.b64decode(value.replace("\n", "").replace("\r", ""), validate=True)
+        base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)
     except (binascii.Error, ValueError):
-        return f"illegal base64 data at input byte {_first_bad_byte(value)}"
-    return None
+        return f"illegal base64 data at input byte {_first_bad_byte(text)}"
+    return ""
 
 
 def _first_bad_byte(text: str) -> int:

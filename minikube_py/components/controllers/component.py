@@ -79,66 +79,105 @@ def _bound(make: Callable[[Kit], Loop], kit: Kit) -> Callable[[], Loop]:
 
 def all_loops() -> dict[str, Callable[[Kit], Loop]]:
     """Every loop by the name Kubernetes gives it."""
+    return {
+        **_namespaces_and_objects(),
+        **_workloads(),
+        **_nodes_and_networks(),
+        **_volumes(),
+        **_certificates_and_tokens(),
+    }
+
+
+def _namespaces_and_objects() -> dict[str, Callable[[Kit], Loop]]:
+    """Loops of namespaces, of what each of them holds, and of what owns what."""
+    from minikube_py.components.controllers.garbage.collector import GarbageCollector
+    from minikube_py.components.controllers.namespaces import NamespaceController
+    from minikube_py.components.controllers.per_namespace import root_ca_controller, service_account_controller
+    from minikube_py.components.controllers.quota.controller import ResourceQuotaController
+
+    return {
+        "serviceaccount": service_account_controller,
+        "root-ca-certificate-publisher": root_ca_controller,
+        "namespace": NamespaceController,
+        "garbage-collector": GarbageCollector,
+        "resourcequota": ResourceQuotaController,
+    }
+
+
+def _workloads() -> dict[str, Callable[[Kit], Loop]]:
+    """Loops of what makes pods, and of what counts and places them."""
+    from minikube_py.components.controllers.cronjob.controller import CronJobController
+    from minikube_py.components.controllers.daemonset.controller import DaemonSetController
+    from minikube_py.components.controllers.deployment.controller import DeploymentController
+    from minikube_py.components.controllers.disruption import DisruptionController
+    from minikube_py.components.controllers.horizontal_pod_autoscaler.controller import (
+        HorizontalPodAutoscalerController,
+    )
+    from minikube_py.components.controllers.job.controller import JobController
+    from minikube_py.components.controllers.replicaset import REPLICA_SET, REPLICATION_CONTROLLER, ReplicaController
+    from minikube_py.components.controllers.statefulset.controller import StatefulSetController
+    from minikube_py.components.controllers.ttl_after_finished import TtlAfterFinishedController
+
+    return {
+        "replicaset": lambda kit: ReplicaController(kit, REPLICA_SET),
+        "replication": lambda kit: ReplicaController(kit, REPLICATION_CONTROLLER),
+        "deployment": DeploymentController,
+        "daemonset": DaemonSetController,
+        "statefulset": StatefulSetController,
+        "job": JobController,
+        "cronjob": CronJobController,
+        "disruption": DisruptionController,
+        "horizontal-pod-autoscaler": HorizontalPodAutoscalerController,
+        "ttl-after-finished": TtlAfterFinishedController,
+    }
+
+
+def _nodes_and_networks() -> dict[str, Callable[[Kit], Loop]]:
+    """Loops of nodes, of the pods on them, and of Services."""
+    from minikube_py.components.controllers.endpoints.controller import EndpointsController
+    from minikube_py.components.controllers.endpoints.mirroring import EndpointsMirror
+    from minikube_py.components.controllers.nodeipam import NodeIpam
+    from minikube_py.components.controllers.nodes.eviction import TaintEvictionController
+    from minikube_py.components.controllers.nodes.lifecycle import NodeLifecycleController
+    from minikube_py.components.controllers.nodes.pod_gc import PodGarbageCollector
+
+    return {
+        "node-ipam": NodeIpam,
+        "node-lifecycle": NodeLifecycleController,
+        "taint-eviction": TaintEvictionController,
+        "pod-garbage-collector": PodGarbageCollector,
+        "endpoint-slice": EndpointsController,
+        "endpoint-slice-mirroring": EndpointsMirror,
+    }
+
+
+def _volumes() -> dict[str, Callable[[Kit], Loop]]:
+    """Loops of volumes and claims."""
+    from minikube_py.components.controllers.storage_protection import (
+        ClaimProtectionController,
+        VolumeProtectionController,
+    )
+    from minikube_py.components.controllers.volumes.binder import VolumeBinder
+    from minikube_py.components.controllers.volumes.ephemeral import EphemeralVolumeController
+
+    return {
+        "persistentvolume-binder": VolumeBinder,
+        "ephemeral-volume": EphemeralVolumeController,
+        "persistentvolumeclaim-protection": ClaimProtectionController,
+        "persistentvolume-protection": VolumeProtectionController,
+    }
+
+
+def _certificates_and_tokens() -> dict[str, Callable[[Kit], Loop]]:
+    """Loops of certificate requests and of the tokens that workers join with."""
     from minikube_py.components.controllers.bootstrap.signing import BootstrapSigner
     from minikube_py.components.controllers.bootstrap.token_cleaning import TokenCleaner
     from minikube_py.components.controllers.certificates.approving import ApprovingController
     from minikube_py.components.controllers.certificates.cleaning import CleaningController
     from minikube_py.components.controllers.certificates.serving_approving import ServingApprovingController
     from minikube_py.components.controllers.certificates.signing import SigningController
-    from minikube_py.components.controllers.cronjob.controller import CronJobController
-    from minikube_py.components.controllers.daemonset.controller import DaemonSetController
-    from minikube_py.components.controllers.deployment.controller import DeploymentController
-    from minikube_py.components.controllers.disruption import DisruptionController
-    from minikube_py.components.controllers.endpoints.controller import EndpointsController
-    from minikube_py.components.controllers.endpoints.mirroring import EndpointsMirror
-    from minikube_py.components.controllers.garbage.collector import GarbageCollector
-    from minikube_py.components.controllers.horizontal_pod_autoscaler.controller import (
-        HorizontalPodAutoscalerController,
-    )
-    from minikube_py.components.controllers.job.controller import JobController
-    from minikube_py.components.controllers.namespaces import NamespaceController
-    from minikube_py.components.controllers.nodeipam import NodeIpam
-    from minikube_py.components.controllers.nodes.eviction import TaintEvictionController
-    from minikube_py.components.controllers.nodes.lifecycle import NodeLifecycleController
-    from minikube_py.components.controllers.nodes.pod_gc import PodGarbageCollector
-    from minikube_py.components.controllers.per_namespace import root_ca_controller, service_account_controller
-    from minikube_py.components.controllers.quota.controller import ResourceQuotaController
-    from minikube_py.components.controllers.replicaset import REPLICA_SET, REPLICATION_CONTROLLER, ReplicaController
-    from minikube_py.components.controllers.statefulset.controller import StatefulSetController
-    from minikube_py.components.controllers.storage_protection import (
-        ClaimProtectionController,
-        VolumeProtectionController,
-    )
-    from minikube_py.components.controllers.ttl_after_finished import TtlAfterFinishedController
-    from minikube_py.components.controllers.volumes.binder import VolumeBinder
-    from minikube_py.components.controllers.volumes.ephemeral import EphemeralVolumeController
 
     return {
-        "serviceaccount": service_account_controller,
-        "root-ca-certificate-publisher": root_ca_controller,
-        "namespace": NamespaceController,
-        "replicaset": lambda kit: ReplicaController(kit, REPLICA_SET),
-        "replication": lambda kit: ReplicaController(kit, REPLICATION_CONTROLLER),
-        "deployment": DeploymentController,
-        "endpoint-slice": EndpointsController,
-        "endpoint-slice-mirroring": EndpointsMirror,
-        "garbage-collector": GarbageCollector,
-        "job": JobController,
-        "node-ipam": NodeIpam,
-        "node-lifecycle": NodeLifecycleController,
-        "taint-eviction": TaintEvictionController,
-        "pod-garbage-collector": PodGarbageCollector,
-        "daemonset": DaemonSetController,
-        "statefulset": StatefulSetController,
-        "cronjob": CronJobController,
-        "disruption": DisruptionController,
-        "horizontal-pod-autoscaler": HorizontalPodAutoscalerController,
-        "resourcequota": ResourceQuotaController,
-        "ttl-after-finished": TtlAfterFinishedController,
-        "persistentvolume-binder": VolumeBinder,
-        "ephemeral-volume": EphemeralVolumeController,
-        "persistentvolumeclaim-protection": ClaimProtectionController,
-        "persistentvolume-protection": VolumeProtectionController,
         "certificatesigningrequest-approving": ApprovingController,
         "kubelet-serving-approving": ServingApprovingController,
         "certificatesigningrequest-signing": SigningController,

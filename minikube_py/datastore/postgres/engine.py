@@ -40,6 +40,7 @@ from minikube_py.datastore.transactions import (
     Reply,
     Scan,
     Transaction,
+    one_record,
     read,
     read_the_past,
     span_end,
@@ -80,7 +81,11 @@ async def open_postgres(url: str, *, clock: Clock, settings: PostgresSettings = 
         connection = await asyncpg.connect(
             url, timeout=settings.connect_seconds, command_timeout=settings.stall_seconds
         )
-        await log.tune(connection)
+        try:
+            await log.tune(connection)
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
     try:
@@ -171,8 +176,14 @@ class PostgresDatastore:
             return current
         if current is not None and current.mod_revision <= revision:
             return current
-        found = await self._read_past(Request(key, span_end(key, None), revision))
-        return found.records[0] if found.records else None
+        if current is None or current.create_revision > revision:  # its rows do not lead to those before a deletion
+            gone = await self._read_past(Request(key, span_end(key, None), revision))
+            return gone.records[0] if gone.records else None
+        row = self._mirror.newest_row(current)
+        found = await self._connections.use(partial(log.ancestor, row=row, revision=revision))
+        await self._refresh()  # learn of a compaction, of any server, that may have taken some of it away
+        self._check_readable(revision)
+        return found
 
     async def range(
         self, prefix: str, *, start: str = "", revision: int = 0, limit: int = 0, keys_only: bool = False
@@ -200,7 +211,9 @@ class PostgresDatastore:
         now = self.current_revision
         if revision <= 0 or revision == now:
             return read(Scan(start, end, 0, limit, keys_only, count_only), self._mirror.index, now)
-        request = Request(start, span_end(start, end), revision, limit=limit, count_only=count_only)
+        if end is None:
+            return one_record(await self.get(start, revision=revision), now, keys_only, count_only)
+        request = Request(start, end, revision, limit=limit, count_only=count_only)
         return (await self._read_past(request)).result(self.current_revision, keys_only=keys_only)
 
     async def count(self, prefix: str, *, revision: int = 0) -> int:
@@ -435,13 +448,13 @@ class PostgresDatastore:
     async def _superseded(self, start: str, end: str, after: int, upto: int) -> list[tuple[str, int]]:
         reading = partial(log.superseded, start=start, end=end, after=after, upto=upto)
         found = await self._connections.use(reading)
-        await self._refresh()  # learn of a compaction, of any server, that may have taken some of it away
+        await self._refresh()  # as in `get`
         return found
 
     async def _records(self, rows: Sequence[int]) -> dict[int, Record]:
         found = await self._connections.use(partial(log.records_of, rows=rows))
         if len(found) < len(rows):
-            await self._refresh()  # as above
+            await self._refresh()  # as in `get`
         return found
 
     async def _replay(self, prefix: str, start: int, upto: int) -> tuple[list[Change], int]:

@@ -57,6 +57,11 @@ _SWEEP = """
             SELECT previous FROM seen WHERE previous > 0 UNION ALL SELECT id FROM seen WHERE deleted > 0 AND id < $4
         )) RETURNING id
     ) SELECT max(id), count(*), (SELECT count(*) FROM gone) FROM seen"""
+_ANCESTOR = f"""
+    WITH RECURSIVE line (id, previous) AS (
+        SELECT id, previous FROM pyk3s_log WHERE id = $1
+        UNION ALL SELECT l.id, l.previous FROM line JOIN pyk3s_log l ON l.id = line.previous WHERE line.id > $2)
+    SELECT {_RECORD} FROM pyk3s_log WHERE id = (SELECT id FROM line WHERE id <= $2)"""
 _NOW = "extract(epoch FROM clock_timestamp())"
 
 
@@ -188,6 +193,12 @@ async def superseded(connection: Any, start: str, end: str, after: int, upto: in
     bounds = (start.encode(), end.encode() if end else None)
     rows = await connection.fetch(_SUPERSEDED, last_row_id(after), last_row_id(upto), *bounds)
     return [(key.decode(), row) for key, row in rows]
+
+
+async def ancestor(connection: Any, row: int, revision: int) -> Record | None:
+    """As in the SQLite engine."""
+    found = await connection.fetchrow(_ANCESTOR, row, last_row_id(revision))
+    return None if found is None else _record(found)
 
 
 async def records_of(connection: Any, rows: Sequence[int]) -> dict[int, Record]:

@@ -39,6 +39,7 @@ from minikube_py.datastore.transactions import (
     Reply,
     Scan,
     Transaction,
+    one_record,
     read,
     read_the_past,
     span_end,
@@ -176,8 +177,13 @@ class SqliteDatastore:
             return current
         if current is not None and current.mod_revision <= revision:
             return current
-        found = await self._read_past(Request(key, span_end(key, None), revision))
-        return found.records[0] if found.records else None
+        if current is None or current.create_revision > revision:  # its rows do not lead to those before a deletion
+            gone = await self._read_past(Request(key, span_end(key, None), revision))
+            return gone.records[0] if gone.records else None
+        row = self._volatile.newest_on_disk(current)
+        found = await self._history().call(partial(log.ancestor, row=row, revision=revision))
+        self._check_readable(revision)
+        return found
 
     async def range(
         self, prefix: str, *, start: str = "", revision: int = 0, limit: int = 0, keys_only: bool = False
@@ -204,7 +210,9 @@ class SqliteDatastore:
         now = self.current_revision
         if revision <= 0 or revision == now:
             return read(Scan(start, end, 0, limit, keys_only, count_only), self._index, now)
-        request = Request(start, span_end(start, end), revision, limit=limit, count_only=count_only)
+        if end is None:
+            return one_record(await self.get(start, revision=revision), now, keys_only, count_only)
+        request = Request(start, end, revision, limit=limit, count_only=count_only)
         return (await self._read_past(request)).result(self.current_revision, keys_only=keys_only)
 
     async def count(self, prefix: str, *, revision: int = 0) -> int:

@@ -48,6 +48,12 @@ _REPLAY = f"""
            p.key, p.value, p.id >> {POSITION_BITS}, p.create_revision, p.version, p.lease, l.id
     FROM log l LEFT JOIN log p ON p.id = l.previous
     WHERE l.id >= ? AND l.id <= ? AND l.key >= ? {{upper}} ORDER BY l.id LIMIT ?"""
+# From a row to those that it supersedes, up to the first that is old enough.
+_ANCESTOR = f"""
+    WITH RECURSIVE line (id, previous) AS (
+        SELECT id, previous FROM log WHERE id = :row
+        UNION ALL SELECT log.id, log.previous FROM line JOIN log ON log.id = line.previous WHERE line.id > :upto)
+    SELECT {_RECORD} FROM log WHERE id = (SELECT id FROM line WHERE id <= :upto)"""
 _ROWS = f"""
     SELECT {_COLUMNS} FROM log
     WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"""
@@ -176,6 +182,12 @@ def superseded(connection: sqlite3.Connection, start: str, end: str, after: int,
     upper, bounds = _bounds(start, end)
     arguments = (last_row_id(after), last_row_id(upto), *bounds)
     return [(key, row) for key, row, _ in connection.execute(_SUPERSEDED.format(upper=upper), arguments)]
+
+
+def ancestor(connection: sqlite3.Connection, row: int, revision: int) -> Record | None:
+    """What the key of a row was at ``revision``, by what it supersedes; None also when that is compacted."""
+    found = connection.execute(_ANCESTOR, {"row": row, "upto": last_row_id(revision)}).fetchone()
+    return None if found is None else Record(*found)
 
 
 def records_of(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int, Record]:

@@ -101,6 +101,11 @@ class VolatileKeys:
             on_disk = self.newest_row(change.previous)
         self.unwritten[key] = Unwritten(change.record, on_disk)
 
+    def newest_on_disk(self, record: Record) -> int:
+        """The id of the row of a current record, or of what it supersedes when it is not written yet; 0: nothing."""
+        entry = self.unwritten.get(record.key)
+        return self.newest_row(record) if entry is None else entry.on_disk
+
     def due(self, upto: int) -> list[Unwritten]:
         """Unwritten records with revision <= ``upto``, in revision order."""
         found = [entry for entry in self.unwritten.values() if entry.record.mod_revision <= upto]

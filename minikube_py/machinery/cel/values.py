@@ -7,7 +7,6 @@ never equal to a bool, numbers of different types are compared by value.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -219,26 +218,3 @@ def duration(value: timedelta) -> timedelta:
 
 
 _LONGEST = timedelta(microseconds=INT_MAX // 1000)
-
-
-def go_float(value: float) -> str:
-    """A double as Go's ``FormatFloat(v, 'g', -1, 64)`` writes it."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    digits, _, exponent = f"{value!r}".partition("e")
-    text = repr(float(value))
-    power = math.floor(math.log10(abs(value))) if value else 0
-    if -4 <= power < 21:
-        if exponent:
-            text = f"{value:.{max(0, len(digits.replace('.', '').lstrip('-')) - 1 - power)}f}"
-        return text.removesuffix(".0")
-    mantissa, _, power_text = f"{value:e}".partition("e")
-    if exponent:
-        mantissa, power_text = digits, exponent
-    else:
-        shortest = text.lstrip("-").replace(".", "").strip("0")
-        mantissa = ("-" if value < 0 else "") + shortest[:1] + (f".{shortest[1:]}" if len(shortest) > 1 else "")
-    number = int(power_text)
-    return f"{mantissa.removesuffix('.0')}e{'-' if number < 0 else '+'}{abs(number):02d}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minikube_py.machinery.errors import ApiError
+from minikube_py.machinery.go_floats import go_float
 
 _TYPES = {
     dict: "map[string]interface {}",
@@ -27,7 +28,7 @@ def go_map(value: Any) -> str:
         return "<nil>"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return go_float(value) if isinstance(value, float) else str(value)
 
 
 def go_string(value: Any) -> str:

@@ -18,15 +18,16 @@ from api_process import Running
 from openapi_cases import Case, Maker, Operation, operations
 from yarl import URL
 
-SECONDS = float(os.environ.get("PYK3S_FUZZ_SECONDS", "30"))
+SECONDS = float(os.environ.get("PYK3S_FUZZ_SECONDS", "0"))
 SEED = int(os.environ.get("PYK3S_FUZZ_SEED", "1"))
 MOST_FAILURES = 20
-LEAST_REQUESTS = 1_000
+PATIENCE_SECONDS = 120
+LEAST_REQUESTS = 5_000
 
 
 BARE_500 = re.compile(
     r"resourceVersion should not be set on objects to be created"
-    r'|strconv\.ParseUint: parsing ".*": (invalid syntax|value out of range)'
+    r'|(resourceVersion: Invalid value: ".*": )?strconv\.ParseUint: parsing ".*": (invalid syntax|value out of range)'
     r"|\[?target\.(kind|name): .*"
     r"|map: .* does not contain declared merge key: \w+"
     r"|unknown patch type: .* in map: .*"
@@ -61,7 +62,7 @@ async def test_no_request_is_an_error_of_the_server(running: Running) -> None:
         random = Random(SEED)
         targets = await _targets(session, random)
         ends = time.monotonic() + SECONDS
-        while time.monotonic() < ends and len(failures) < MOST_FAILURES:
+        while (requests < LEAST_REQUESTS or time.monotonic() < ends) and len(failures) < MOST_FAILURES:
             maker, operation = random.choice(targets)
             case = maker.case(operation)
             code, body = await _send(session, case)
@@ -70,7 +71,6 @@ async def test_no_request_is_an_error_of_the_server(running: Running) -> None:
             if not expected(code, body):
                 failures.append(f"{code} {case.method} {case.path} {case.media_type} {case.body!r}: {body[:300]!r}")
     assert not failures, f"seed {SEED}, {requests} requests:\n" + "\n".join(failures)
-    assert requests >= min(LEAST_REQUESTS, SECONDS * 30)
     assert answered_well > requests / 20, "hardly any request was good enough to reach the registry"
 
 
@@ -88,7 +88,7 @@ async def _targets(session: aiohttp.ClientSession, random: Random) -> list[tuple
 
 async def _send(session: aiohttp.ClientSession, case: Case) -> tuple[int, bytes]:
     headers = {"Content-Type": case.media_type} if case.media_type else {}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         url = URL(case.path, encoded=True)
         async with session.request(case.method, url, data=case.body or None, headers=headers) as answer:
             return answer.status, await answer.read()

@@ -487,6 +487,25 @@ async def test_what_rests_on_leases_or_on_the_past_goes_the_long_way(servers: Op
     assert direct == [True]
 
 
+async def test_a_connection_that_is_given_up_while_it_is_set_up_is_closed(
+    postgres: Any, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+    taken: list[Any] = []
+
+    async def hanging(connection: Any) -> None:
+        taken.append(connection)
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(log, "tune", hanging)
+    opening = asyncio.create_task(open_postgres(postgres.url, clock=clock))
+    await begun.wait()
+    opening.cancel()
+    await asyncio.gather(opening, return_exceptions=True)
+    assert taken[0].is_closed()
+
+
 async def test_another_isolation_by_default_does_no_harm(
     servers: Opener, postgres: Any, clock: Any, direct: list[bool]
 ) -> None:

@@ -66,6 +66,14 @@ PATHS = {
         "/api/v1/componentstatuses?watch=1", 405, 'watch is not supported on resources of kind "componentstatuses"'
     ),
     "a parameter with a semicolon does not count": get(f"{MAPS}?labelSelector=a=;b", 200),
+    "the version is routed": Row("POST", "/version", 405, NO_METHOD),
+    "nothing below the version": get("/version/x", 404, NO_RESOURCE),
+    "the version with a slash": get("/version/", 200),
+    "health takes any method": Row("POST", "/livez/ping", 200),
+    "health takes no slash": get("/livez/ping/", 404),
+    "nor does OpenAPI": get("/openapi/v2/", 404),
+    "nor the documents of OpenAPI": get("/openapi/v3/api/v1/", 404),
+    "the index by its other name": get("/index.html", 200),
 }
 
 FORMS = {
@@ -116,6 +124,12 @@ PATCHES = {
         422,
         ' "" is invalid: patch: Invalid value: "map[nope:1]": strict decoding error: unknown field "nope"',
         query=STRICT,
+    ),
+    "numbers in it are shown as Go shows them": patched(
+        STRATEGIC,
+        '{"immutable":1e6}',
+        422,
+        ' "" is invalid: patch: Invalid value: "map[immutable:1e+06]": unrecognized type: bool',
     ),
     "nothing to patch, before the patch is read": patched(MERGE, "{", 404, 'configmaps "none" not found', "none"),
     "nothing to scale, before the patch is read": Row(

@@ -291,3 +291,34 @@ async def test_a_key_deleted_and_made_again_at_once_begins_anew(store: Datastore
     assert await store.get("/a", revision=3) is None
     changes = await take(store.watch("/", start_revision=3), 2)
     assert [(c.revision, c.previous and c.previous.value) for c in changes] == [(3, b"1"), (4, None)]
+
+
+async def test_the_history_of_a_key_that_comes_and_goes(store: Datastore) -> None:
+    was: dict[int, bytes | None] = {1: None}
+    for n in range(12):
+        record = await store.get("/a")
+        if n % 4 == 3:
+            gone = await store.delete("/a")
+            assert gone is not None
+            was[gone.mod_revision] = None
+        elif record is None:
+            was[(await store.create("/a", b"%d" % n)).mod_revision] = b"%d" % n
+        else:
+            written = await store.update("/a", b"%d" % n, expected_revision=record.mod_revision)
+            was[written.mod_revision] = b"%d" % n
+        other = await store.create(f"/b/{n}", b"")
+        was[other.mod_revision] = was[other.mod_revision - 1]
+        for revision, value in was.items():
+            found = await store.get("/a", revision=revision)
+            assert (found.value if found else None) == value, (revision, n)
+            count = await store.count("/a", revision=revision)
+            assert count == (value is not None)
+    compacted = store.current_revision - 3
+    await store.compact(compacted)
+    for revision, value in was.items():
+        if revision < compacted:
+            with pytest.raises(Compacted):
+                await store.get("/a", revision=revision)
+        else:
+            found = await store.get("/a", revision=revision)
+            assert (found.value if found else None) == value

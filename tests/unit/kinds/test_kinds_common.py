@@ -19,6 +19,7 @@ from minikube_py.machinery.kinds.core.config_map import KIND as CONFIG_MAP
 from minikube_py.machinery.kinds.core.service_strategy import prepare_update
 from minikube_py.machinery.kinds.events.event import from_core, to_core
 from minikube_py.machinery.objects import Object, thaw
+from minikube_py.machinery.schema import Schema, definitions
 
 
 @pytest.mark.parametrize(
@@ -188,6 +189,44 @@ def test_json_names(name: str, wanted: str) -> None:
 
 def test_go_objects_show_every_field() -> None:
     assert go_object("RoleRef", {"kind": "Role", "name": "x"}) == {"APIGroup": "", "Kind": "Role", "Name": "x"}
+
+
+_HOST_FIELDS = {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "hostUsers"}
+
+
+def full(schema: Schema) -> Any:
+    """A value with every field that the schema knows."""
+    if schema.properties:
+        return {name: full(field) for name, field in schema.properties.items()}
+    if schema.items is not None:
+        return [full(schema.items)]
+    return {"key": "value"} if schema.additional is not None else schema.type
+
+
+def unlike(wire: Any, shown: Any, path: str) -> list[str]:
+    """Where a structure is shown with other fields than it has."""
+    if isinstance(wire, list) and isinstance(shown, list):
+        return [found for pair in zip(wire, shown, strict=True) for found in unlike(*pair, f"{path}[]")]
+    if not isinstance(wire, dict) or not isinstance(shown, dict) or wire == shown:
+        return []
+    fields = {json_name(name) if name[0].isupper() else name: value for name, value in shown.items()}
+    found = [path] if fields.keys() ^ wire.keys() else []
+    return found + [each for name in fields.keys() & wire.keys()
+                    for each in unlike(wire[name], fields[name], f"{path}.{name}")]  # fmt: skip
+
+
+def test_pods_are_shown_with_all_that_they_hold() -> None:
+    wire = full(definitions().schema("io.k8s.api.core.v1.PodSpec"))
+    shown = go_object("PodSpec", wire)
+    assert unlike(wire, shown, "pod") == ["pod", "pod.securityContext"]
+    fields = [{json_name(name) for name in each} for each in (shown, shown["SecurityContext"])]
+    assert wire.keys() - fields[0] == {*_HOST_FIELDS, "serviceAccount"}
+    assert fields[1] - wire["securityContext"].keys() == _HOST_FIELDS
+    assert shown["Containers"][0]["Env"][0]["ValueFrom"]["SecretKeyRef"] == {
+        "Name": "string",
+        "Key": "string",
+        "Optional": "boolean",
+    }
 
 
 @pytest.mark.parametrize("text", ["10.0.0.1", "::1", "010.000.0.1"])

@@ -9,6 +9,7 @@ import pytest
 from minikube_py.machinery.errors import aggregate_text
 from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.kinds import builtin_kinds
+from minikube_py.machinery.kinds.common.metadata import metadata_errors
 from minikube_py.machinery.objects import Object, thaw
 
 KINDS = {(kind.resource.group, kind.resource.kind): kind for kind in builtin_kinds()}
@@ -400,3 +401,18 @@ def test_the_addresses_of_a_load_balancer_are_shown_once_each_in_their_order() -
     status = {"loadBalancer": {"ingress": [{"ip": "9.9.9.9"}, {"hostname": "h"}, {"ip": "1.1.1.1"}, {"ip": "9.9.9.9"}]}}
     draft = made(kind, spec={"type": "LoadBalancer", "externalIPs": ["5.5.5.5"]}, status=status)
     assert list(kind.row(draft, 0))[3] == "1.1.1.1,9.9.9.9,h,5.5.5.5"
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "wanted"),
+    [
+        pytest.param("", "Event", [], id="of the core"),
+        pytest.param("events.k8s.io", "Event", ["metadata.finalizers[0]", "metadata.name"], id="an event"),
+        pytest.param("policy", "PodDisruptionBudget", [], id="a budget"),
+        pytest.param("node.k8s.io", "RuntimeClass", ["metadata.name"], id="a class"),
+    ],
+)
+def test_metadata_that_the_core_does_not_judge(group: str, name: str, wanted: list[str]) -> None:
+    kind = kind_of(name, group)
+    meta = {"name": "Bad_Name!", "finalizers": ["short"], **({"namespace": "n"} if kind.resource.namespaced else {})}
+    assert sorted(error.field for error in metadata_errors(kind, {"metadata": meta})) == wanted

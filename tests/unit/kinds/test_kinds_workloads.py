@@ -186,3 +186,12 @@ def test_a_revision_keeps_its_data() -> None:
         "data: Required value: data is mandatory",
         "data: Invalid value: null: field is immutable",
     ]
+
+
+@pytest.mark.parametrize(("noted", "kept"), [(None, "1"), ("0", "1"), ("7", "7"), ("x", "1")])
+def test_a_daemon_set_goes_on_counting_its_templates(noted: str | None, kept: str) -> None:
+    key = daemon_set.TEMPLATE_GENERATION
+    draft: Object = {"metadata": {"name": "d", "annotations": {key: noted} if noted else {}}, "spec": {}}
+    daemon_set.KIND.default(draft)
+    daemon_set.KIND.prepare_create(draft)
+    assert draft["metadata"]["annotations"][key] == kept

@@ -120,6 +120,7 @@ RESULTS: dict[str, Any] = {
     "1u + 2u": 3,
     "0x1F": 31,
     "string(1.0) + ' ' + string(1e100) + ' ' + string(0.00001) + ' ' + string(0.1)": "1 1e+100 1e-05 0.1",
+    "string(1e6) + ' ' + string(123456.5)": "1e+06 123456.5",
     "int('5') + int(5.7)": 10,
     "r'\\d' + \"\\x41\" + '''it's'''": "\\dAit's",
     "b'\\xff' + bytes('é')": b"\xff\xc3\xa9",

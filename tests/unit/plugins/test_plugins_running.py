@@ -133,7 +133,11 @@ async def test_the_operator_example(start: Any, write: Write) -> None:
     async def reported() -> bool:
         return bool(((await client.get(WEBSITES, "w", "team-a")).get("status") or {}).get("bytes") == 14)
 
+    async def published() -> bool:  # it follows upon the status
+        return bool(recorder.events)
+
     await eventually(reported)
+    await eventually(published)
     assert recorder.events == [("Published", "14 bytes")]
     await client.delete(CONFIG_MAPS, "w-page", "team-a")
     again = await eventually(lambda: client.get(CONFIG_MAPS, "w-page", "team-a"))

@@ -49,6 +49,11 @@ def no_such_resource() -> ApiError:
     return ApiError(404, "NotFound", "the server could not find the requested resource", details={})
 
 
+def method_not_allowed() -> ApiError:
+    message = "the server does not allow this method on the requested resource"
+    return ApiError(405, "MethodNotAllowed", message, details={})
+
+
 class Discovery:
     """Builds discovery documents from the table of kinds; built ones are kept until the table changes."""
 

@@ -9,7 +9,7 @@ from minikube_py.components.apiserver.http.actions import binding, eviction, sca
 from minikube_py.components.apiserver.http.call import Call, Response, not_found_page
 from minikube_py.components.apiserver.http.component_statuses import component_statuses
 from minikube_py.components.apiserver.http.connecting import CONNECTED, admit_connection
-from minikube_py.components.apiserver.http.discovery import Discovery, no_such_resource
+from minikube_py.components.apiserver.http.discovery import Discovery, method_not_allowed, no_such_resource
 from minikube_py.components.apiserver.http.endpoints import Endpoints
 from minikube_py.components.apiserver.http.request_info import RequestInfo
 from minikube_py.components.apiserver.http.resources import VERBS, get, patch_object, update_object
@@ -32,11 +32,6 @@ class Streams(Protocol):
 
     async def answer(self, kind: Kind, call: Call) -> Response:
         """exec, attach, portforward, log and proxy of pods; proxy of services and nodes. Raises ApiError."""
-
-
-def method_not_allowed() -> ApiError:
-    message = "the server does not allow this method on the requested resource"
-    return ApiError(405, "MethodNotAllowed", message, details={})
 
 
 def terminating(kind: Kind, verb: str) -> ApiError:

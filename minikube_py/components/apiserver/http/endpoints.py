@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 import orjson
+from aiohttp import web
 
 from minikube_py.build_info import version_info
 from minikube_py.components.apiserver.aggregation.documents import RemoteDocuments
@@ -19,8 +20,9 @@ from minikube_py.components.apiserver.http.call import (
     answer_text,
     not_found_page,
 )
+from minikube_py.components.apiserver.http.discovery import method_not_allowed, no_such_resource
 from minikube_py.components.apiserver.http.negotiation import JSON, check_produced
-from minikube_py.components.apiserver.http.openapi_pages import OpenApiPages
+from minikube_py.components.apiserver.http.openapi_pages import V2, V3, OpenApiPages
 from minikube_py.components.apiserver.registry.kinds import Kinds
 from minikube_py.machinery.errors import go_quote
 from minikube_py.machinery.objects import Object
@@ -99,28 +101,37 @@ class Endpoints:
 
     async def answer(self, call: Call) -> Response | None:
         """The answer; None when the path is not one of these."""
-        path = call.info.path
-        if call.info.method not in ("GET", "HEAD"):
-            return None
-        root = path.strip("/").partition("/")[0]
+        path, method = call.info.path, call.info.method
+        for routed in ("/version", *self._documents):
+            if path == routed or path.startswith(f"{routed}/"):
+                return self._routed(call, routed)
+        root, _, check = path[1:].partition("/")
         if root in _HEALTH_ROOTS:
-            return await self._health(call, root, path.strip("/").partition("/")[2])
-        if path.rstrip("/") == "/version":
-            check_produced(call.accept, (JSON,))
-            return _raw_json(version_info())
-        if path == "/metrics":
+            return not_found_page() if path.endswith("/") else await self._health(call, root, check)
+        if path == "/metrics" and method != "DELETE":  # which empties the metrics there
             return await self._metrics_page()
-        if path == "/":
+        if path in ("/", "/index.html"):
             return _raw_json({"paths": self._paths()})
-        if path in self._documents:
-            media_type, make = self._documents[path]
-            check_produced(call.accept, (media_type,))
-            return answer_bytes(orjson.dumps(make()), media_type=media_type)
-        if root == "openapi":
+        if path in (V2, V3):
             return await self._openapi.answer(call, path)
-        if path == swagger_ui.ROOT or path.startswith(f"{swagger_ui.ROOT}/"):
+        if path.startswith(f"{V3}/"):
+            return web.Response(status=404) if path.endswith("/") else await self._openapi.answer(call, path)
+        if method in ("GET", "HEAD") and (path == swagger_ui.ROOT or path.startswith(f"{swagger_ui.ROOT}/")):
             return await self._swagger_page(path.removeprefix(swagger_ui.ROOT).strip("/"))
         return None
+
+    def _routed(self, call: Call, root: str) -> Response:
+        """The answer of a path that the reference has in its router, where others take any method. ApiError."""
+        if call.info.path.rstrip("/") != root:
+            raise no_such_resource()
+        if call.info.method != "GET":
+            raise method_not_allowed()
+        if root == "/version":
+            check_produced(call.accept, (JSON,))
+            return _raw_json(version_info())
+        media_type, make = self._documents[root]
+        check_produced(call.accept, (media_type,))
+        return answer_bytes(orjson.dumps(make()), media_type=media_type)
 
     def _paths(self) -> list[str]:
         found = set(_FIXED_PATHS) | set(self._documents)

@@ -32,7 +32,8 @@ from minikube_py.components.apiserver.http.call import (
 )
 from minikube_py.components.apiserver.http.compression import compress
 from minikube_py.components.apiserver.http.deadlines import Deadlines
-from minikube_py.components.apiserver.http.dispatch import Dispatcher, method_not_allowed
+from minikube_py.components.apiserver.http.discovery import method_not_allowed
+from minikube_py.components.apiserver.http.dispatch import Dispatcher
 from minikube_py.components.apiserver.http.metrics import (
     MUTATING,
     READ_ONLY,
@@ -136,60 +137,50 @@ class Face:
         if not info.long_running:
             in_flight[sort] += 1
         try:
-            return await self._answer(request, info, begin, body, exchange)
+            return await self._answer(_call(request, info, body, exchange, self._metrics), begin)
         finally:
             if not info.long_running:
                 in_flight[sort] -= 1
 
-    async def _answer(
-        self, request: web.BaseRequest, info: RequestInfo, begin: float, body: bytes | None, exchange: Exchange | None
-    ) -> Response:
-        headers = request.headers
-        request_id = headers.get("Audit-Id") or os.urandom(16).hex()
-        call = Call(
-            request,
-            info,
-            ANONYMOUS,
-            request_id,
-            user_agent=headers.get("User-Agent", ""),
-            accept=headers.get("Accept", ""),
-            content_type=headers.get("Content-Type", ""),
-            body=body,
-            metrics=self._metrics,
-            exchange=exchange,
-        )
-        try:
-            if not self._has_protobuf and speaks_protobuf(call):
-                await asyncio.to_thread(load_protobuf)
-                self._has_protobuf = True
-            response = await self._timed(call)
-        except ApiError as error:
-            response = _error_answer(call, error)
-        except TooManyRequests:
-            response = answer_text("Too many requests, please try again later.\n", 429)
-            response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-            response.headers["X-Content-Type-Options"] = "nosniff"
-        except (ConnectionError, asyncio.CancelledError):
-            if self._auditor is not None:
-                auditing.abandon(self._auditor, call)
-            raise
-        except Exception as error:
-            log.exception("request failed", extra={"method": info.method, "path": info.path, "id": request_id})
-            text = f'This request caused apiserver to panic. Look in the logs for details: "{request_id}"'
-            response = _error_answer(call, internal(text))
-            if self._auditor is not None:
-                await auditing.panic(self._auditor, call, repr(error))
-                call.audit = None
+    async def _answer(self, call: Call, begin: float) -> Response:
+        response = await self._whatever_happens(call)
         if call.audit is not None and self._auditor is not None:
             await auditing.end(self._auditor, call, response)
         if not response.prepared:
             await self._finish(call, response)
         try:
-            if exchange is not None:
-                await exchange.send(request, response)
+            if call.exchange is not None:
+                await call.exchange.send(call.request, response)
         finally:  # after the answer: the client need not wait for what it does not see
             self._count(call, response, self._clock.monotonic() - begin)
         return response
+
+    async def _whatever_happens(self, call: Call) -> Response:
+        """The answer, be it that of a failure; only a client that is gone gets none (the panic barrier)."""
+        try:
+            if not self._has_protobuf and speaks_protobuf(call):
+                await asyncio.to_thread(load_protobuf)
+                self._has_protobuf = True
+            return await self._timed(call)
+        except ApiError as error:
+            return _error_answer(call, error)
+        except TooManyRequests:
+            response = answer_text("Too many requests, please try again later.\n", 429)
+            response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+            response.headers["X-Content-Type-Options"] = "nosniff"
+            return response
+        except (ConnectionError, asyncio.CancelledError):
+            if self._auditor is not None:
+                auditing.abandon(self._auditor, call)
+            raise
+        except Exception as error:
+            info = call.info
+            log.exception("request failed", extra={"method": info.method, "path": info.path, "id": call.request_id})
+            if self._auditor is not None:
+                await auditing.panic(self._auditor, call, repr(error))
+                call.audit = None
+            text = f'This request caused apiserver to panic. Look in the logs for details: "{call.request_id}"'
+            return _error_answer(call, internal(text))
 
     def _count(self, call: Call, response: Response, seconds: float) -> None:
         """The answered request goes into the metrics."""
@@ -360,6 +351,25 @@ class Face:
         _add_headers(call, response)
         if isinstance(response, web.Response):
             await compress(call.request, response)
+
+
+def _call(
+    request: web.BaseRequest, info: RequestInfo, body: bytes | None, exchange: Exchange | None, metrics: RequestMetrics
+) -> Call:
+    """A request before it is known who sent it."""
+    headers = request.headers
+    return Call(
+        request,
+        info,
+        ANONYMOUS,
+        headers.get("Audit-Id") or os.urandom(16).hex(),
+        user_agent=headers.get("User-Agent", ""),
+        accept=headers.get("Accept", ""),
+        content_type=headers.get("Content-Type", ""),
+        body=body,
+        metrics=metrics,
+        exchange=exchange,
+    )
 
 
 def _add_headers(call: Call, response: Response) -> None:

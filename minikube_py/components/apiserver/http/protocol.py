@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
 
 from minikube_py.components.apiserver.http.call import answer_object
-from minikube_py.components.apiserver.http.dispatch import method_not_allowed
+from minikube_py.components.apiserver.http.discovery import method_not_allowed
 from minikube_py.components.apiserver.http.face import Face, peer_certificate
 from minikube_py.components.apiserver.http.negotiation import Form
 from minikube_py.components.apiserver.http.quick_get import QuickGets, boundary

@@ -16,7 +16,7 @@ from minikube_py.machinery.kind import OWN, Kind
 from minikube_py.machinery.objects import Object
 
 _MOST_REMEMBERED = 1024
-_MOST_BYTES = 4 * 1024 * 1024
+_MOST_BYTES = 1024 * 1024
 _LARGEST_BYTES = 64 * 1024
 
 _Key = tuple[str, bytes]

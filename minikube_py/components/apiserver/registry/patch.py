@@ -9,7 +9,7 @@ from minikube_py.components.apiserver.registry.core import Core, manager_of
 from minikube_py.components.apiserver.registry.kinds import is_custom, schema_of
 from minikube_py.components.apiserver.registry.outcome import Outcome
 from minikube_py.components.apiserver.registry.reset_fields import reset_fields
-from minikube_py.components.apiserver.registry.restoring import first_misfit
+from minikube_py.components.apiserver.registry.restoring import restore
 from minikube_py.components.apiserver.registry.type_names import type_problem
 from minikube_py.components.apiserver.registry.update import MakeDraft, modify
 from minikube_py.components.apiserver.registry.versions import changes_elsewhere, converter_of
@@ -90,7 +90,7 @@ def patcher(
         if patch_type is not PatchType.STRATEGIC:
             _check_patched_type(core, ctx, kind, patched)
         else:
-            misfit = first_misfit(schema, patched)
+            misfit = restore(schema, patched)
             if misfit:
                 raise _refused(go_map(body), misfit)
         problems = [*problems_of_text, *unknown_fields(schema, patched)] if ctx.field_validation != "Ignore" else []
@@ -231,7 +231,7 @@ def _check_type(kind: Kind, applied: Object) -> None:
 def _check_conversion(kind: Kind, applied: Object) -> None:
     """ApiError 500, as in the reference, for a value that its Go type cannot take up."""
     schema = schema_of(kind)
-    misfit = first_misfit(schema, applied) or first_type_error(schema, applied)
+    misfit = restore(schema, applied) or first_type_error(schema, applied)
     if misfit:
         why = f"unable to convert unstructured object to {type_text(applied)}: {misfit}"
         raise ApiError(500, "", f"failed to convert new object {described(applied)} to proper version: {why}")

@@ -23,16 +23,28 @@ from minikube_py.machinery.resources import Resource
 _METADATA = b'"metadata":{'
 _ITEM_HEAD = b'{"metadata":{"resourceVersion":"'
 _NO_LABELS: Mapping[str, str] = {}
+_MOST_LABELS = 1024
 
 
 class Shape:
     """What all objects of one stored resource have in common on the wire."""
 
-    __slots__ = ("_versions", "api_version", "has_raw_fields", "head", "kind", "namespaced", "prefix", "stored_head")
+    __slots__ = (
+        "_labels",
+        "_versions",
+        "api_version",
+        "has_raw_fields",
+        "head",
+        "kind",
+        "namespaced",
+        "prefix",
+        "stored_head",
+    )
 
     def __init__(self, resource: Resource, prefix: str, versions: dict[str, Shape] | None = None) -> None:
         """``versions``: the shapes of other versions in which objects may be stored (custom kinds); shared by them."""
         self._versions = versions
+        self._labels: dict[bytes, Mapping[str, str]] = {}
         self.kind = resource.kind
         self.api_version = resource.api_version
         self.namespaced = resource.namespaced
@@ -54,6 +66,16 @@ class Shape:
         if found is None:
             other = Resource(group, version, "", self.kind, self.namespaced)
             found = Shape(other, self.prefix, self._versions)
+        return found
+
+    def labels_like(self, labels: Mapping[str, str]) -> Mapping[str, str]:
+        """Equal labels, of which one copy serves many objects: a ReplicaSet's pods have the same."""
+        key = orjson.dumps(labels)
+        found = self._labels.get(key)
+        if found is None:
+            if len(self._labels) >= _MOST_LABELS:
+                self._labels.clear()
+            found = self._labels[key] = labels
         return found
 
     def stored_in(self, value: bytes) -> Shape | None:
@@ -127,7 +149,8 @@ class Entry:
         """Kept apart from the object, which is ten times as large."""
         found = self._labels
         if found is None:
-            found = self._labels = self.peek()["metadata"].get("labels") or _NO_LABELS
+            labels = self.peek()["metadata"].get("labels")
+            found = self._labels = self.shape.labels_like(labels) if labels else _NO_LABELS
         return found
 
     def stored(self) -> bytes:

@@ -25,7 +25,8 @@ from minikube_py.machinery.cel.types import (
     param,
     type_of,
 )
-from minikube_py.machinery.cel.values import INT_MAX, INT_MIN, UINT_MAX, Uint, go_float, runtime_type
+from minikube_py.machinery.cel.values import INT_MAX, INT_MIN, UINT_MAX, Uint, runtime_type
+from minikube_py.machinery.go_floats import go_float
 
 A, B = param("A"), param("B")
 _TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")

@@ -11,7 +11,8 @@ from minikube_py.machinery.cel.errors import EvaluationError
 from minikube_py.machinery.cel.library.times import go_duration, rfc3339
 from minikube_py.machinery.cel.overloads import Table, call, member
 from minikube_py.machinery.cel.types import BOOL, DYN, INT, STRING, list_of
-from minikube_py.machinery.cel.values import TypeValue, go_float, kind_of
+from minikube_py.machinery.cel.values import TypeValue, kind_of
+from minikube_py.machinery.go_floats import go_float
 
 _SPACE = (
     " \t\n\v\f\r\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029"

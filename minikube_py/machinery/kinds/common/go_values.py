@@ -16,7 +16,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from minikube_py.machinery.kinds.common.go_pod_values import POD_LAYOUTS
+
 _LAYOUTS = {
+    **POD_LAYOUTS,
     "ObjectReference": 'Kind"" Namespace"" Name"" UID"" APIVersion"" ResourceVersion"" FieldPath""',
     "RoleRef": 'APIGroup"" Kind"" Name""',
     "ParentReference": 'Group"" Resource"" Namespace"" Name""',
@@ -42,24 +45,6 @@ _LAYOUTS = {
     "ScopedResourceSelectorRequirement": 'ScopeName"" Operator"" Values-',
     "ScopeSelector": "MatchExpressions[]ScopedResourceSelectorRequirement",
     "ClusterTrustBundleProjection": 'Name- SignerName- LabelSelector~ Optional- Path""',
-    "PodResourceClaim": 'Name"" ResourceClaimName- ResourceClaimTemplateName-',
-    "Capabilities": "Add- Drop-",
-    "SELinuxOptions": 'User"" Role"" Type"" Level""',
-    "SeccompProfile": 'Type"" LocalhostProfile-',
-    "AppArmorProfile": 'Type"" LocalhostProfile-',
-    "WindowsOptions": "GMSACredentialSpecName- GMSACredentialSpec- RunAsUserName- HostProcess-",
-    "SecurityContext": "Capabilities*Capabilities Privileged- SELinuxOptions*SELinuxOptions "
-    "WindowsOptions*WindowsOptions RunAsUser- RunAsGroup- RunAsNonRoot- ReadOnlyRootFilesystem- "
-    "AllowPrivilegeEscalation- ProcMount- SeccompProfile*SeccompProfile AppArmorProfile*AppArmorProfile",
-    "ResourceRequirements": "Limits- Requests- Claims-",
-    "Container": 'Name"" Image"" Command- Args- WorkingDir"" Ports- EnvFrom- Env- ResourcesResourceRequirements '
-    "ResizePolicy- RestartPolicy- RestartPolicyRules- VolumeMounts- VolumeDevices- LivenessProbe- ReadinessProbe- "
-    'StartupProbe- Lifecycle- TerminationMessagePath"" TerminationMessagePolicy"" ImagePullPolicy"" '
-    "SecurityContext*SecurityContext Stdin? StdinOnce? TTY?",
-    "EphemeralContainer": 'Name"" Image"" Command- Args- WorkingDir"" Ports- EnvFrom- Env- '
-    "ResourcesResourceRequirements ResizePolicy- RestartPolicy- RestartPolicyRules- VolumeMounts- VolumeDevices- "
-    'LivenessProbe- ReadinessProbe- StartupProbe- Lifecycle- TerminationMessagePath"" TerminationMessagePolicy"" '
-    'ImagePullPolicy"" SecurityContext*SecurityContext Stdin? StdinOnce? TTY? TargetContainerName""',
     "VolumeResourceRequirements": "Limits- Requests-",
     "Toleration": 'Key"" Operator"" Value"" Effect"" TolerationSeconds-',
     "TypedLocalObjectReference": 'APIGroup- Kind"" Name""',
@@ -67,16 +52,6 @@ _LAYOUTS = {
     "PersistentVolumeClaimSpec": 'AccessModes- Selector~ ResourcesVolumeResourceRequirements VolumeName"" '
     "StorageClassName- VolumeMode- DataSource*TypedLocalObjectReference DataSourceRef*TypedObjectReference "
     "VolumeAttributesClassName-",
-    "PodSecurityContext": "HostNetwork? HostPID? HostIPC? ShareProcessNamespace- HostUsers- "
-    "SELinuxOptions*SELinuxOptions WindowsOptions*WindowsOptions RunAsUser- RunAsGroup- RunAsNonRoot- "
-    "SupplementalGroups- SupplementalGroupsPolicy- FSGroup- FSGroupChangePolicy- Sysctls- "
-    "SeccompProfile*SeccompProfile AppArmorProfile*AppArmorProfile SELinuxChangePolicy-",
-    "PodSpec": 'Volumes- InitContainers[]Container Containers[]Container EphemeralContainers- RestartPolicy"" '
-    'TerminationGracePeriodSeconds- ActiveDeadlineSeconds- DNSPolicy"" NodeSelector- ServiceAccountName"" '
-    'AutomountServiceAccountToken- NodeName"" SecurityContext*PodSecurityContext ImagePullSecrets- Hostname"" '
-    'Subdomain"" SetHostnameAsFQDN- Affinity- SchedulerName"" Tolerations- HostAliases- PriorityClassName"" '
-    "Priority- PreemptionPolicy- DNSConfig- ReadinessGates- RuntimeClassName- Overhead- EnableServiceLinks- "
-    "TopologySpreadConstraints- OS- SchedulingGates- ResourceClaims- Resources- HostnameOverride- SchedulingGroup-",
     "RollingUpdateStatefulSetStrategy": "Partition0 MaxUnavailable-",
     "RollingUpdateDaemonSet": "MaxUnavailable- MaxSurge-",
     "RollingUpdateDeployment": "MaxUnavailable0 MaxSurge0",
@@ -138,7 +113,7 @@ _LAYOUTS = {
 _LOWER = {"StorageOS": "storageos", "CephFS": "cephfs", "WWIDs": "wwids"}
 _PREFIXES = (
     "GCE", "AWS", "NFS", "RBD", "ISCSI", "CSI", "FC", "TTY", "CEL", "CIDR", "SELinux", "GMSA", "DNS", "API", "UID",
-    "HTTP", "TCP", "TLS", "FS", "OS", "IP", "ID",
+    "HTTP", "TCP", "TLS", "GRPC", "FS", "OS", "IP", "ID",
 )  # fmt: skip
 
 

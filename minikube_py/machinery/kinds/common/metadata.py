@@ -33,7 +33,8 @@ MAX_ANNOTATION_BYTES = 256 * 1024
 _STANDARD_FINALIZERS = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
 _UNCHECKED_FINALIZERS = frozenset({"admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io",
                                    "coordination.k8s.io", "node.k8s.io", "policy"})  # fmt: skip
-"""Groups whose validation is not the core's; events pass none when they are new."""
+"""Groups whose validation is not the core's; events of the core pass none when they are new."""
+_EVENTS = ("", "events")
 _BANNED_OWNERS = frozenset({("v1", "Event")})
 _IMMUTABLE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 
@@ -48,7 +49,7 @@ def metadata_errors(kind: Kind, obj: Object, *, builtin: bool = True) -> list[Fi
     meta = obj.get("metadata") or {}
     check = kind.name_errors or name_is_dns_subdomain
     errors = object_meta_errors("metadata", meta, namespaced=kind.resource.namespaced, name_errors=check)
-    unchecked = kind.resource.group in _UNCHECKED_FINALIZERS or kind.resource.plural == "events"
+    unchecked = kind.resource.group in _UNCHECKED_FINALIZERS or (kind.resource.group, kind.resource.plural) == _EVENTS
     if builtin and meta.get("finalizers") and not unchecked:
         errors += _kube_finalizer_errors("metadata.finalizers", meta["finalizers"])
     return errors

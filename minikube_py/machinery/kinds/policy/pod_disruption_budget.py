@@ -18,6 +18,7 @@ from minikube_py.machinery.kinds.common.condition_validation import condition_er
 from minikube_py.machinery.kinds.common.go_values import go_object
 from minikube_py.machinery.kinds.common.printing import AGE, NAME, age, column, name, part
 from minikube_py.machinery.kinds.common.strategy import fresh_status, wire_form
+from minikube_py.machinery.names import name_is_path_segment
 from minikube_py.machinery.objects import Object
 from minikube_py.machinery.resources import POD_DISRUPTION_BUDGETS
 
@@ -77,6 +78,7 @@ KIND = Kind(
     generation=True,
     has_status=True,
     unconditional_update=False,
+    name_errors=name_is_path_segment,  # its strategy looks at no metadata: the generic rule is the only one
     columns=(
         NAME,
         column("Min Available", text="The minimum number of pods that must be available."),
