@@ -122,7 +122,7 @@ class Supervisor:
             except asyncio.CancelledError:
                 raise
             except Exception as error:
-                if component.vital and not ready.is_set():
+                if (component.vital and not ready.is_set()) or _is_told_to_end():
                     raise
                 stats.last_error = f"{type(error).__name__}: {error}"
                 log.exception("component failed", extra={"component": component.name})
@@ -133,6 +133,12 @@ class Supervisor:
             backoff = min(backoff * 2, longest_backoff_seconds)
 
 
+def _is_told_to_end() -> bool:
+    """Whether this task was cancelled: what failed then is a component's clean-up, and nobody wants it back."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def _end(name: str, task: asyncio.Task[None]) -> None:
     """Cancel one component and wait for it; say so when it does not end in time."""
     task.cancel()
@@ -140,4 +146,4 @@ async def _end(name: str, task: asyncio.Task[None]) -> None:
     if not done:
         log.error("component does not stop", extra={"component": name, "waited_seconds": stop_timeout_seconds})
     elif not task.cancelled() and task.exception() is not None:
-        log.debug("component ended with an error", extra={"component": name}, exc_info=task.exception())
+        log.warning("component ended with an error", extra={"component": name, "error": str(task.exception())})

@@ -18,7 +18,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from minikube_py.client.types import Client, DeleteOptions, EventRecorder, PatchType
 from minikube_py.components.scheduler import cycle, preemption
 from minikube_py.components.scheduler.cache import Cache
-from minikube_py.components.scheduler.framework import NO_EVENT, ClusterEvent, CycleState, Plugin, Status, summary
+from minikube_py.components.scheduler.framework import (
+    NO_EVENT,
+    SUCCESS,
+    ClusterEvent,
+    CycleState,
+    Plugin,
+    Status,
+    summary,
+)
 from minikube_py.components.scheduler.nominations import Nominations
 from minikube_py.components.scheduler.pod_info import PodInfo
 from minikube_py.components.scheduler.profile import Profile, default_profile
@@ -95,17 +103,17 @@ class Scheduler:
         self._choose = choose
         self._budgets = client.informer(resources.POD_DISRUPTION_BUDGETS)
         self._start = 0
+        self._slots = asyncio.Semaphore(most_bindings_at_once)
 
     async def run(self) -> None:
         """Schedule until cancelled."""
-        slots = asyncio.Semaphore(most_bindings_at_once)
         async with asyncio.TaskGroup() as tasks:
             decisions = 0
             while True:
                 queued = await self._queue.pop()
-                await slots.acquire()
+                await self._slots.acquire()
                 task = tasks.create_task(self._attempt(queued))
-                task.add_done_callback(lambda _: slots.release())
+                task.add_done_callback(lambda _: self._slots.release())
                 decisions += 1
                 if decisions % yield_after_decisions == 0:
                     await asyncio.sleep(0)
@@ -164,11 +172,10 @@ class Scheduler:
                 self._unreserve(pod, profile, state, node_name)
                 return status
         try:
-            for pre_binder in profile.pre_bind:
-                status = await pre_binder.pre_bind(state, pod, node_name)
-                if not status.ok:
-                    self._unreserve(pod, profile, state, node_name)
-                    return status
+            status = await self._pre_bind(pod, profile, state, node_name)
+            if not status.ok:
+                self._unreserve(pod, profile, state, node_name)
+                return status
             await self._client.create(
                 resources.PODS, _binding(pod, node_name), pod.namespace, name=name_of(pod.object), subresource="binding"
             )
@@ -176,6 +183,21 @@ class Scheduler:
             self._unreserve(pod, profile, state, node_name)
             raise
         return None
+
+    async def _pre_bind(self, pod: PodInfo, profile: Profile, state: CycleState, node_name: str) -> Status:
+        """The first refusal, or success. A pod that waits for its volumes leaves its slot to others meanwhile."""
+        waits = any(plugin.waits(state, node_name) for plugin in profile.waiting)
+        if waits:
+            self._slots.release()
+        try:
+            for plugin in profile.pre_bind:
+                status = await plugin.pre_bind(state, pod, node_name)
+                if not status.ok:
+                    return status
+            return SUCCESS
+        finally:
+            if waits:
+                await self._slots.acquire()
 
     def _unreserve(self, pod: PodInfo, profile: Profile, state: CycleState, node_name: str) -> None:
         node = self._cache.nodes.get(node_name)

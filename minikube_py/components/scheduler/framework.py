@@ -127,7 +127,12 @@ class ReservePlugin(Plugin, Protocol):
 
 class PreBindPlugin(Plugin, Protocol):
     async def pre_bind(self, state: CycleState, pod: PodInfo, node_name: str) -> Status:
-        """What must be done before the binding; may wait long."""
+        """What must be done before the binding; may wait long if the plugin is a ``WaitingPlugin``."""
+
+
+class WaitingPlugin(PreBindPlugin, Protocol):
+    def waits(self, state: CycleState, node_name: str) -> bool:
+        """Whether ``pre_bind`` will wait for others: such a pod takes nobody's turn meanwhile."""
 
 
 def normalise(values: Sequence[float], *, reverse: bool = False) -> list[float]:

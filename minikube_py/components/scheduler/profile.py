@@ -15,6 +15,7 @@ from minikube_py.components.scheduler.framework import (
     PreScorePlugin,
     ReservePlugin,
     ScorePlugin,
+    WaitingPlugin,
 )
 from minikube_py.components.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from minikube_py.components.scheduler.plugins.node_affinity import NodeAffinity
@@ -59,6 +60,7 @@ class Profile:
     score: Sequence[tuple[ScorePlugin, int]]
     reserve: Sequence[ReservePlugin]
     pre_bind: Sequence[PreBindPlugin]
+    waiting: Sequence[WaitingPlugin]
 
 
 def make_profile(name: str, plugins: Sequence[Plugin], weights: Mapping[str, int] = default_weights) -> Profile:
@@ -77,6 +79,7 @@ def make_profile(name: str, plugins: Sequence[Plugin], weights: Mapping[str, int
         score=[(plugin, weights.get(plugin.name, 1)) for plugin in having("score")],  # type: ignore[misc]
         reserve=having("reserve"),  # type: ignore[arg-type]
         pre_bind=having("pre_bind"),  # type: ignore[arg-type]
+        waiting=having("waits"),  # type: ignore[arg-type]
     )
 
 

@@ -10,7 +10,7 @@ from minikube_py.machinery.kind import Kind
 from minikube_py.machinery.kinds.apps import controller_revision, daemon_set, deployment, replica_set, stateful_set
 from minikube_py.machinery.kinds.common.metadata import metadata_errors
 from minikube_py.machinery.kinds.core import replication_controller
-from minikube_py.machinery.objects import Object, thaw
+from minikube_py.machinery.objects import Object, RawObject, thaw
 
 
 def told(errors: Any) -> list[str]:
@@ -186,6 +186,23 @@ def test_a_revision_keeps_its_data() -> None:
         "data: Required value: data is mandatory",
         "data: Invalid value: null: field is immutable",
     ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "refused"),
+    [
+        pytest.param(
+            {"a": 1, "b": 2}, RawObject({"b": 2, "a": 1}, b'{"b": 2, "a": 1}'), False, id="Go's form comes back"
+        ),
+        pytest.param({"a": 1}, RawObject({"a": 2}, b'{"a": 2}'), True, id="another value"),
+        pytest.param(RawObject({"a": 1}, b'{"a": 1}'), {"a": 1}, True, id="a client's form is lost"),
+    ],
+)
+def test_a_revision_keeps_the_form_of_its_data(before: Object, after: Object, refused: bool) -> None:
+    old, new = {"data": before, "revision": 1}, {"data": after, "revision": 1}
+    controller_revision.KIND.prepare_update(new, old)
+    assert bool(controller_revision.KIND.validate_update(new, old)) is refused
+    assert refused or (new["data"] == before and type(new["data"]) is type(before) and new["data"] is not before)
 
 
 @pytest.mark.parametrize(("noted", "kept"), [(None, "1"), ("0", "1"), ("7", "7"), ("x", "1")])

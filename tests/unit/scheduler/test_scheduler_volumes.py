@@ -13,6 +13,7 @@ from test_scheduler_component import World, running
 from minikube_py.components.controllers.kit import Kit
 from minikube_py.components.controllers.settings import ControllerSettings
 from minikube_py.components.controllers.volumes.binder import VolumeBinder
+from minikube_py.components.scheduler import component
 from minikube_py.machinery.objects import Object, annotations_of, thaw
 from minikube_py.machinery.resources import (
     NODES,
@@ -54,8 +55,9 @@ def using(name: str, *claims: str, **spec: Any) -> Object:
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
-    """A cluster of nodes a and b with scheduler and volume binder."""
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """A cluster of nodes a and b with volume binder and a scheduler that binds one pod at a time."""
+    monkeypatch.setattr(component, "most_bindings_at_once", 1)
     made = World()
     made.client.seed(NODES, node("a"), node("b"))
     binder = VolumeBinder(Kit(made.client, made.clock, made.recorder, ControllerSettings(), lambda: ()))
@@ -129,6 +131,14 @@ async def test_a_provisioner_is_told_the_node(world: World) -> None:
     }
     await give(world, made)
     await world.clock.until(lambda: world.node_of("p") == "b")
+
+
+async def test_who_waits_for_volumes_takes_nobodys_turn(world: World) -> None:
+    await give(world, local_class("example.com/disk"), claim("data"), using("waits", "data"))
+    await world.clock.until(lambda: SELECTED_NODE in annotations_of(claim_in(world, "data")))
+    await give(world, using("plain"))
+    await world.clock.until(lambda: bool(world.node_of("plain")))
+    assert world.node_of("waits") == ""
 
 
 async def test_a_provisioner_that_gives_up_sets_the_pod_free(world: World) -> None:

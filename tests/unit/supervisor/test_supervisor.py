@@ -87,6 +87,29 @@ async def test_a_vital_component_that_cannot_start_ends_everything() -> None:
     assert log[-1] == "stop a"
 
 
+async def test_a_component_whose_clean_up_fails_is_not_started_again(caplog: pytest.LogCaptureFixture) -> None:
+    starts = 0
+
+    async def run(ready: Ready) -> None:
+        nonlocal starts
+        starts += 1
+        ready()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            raise OSError("the disk hangs")
+
+    log: list[str] = []
+    supervisor = Supervisor([recording("first", log), Component("store", run)], InstantClock())
+    stop = asyncio.Event()
+    running = asyncio.create_task(supervisor.run(stop))
+    await supervisor.wait_ready("store")
+    stop.set()
+    await running
+    assert (starts, log) == (1, ["start first", "stop first"])
+    assert [record.error for record in caplog.records if hasattr(record, "error")] == ["the disk hangs"]
+
+
 def test_needs_must_come_first() -> None:
     with pytest.raises(ValueError, match="needs"):
         Supervisor([recording("b", [], ("a",)), recording("a", [])], InstantClock())

@@ -169,6 +169,10 @@ class VolumeBinding:
             if self._promised.get(name_of(volume)) == uid_of(claim):
                 del self._promised[name_of(volume)]
 
+    def waits(self, state: CycleState, node_name: str) -> bool:
+        choice = self._choice(state, node_name)
+        return bool(choice.existing or choice.missing)
+
     async def pre_bind(self, state: CycleState, pod: PodInfo, node_name: str) -> Status:
         choice = self._choice(state, node_name)
         try:
