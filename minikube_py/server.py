@@ -101,15 +101,17 @@ def server_components(server: Server) -> Sequence[Component]:
         components.append(part("role-aggregation", loops.run_role_aggregation))
         components.append(part("admission-policy-status", loops.run_policy_status))
         components.append(part("service-account-tokens", loops.run_token_secrets))
-        if "local-storage" not in settings.disable:
-            components.append(part("local-path-provisioner", loops.run_local_path_provisioner))
-        if "servicelb" not in settings.disable:
-            components.append(part("servicelb", loops.run_service_load_balancer))
     if not settings.disable_scheduler:
         components.append(part("scheduler", loops.run_scheduler))
     if not settings.disable_agent:
         components += agent.node_components(settings, server.node)
         components.append(part("datastore-condition", loops.run_datastore_condition, needs=("kubelet",)))
+    if not settings.disable_controller_manager:
+        first = ("apiserver",) if settings.disable_agent else ("kubelet",)  # so that they do not slow it down
+        if "local-storage" not in settings.disable:
+            components.append(part("local-path-provisioner", loops.run_local_path_provisioner, needs=first))
+        if "servicelb" not in settings.disable:
+            components.append(part("servicelb", loops.run_service_load_balancer, needs=first))
     components.append(part("certificates", loops.run_certificates))
     if server.plugins is not None:
         components += server.plugins.components(server.plugin_context, needs=("apiserver",))

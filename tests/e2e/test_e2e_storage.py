@@ -70,7 +70,7 @@ def phase(cluster: Cluster, *what: str) -> str:
 
 
 def test_a_database_keeps_its_data_and_leaves_nothing(cluster: Cluster, namespace: str) -> None:
-    assert "local-path (default)" in cluster.kubectl("get", "storageclass")
+    wait_until("the class", lambda: "local-path (default)" in cluster.kubectl("get", "storageclass"))
     cluster.apply(database(namespace))
     cluster.kubectl("rollout", "status", "statefulset/db", "-n", namespace, "--timeout=90s")
     cluster.kubectl("delete", "pod", "db-0", "-n", namespace)

@@ -19,7 +19,7 @@ from minikube_py.components.apiserver.http.views import WRITTEN_AT_ONCE, encode
 from minikube_py.components.apiserver.storage.entry import Entry
 from minikube_py.components.apiserver.storage.slices import slices, weight
 
-COPIED_AT_ONCE, COPIED_BYTES = 512, 1024 * 1024
+COPIED_AT_ONCE, COPIED_BYTES = 512, 4 * 1024 * 1024
 SHOWN_AT_ONCE, SHOWN_BYTES = 64, 256 * 1024
 
 
